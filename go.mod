@@ -1,0 +1,15 @@
+module itlagent
+
+go 1.26.0
+
+toolchain go1.26.8
+
+require (
+	github.com/pin/tftp/v3 v3.2.0
+	github.com/spf13/pflag v1.1.0
+)
+
+require (
+	golang.org/x/net v0.43.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)

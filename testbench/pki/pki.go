@@ -1,0 +1,268 @@
+// Package pki makes the certificates and keys of a test cluster: self-signed RSA
+// identities with the names, sizes and extensions of CUCM's own, so that trust
+// lists made from them have CUCM's lengths to the byte.
+//
+//	id, err := pki.New(pki.Request{Subject: pki.Name{CN: "pub.example.com"}, Bits: 1024, Usage: pki.CallManager})
+//	err = id.WriteFile("callmanager.pem")
+//
+// Keys are made at run time and never leave the process unless they are written,
+// with mode 0600. An Identity is immutable and safe for concurrent use. The
+// layout of the certificates follows the lengths in a listing of `show itl`.
+package pki
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"os"
+	"time"
+
+	"itlagent/agent/trustlist"
+)
+
+// Name is a subject with CUCM's six parts. Empty parts are left out.
+type Name struct{ CN, OU, O, L, ST, C string }
+
+// Usage selects the extended key usages of a certificate.
+type Usage uint8
+
+// The usages. CUCM's service certificates have three purposes, the ITL recovery
+// certificate two.
+const (
+	Service  Usage = iota // serverAuth, clientAuth, ipsecEndSystem
+	Recovery              // serverAuth, clientAuth
+)
+
+// Request describes a certificate to be made.
+type Request struct {
+	Subject Name
+	Bits    int // RSA modulus, at least 1024; 0 with EC
+	EC      bool
+	Usage   Usage
+	From    time.Time
+	Years   int // validity; 5 where 0
+}
+
+// Identity is a certificate with its private key.
+type Identity struct {
+	Certificate *x509.Certificate
+	Key         crypto.Signer
+}
+
+// SerialBytes is the length of a serial number. Its first bit is clear and its
+// first byte is not zero, so that DER takes as many bytes.
+const SerialBytes = 16
+
+// New makes a key and a self-signed certificate.
+func New(req Request) (*Identity, error) {
+	var key crypto.Signer
+	var err error
+	if req.EC {
+		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	} else {
+		key, err = rsa.GenerateKey(rand.Reader, req.Bits)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make key for %s: %w", req.Subject.CN, err)
+	}
+	serial := make([]byte, SerialBytes)
+	if _, err := rand.Read(serial); err != nil {
+		return nil, err
+	}
+	serial[0] = serial[0]&0x3f | 0x40
+	return newWith(req, key, serial)
+}
+
+// Lookalike makes a certificate with the subject, issuer and serial number of
+// another but a key of its own: what a forger would present.
+func Lookalike(of *Identity, bits int) (*Identity, error) {
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		return nil, err
+	}
+	c := of.Certificate
+	return create(&x509.Certificate{
+		RawSubject: c.RawSubject, SerialNumber: c.SerialNumber, NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+		ExtraExtensions: c.Extensions,
+	}, key)
+}
+
+func newWith(req Request, key crypto.Signer, serial []byte) (*Identity, error) {
+	subject, err := req.Subject.der()
+	if err != nil {
+		return nil, err
+	}
+	ext, err := extensions(req.Usage, key.Public())
+	if err != nil {
+		return nil, err
+	}
+	years := req.Years
+	if years == 0 {
+		years = 5
+	}
+	from := req.From.UTC().Truncate(time.Second)
+	return create(&x509.Certificate{
+		RawSubject:      subject,
+		SerialNumber:    new(big.Int).SetBytes(serial),
+		NotBefore:       from,
+		NotAfter:        from.AddDate(years, 0, 0),
+		ExtraExtensions: ext,
+	}, key)
+}
+
+func create(template *x509.Certificate, key crypto.Signer) (*Identity, error) {
+	template.SignatureAlgorithm = x509.SHA256WithRSA
+	if _, ok := key.(*ecdsa.PrivateKey); ok {
+		template.SignatureAlgorithm = x509.ECDSAWithSHA256
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return nil, fmt.Errorf("make certificate: %w", err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, fmt.Errorf("read back certificate: %w", err)
+	}
+	return &Identity{cert, key}, nil
+}
+
+// der encodes the name in the order C, ST, L, O, OU, CN, each as a
+// PrintableString where its characters allow, else UTF-8.
+func (n Name) der() ([]byte, error) {
+	var rdns pkix.RDNSequence
+	for _, part := range []struct {
+		id    int
+		value string
+	}{{6, n.C}, {8, n.ST}, {7, n.L}, {10, n.O}, {11, n.OU}, {3, n.CN}} {
+		if part.value != "" {
+			rdns = append(rdns, pkix.RelativeDistinguishedNameSET{
+				{Type: asn1.ObjectIdentifier{2, 5, 4, part.id}, Value: part.value}})
+		}
+	}
+	return asn1.Marshal(rdns)
+}
+
+// extensions returns keyUsage (not critical), extKeyUsage and
+// subjectKeyIdentifier in the order and form that give CUCM's lengths.
+func extensions(usage Usage, pub crypto.PublicKey) ([]pkix.Extension, error) {
+	// digitalSignature, keyEncipherment, dataEncipherment, keyCertSign
+	keyUsage, err := asn1.Marshal(asn1.BitString{Bytes: []byte{0xb4}, BitLength: 6})
+	if err != nil {
+		return nil, err
+	}
+	purpose := func(n int) asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, n} }
+	purposes := []asn1.ObjectIdentifier{purpose(1), purpose(2)} // serverAuth, clientAuth
+	if usage == Service {
+		purposes = append(purposes, purpose(5)) // ipsecEndSystem
+	}
+	extUsage, err := asn1.Marshal(purposes)
+	if err != nil {
+		return nil, err
+	}
+	spki, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha1.Sum(spki)
+	keyID, err := asn1.Marshal(sum[:])
+	if err != nil {
+		return nil, err
+	}
+	return []pkix.Extension{
+		{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Value: keyUsage},
+		{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: extUsage},
+		{Id: asn1.ObjectIdentifier{2, 5, 29, 14}, Value: keyID},
+	}, nil
+}
+
+// SigningKey returns the identity as a signer of trust files.
+func (id *Identity) SigningKey() trustlist.SigningKey {
+	return trustlist.SigningKey{Certificate: id.Certificate, Key: id.Key}
+}
+
+// TLS returns the identity as a TLS certificate.
+func (id *Identity) TLS() tls.Certificate {
+	return tls.Certificate{Certificate: [][]byte{id.Certificate.Raw}, PrivateKey: id.Key, Leaf: id.Certificate}
+}
+
+// PEM returns the certificate and, with key, the PKCS#8 private key behind it.
+func (id *Identity) PEM(key bool) ([]byte, error) {
+	out := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.Certificate.Raw})
+	if key {
+		der, err := x509.MarshalPKCS8PrivateKey(id.Key)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...)
+	}
+	return out, nil
+}
+
+// WriteFile writes certificate and key as PEM, mode 0600.
+func (id *Identity) WriteFile(path string) error {
+	b, err := id.PEM(true)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, b, 0o600)
+}
+
+// Load reads what PEM wrote: the first certificate and the first private key
+// (PKCS#8, PKCS#1 or SEC 1). The key may be missing; Key then is nil.
+func Load(data []byte) (*Identity, error) {
+	id := new(Identity)
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			break
+		}
+		switch {
+		case block.Type == "CERTIFICATE" && id.Certificate == nil:
+			cert, err := x509.ParseCertificate(block.Bytes)
+			if err != nil {
+				return nil, fmt.Errorf("certificate: %w", err)
+			}
+			id.Certificate = cert
+		case bytes.HasSuffix([]byte(block.Type), []byte("PRIVATE KEY")) && id.Key == nil:
+			key, err := privateKey(block.Bytes)
+			if err != nil {
+				return nil, err
+			}
+			id.Key = key
+		}
+	}
+	if id.Certificate == nil {
+		return nil, errors.New("no CERTIFICATE block in PEM form")
+	}
+	return id, nil
+}
+
+func privateKey(der []byte) (crypto.Signer, error) {
+	if k, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return k, nil
+	}
+	if k, err := x509.ParseECPrivateKey(der); err == nil {
+		return k, nil
+	}
+	k, err := x509.ParsePKCS8PrivateKey(der)
+	if err != nil {
+		return nil, fmt.Errorf("private key: %w", err)
+	}
+	signer, ok := k.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("private key %T cannot sign", k)
+	}
+	return signer, nil
+}
