@@ -1,0 +1,286 @@
+package trust_test
+
+import (
+	"crypto/x509"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"itlagent/agent/trust"
+	"itlagent/agent/trustlist"
+	"itlagent/testbench/pki"
+	"itlagent/testbench/pki/pkitest"
+)
+
+// world is a cluster on paper: identities and the lists made of them.
+type world struct {
+	call, next, tvs, recovery, stranger, lookalike *pki.Identity
+
+	itl *trustlist.File // call as SAST and TFTP, tvs, recovery; signed by call
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := &world{
+		call: pkitest.Identity(t, "pub.example.lab", pki.Service), next: pkitest.Identity(t, "pub.example.lab", pki.Service),
+		tvs: pkitest.Identity(t, "pub.example.lab", pki.Service), recovery: pkitest.Identity(t, "ITLRECOVERY_pub", pki.Recovery),
+		stranger: pkitest.Identity(t, "pub.elsewhere.lab", pki.Service),
+	}
+	var err error
+	if w.lookalike, err = pki.Lookalike(w.call, 1024); err != nil {
+		t.Fatal(err)
+	}
+	w.itl = w.list(t, trustlist.ITL, w.call, w.call)
+	return w
+}
+
+// list makes a list of a cluster whose CallManager certificate is call.
+func (w *world) list(t testing.TB, kind trustlist.Kind, call, signer *pki.Identity) *trustlist.File {
+	t.Helper()
+	return pkitest.List(t, trustlist.ListSpec{Kind: kind, Records: []trustlist.RecordSpec{
+		{Role: trustlist.SAST, Certificate: call.Certificate},
+		{Role: trustlist.TFTP, Certificate: call.Certificate},
+		{Role: trustlist.TVS, Certificate: w.tvs.Certificate, Form: trustlist.Hashed},
+		{Role: trustlist.SAST, Certificate: w.recovery.Certificate},
+	}}, signer)
+}
+
+// blank is what the cluster serves before a roll-back to a release before 8.0.
+func (w *world) blank(t testing.TB) *trustlist.File {
+	return pkitest.ITL(t, w.call,
+		trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.call.Certificate},
+		trustlist.RecordSpec{Role: trustlist.TFTP, Form: trustlist.Blank},
+		trustlist.RecordSpec{Role: trustlist.TVS, Form: trustlist.Blank})
+}
+
+// about is an answer that vouches for an identity.
+func about(id *pki.Identity, roles ...trustlist.Role) trust.Answer {
+	return trust.Answer{Question: question(id), Server: "tvs1", Valid: true, Cert: id.Certificate.Raw, Roles: roles}
+}
+
+func question(id *pki.Identity) trust.Question {
+	c := id.Certificate
+	return trust.Question{Subject: trustlist.FormatName(c.Subject), Issuer: trustlist.FormatName(c.Issuer), Serial: c.SerialNumber.Bytes()}
+}
+
+func itl(f *trustlist.File) trust.Candidate { return trust.Candidate{Kind: f.Kind, Data: f.Bytes()} }
+
+func sgn(t testing.TB, id *pki.Identity) trust.Candidate {
+	const name = "SEP64A0E71502CC.cnf.xml.sgn"
+	return trust.Candidate{Kind: trustlist.SGN, Name: name, Data: pkitest.Signed(t, name, "<device/>", id, trustlist.SHA1)}
+}
+
+// Every row names what a phone holds, what it is given, and what it must say.
+// Together the rows give every reason that Decide has.
+func TestDecide(t *testing.T) {
+	w := newWorld(t)
+	held := trust.State{ITL: w.itl, Servers: 1, Now: pkitest.Time}
+	with := func(s trust.State, change func(*trust.State)) trust.State { change(&s); return s }
+	answered := func(a trust.Answer) trust.State {
+		return with(held, func(s *trust.State) { s.Answers = []trust.Answer{a} })
+	}
+	failed := func(f trust.Failure) trust.State {
+		return answered(trust.Answer{Question: question(w.next), Failure: f})
+	}
+	next := itl(w.list(t, trustlist.ITL, w.next, w.next))
+	ctl := w.list(t, trustlist.CTL, w.call, w.call)
+	foreignCTL := w.list(t, trustlist.CTL, w.stranger, w.stranger)
+	same := about(w.next, trustlist.SAST, trustlist.CCMTFTP)
+	lookalikeNext, err := pki.Lookalike(w.next, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sha512 := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Digest: trustlist.SHA512, Records: []trustlist.RecordSpec{
+		{Role: trustlist.SAST, Certificate: w.call.Certificate}}}, w.call)
+	threeSAST := pkitest.ITL(t, w.call, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.call.Certificate},
+		trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.recovery.Certificate}, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.next.Certificate})
+	noOwnSAST := pkitest.ITL(t, w.call, trustlist.RecordSpec{Role: trustlist.TFTP, Certificate: w.call.Certificate})
+	weak := weakSigner(t)
+
+	seen := map[trust.Reason]bool{}
+	for _, c := range []struct {
+		name   string
+		state  trust.State
+		file   trust.Candidate
+		reason trust.Reason
+		via    trust.Via
+		ask    bool
+	}{
+		{"first use", trust.State{}, itl(w.itl), trust.Accepted, trust.ViaFirstUse, false},
+		{"first use of a CTL", trust.State{}, itl(ctl), trust.Accepted, trust.ViaFirstUse, false},
+		{"first use, signer not in the list", trust.State{}, itl(w.list(t, trustlist.ITL, w.call, w.stranger)), trust.UnknownSigner, 0, false},
+		{"first use, signer only as TFTP", trust.State{}, itl(noOwnSAST), trust.UnknownSigner, 0, false},
+		{"first use, look-alike signed it", trust.State{}, itl(w.list(t, trustlist.ITL, w.call, w.lookalike)), trust.BadSignature, 0, false},
+		{"the list in force again", held, itl(w.itl), trust.Accepted, trust.ViaITL, false},
+		{"same signer, another list", held, itl(pkitest.ITL(t, w.call, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.call.Certificate})), trust.Accepted, trust.ViaITL, false},
+		{"signed with the recovery key", held, itl(w.list(t, trustlist.ITL, w.next, w.recovery)), trust.Accepted, trust.ViaITL, false},
+		{"new signer, no answer yet", held, next, trust.UnknownSigner, 0, true},
+		{"new signer, TVS vouches", answered(same), next, trust.Accepted, trust.ViaTVS, false},
+		{"new signer, answer about another", answered(about(w.recovery, trustlist.SAST)), next, trust.UnknownSigner, 0, true},
+		{"new signer, answer has expired", answered(func() trust.Answer { a := same; a.Expires = time.Unix(0, 0); return a }()), next, trust.UnknownSigner, 0, true},
+		{"new signer, no TVS configured", with(held, func(s *trust.State) { s.Servers = 0 }), next, trust.UnknownSigner, 0, false},
+		{"new signer, no TVS in the ITL", trust.State{ITL: noOwnSAST, Servers: 1}, next, trust.UnknownSigner, 0, false},
+		{"TVS unreachable", failed(trust.Unreachable), next, trust.TVSUnreachable, 0, false},
+		{"TVS not in the ITL", failed(trust.Untrusted), next, trust.TVSUntrusted, 0, false},
+		{"TVS garbled", failed(trust.Garbled), next, trust.TVSBadAnswer, 0, false},
+		{"TVS answers no certificate", answered(trust.Answer{Question: question(w.next), Valid: true, Cert: []byte("x"), Roles: []trustlist.Role{0}}), next, trust.TVSBadAnswer, 0, false},
+		{"TVS says invalid", answered(trust.Answer{Question: question(w.next)}), next, trust.TVSInvalid, 0, false},
+		{"TVS answers another certificate", answered(trust.Answer{Question: question(w.next), Valid: true, Cert: w.recovery.Certificate.Raw, Roles: []trustlist.Role{0}}), next, trust.TVSMismatch, 0, false},
+		{"TVS knows the signer as CAPF only", answered(about(w.next, trustlist.CAPF)), next, trust.RoleMissing, 0, false},
+		{"TVS knows the signer without role", answered(about(w.next)), next, trust.RoleMissing, 0, false},
+		{"TVS vouches for a look-alike", answered(trust.Answer{Question: question(w.next), Valid: true, Cert: lookalikeNext.Certificate.Raw, Roles: []trustlist.Role{0}}), next, trust.BadSignature, 0, false},
+		{"look-alike of the signer", held, itl(w.list(t, trustlist.ITL, w.call, w.lookalike)), trust.BadSignature, 0, false},
+		{"its own voucher alone", trust.State{ITL: w.itl}, itl(w.list(t, trustlist.ITL, w.stranger, w.stranger)), trust.UnknownSigner, 0, false},
+
+		{"CTL held, no ITL: signer in the CTL", trust.State{CTL: ctl}, itl(w.itl), trust.Accepted, trust.ViaCTL, false},
+		{"CTL held, no ITL: signer not in the CTL", trust.State{CTL: foreignCTL, Servers: 1}, itl(w.itl), trust.UnknownSigner, 0, false},
+		{"ITL held, new CTL of its signer", held, itl(ctl), trust.Accepted, trust.ViaITL, false},
+		{"ITL held, foreign CTL", held, itl(foreignCTL), trust.UnknownSigner, 0, true},
+		{"both: the ITL's signer is in the CTL alone", trust.State{CTL: foreignCTL, ITL: w.itl}, itl(w.list(t, trustlist.ITL, w.stranger, w.stranger)), trust.Accepted, trust.ViaCTL, false},
+		{"blank ITL: any list", trust.State{ITL: w.blank(t)}, itl(w.list(t, trustlist.ITL, w.stranger, w.stranger)), trust.Accepted, trust.ViaFirstUse, false},
+		{"blank ITL, but a CTL", trust.State{ITL: w.blank(t), CTL: ctl, Servers: 1}, itl(foreignCTL), trust.UnknownSigner, 0, false},
+
+		{"signed file", held, sgn(t, w.call), trust.Accepted, trust.ViaITL, false},
+		{"signed file, signer in the CTL", trust.State{CTL: foreignCTL, ITL: w.itl}, sgn(t, w.stranger), trust.Accepted, trust.ViaCTL, false},
+		{"signed file, signer is SAST only", trust.State{ITL: w.itl}, sgn(t, w.recovery), trust.RoleMissing, 0, false},
+		{"signed file, TVS vouches as CCM+TFTP", answered(same), sgn(t, w.next), trust.Accepted, trust.ViaTVS, false},
+		{"signed file, TVS vouches as SAST only", answered(about(w.next, trustlist.SAST)), sgn(t, w.next), trust.RoleMissing, 0, false},
+		{"signed file, phone with no list", trust.State{}, sgn(t, w.call), trust.UnknownSigner, 0, false},
+		{"signed file, the caller's certificate", trust.State{Certificates: []*x509.Certificate{w.stranger.Certificate}}, sgn(t, w.stranger), trust.Accepted, trust.ViaCert, false},
+		{"signed file, the caller's certificate is a look-alike", trust.State{Certificates: []*x509.Certificate{w.lookalike.Certificate}}, sgn(t, w.call), trust.BadSignature, 0, false},
+
+		{"0 bytes", held, trust.Candidate{Kind: trustlist.ITL}, trust.EmptyFile, 0, false},
+		{"65,536 bytes", held, trust.Candidate{Kind: trustlist.ITL, Data: make([]byte, 65536)}, trust.TooLarge, 0, false},
+		{"cut", held, trust.Candidate{Kind: trustlist.ITL, Data: w.itl.Bytes()[:700]}, trust.Malformed, 0, false},
+		{"a CTL for an ITL", held, trust.Candidate{Kind: trustlist.ITL, Data: ctl.Bytes()}, trust.WrongFile, 0, false},
+		{"SHA-512 on an old phone", with(held, func(s *trust.State) { s.Policy.NoSHA512 = true }), itl(sha512), trust.UnsupportedDigest, 0, false},
+		{"SHA-512", held, itl(sha512), trust.Accepted, trust.ViaITL, false},
+		{"3 SAST records, policy warns", held, itl(threeSAST), trust.Accepted, trust.ViaITL, false},
+		{"3 SAST records, policy refuses", with(held, func(s *trust.State) { s.Policy.MaxSAST = 2 }), itl(threeSAST), trust.TooManySAST, 0, false},
+		{"RSA-768", trust.State{ITL: weak.held}, weak.file, trust.WeakKey, 0, false},
+		{"another file's name, policy refuses", with(held, func(s *trust.State) { s.Policy.CheckFileName = true }),
+			trust.Candidate{Kind: trustlist.SGN, Name: "SEP000000000000.cnf.xml.sgn", Data: sgn(t, w.call).Data}, trust.WrongFile, 0, false},
+	} {
+		v := trust.Decide(c.state, c.file)
+		if v.Accepted != (c.reason == trust.Accepted) || v.Reason != c.reason || v.Via != c.via || (v.Question != nil) != c.ask {
+			t.Errorf("%s: accepted %v, %v via %q, question %v; want %v via %q, question %v\nsteps %v",
+				c.name, v.Accepted, v.Reason, v.Via, v.Question, c.reason, c.via, c.ask, v.Steps)
+		}
+		if v.Question != nil && !v.Question.Same(trust.Question{Issuer: v.Question.Issuer, Serial: v.File.Signer.Serial}) {
+			t.Errorf("%s: question about serial %x, signer has %x", c.name, v.Question.Serial, v.File.Signer.Serial)
+		}
+		seen[v.Reason] = true
+	}
+	if v := trust.Unsigned(held); v.Accepted || v.Reason != trust.NotSigned {
+		t.Errorf("unsigned file, phone with an ITL: %v", v.Reason)
+	} else {
+		seen[v.Reason] = true
+	}
+	for _, s := range []trust.State{{}, {ITL: w.blank(t)}} {
+		if v := trust.Unsigned(s); !v.Accepted {
+			t.Errorf("unsigned file, phone without TFTP certificate: %v", v.Reason)
+		}
+	}
+	// What concerns servers, storage and content is the agent's to find.
+	agents := []trust.Reason{trust.NotStored, trust.HeldDamaged, trust.NotFound, trust.DownloadFailed, trust.BadContent}
+	for _, r := range trust.Reasons() {
+		if !seen[r] && !slices.Contains(agents, r) {
+			t.Errorf("no row gives reason %v", r)
+		}
+	}
+}
+
+// weakSigner is a list whose TFTP record has an RSA-768 key, and a file signed
+// with it. Neither can be made with the builder.
+func weakSigner(t *testing.T) (out struct {
+	held *trustlist.File
+	file trust.Candidate
+}) {
+	t.Helper()
+	id := pkitest.Identity(t, "weak.example.lab", pki.Service)
+	out.file = sgn(t, id)
+	// An RSA public key of 768 bits in the record of the very signer.
+	key := append([]byte{0x30, 0x68, 0x02, 0x61, 0, 0xff}, make([]byte, 95)...)
+	key = append(key, 0x02, 3, 1, 0, 1)
+	key[len(key)-6] = 1 // an odd modulus
+	rec := func(tag byte, v []byte) []byte { return append([]byte{tag, byte(len(v) >> 8), byte(len(v))}, v...) }
+	body := slices.Concat(rec(4, []byte{0, 3}), rec(5, append([]byte(trustlist.FormatName(id.Certificate.Issuer)), 0)),
+		rec(6, id.Certificate.SerialNumber.Bytes()), rec(7, key))
+	n := len(body) + 5
+	list := pkitest.ITL(t, id, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: id.Certificate})
+	data := slices.Concat(list.Bytes()[:list.Length], []byte{1, 0, 2, byte(n >> 8), byte(n)}, body)
+	out.held = pkitest.Parse(t, trustlist.ITL, data)
+	return out
+}
+
+// The words are stable and unlike each other, and each has a sentence.
+func TestReasonWords(t *testing.T) {
+	words := map[string]bool{}
+	for _, r := range trust.Reasons() {
+		if r.String() == "" || r.Text() == "" || words[r.String()] {
+			t.Errorf("reason %d: word %q, text %q", r, r, r.Text())
+		}
+		words[r.String()] = true
+	}
+	if got := trust.Reason(200).String(); got != "unknown-reason" {
+		t.Errorf("Reason(200) = %q", got)
+	}
+	for _, w := range []string{"accepted", "unknown-signer", "bad-signature", "tvs-unreachable", "tvs-invalid", "role-missing", "malformed", "too-large"} {
+		if !words[w] {
+			t.Errorf("the documented word %q is gone", w)
+		}
+	}
+}
+
+// A warning is no obstacle.
+func TestWarnings(t *testing.T) {
+	w := newWorld(t)
+	three := pkitest.ITL(t, w.call, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.call.Certificate},
+		trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.recovery.Certificate}, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.next.Certificate})
+	newer := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Version: trustlist.Version{Major: 1, Minor: 7},
+		Records: []trustlist.RecordSpec{{Role: trustlist.SAST, Certificate: w.call.Certificate}}}, w.call)
+	other := sgn(t, w.call)
+	other.Name = "SEP000000000000.cnf.xml.sgn"
+	for name, c := range map[string]trust.Candidate{"3 SAST": itl(three), "version 1.7": itl(newer), "another name": other} {
+		v := trust.Decide(trust.State{ITL: w.itl}, c)
+		if !v.Accepted || len(v.Warnings) != 1 {
+			t.Errorf("%s: accepted %v, warnings %q; want one warning", name, v.Accepted, v.Warnings)
+		}
+	}
+}
+
+// No signature that a phone's vouchers did not make is ever accepted: each bit
+// of a list that the phone would accept is flipped.
+func TestNoFlippedBitIsAccepted(t *testing.T) {
+	w := newWorld(t)
+	list := w.list(t, trustlist.ITL, w.next, w.recovery)
+	data := slices.Clone(list.Bytes())
+	reasons := map[trust.Reason]int{}
+	for i := range data {
+		for bit := range 8 {
+			data[i] ^= 1 << bit
+			v := trust.Decide(trust.State{ITL: w.itl, Servers: 1}, trust.Candidate{Kind: trustlist.ITL, Data: data})
+			if v.Accepted {
+				t.Fatalf("bit %d of byte %d flipped: accepted via %v", bit, i, v.Via)
+			}
+			reasons[v.Reason]++
+			data[i] ^= 1 << bit
+		}
+	}
+	t.Logf("%d flips: %v", len(data)*8, fmt.Sprint(reasons))
+}
+
+func FuzzDecide(f *testing.F) {
+	w := newWorld(f)
+	f.Add(w.itl.Bytes(), uint8(1))
+	f.Add(sgn(f, w.call).Data, uint8(3))
+	f.Fuzz(func(t *testing.T, data []byte, kind uint8) {
+		for _, s := range []trust.State{{ITL: w.itl, Servers: 1}, {ITL: w.itl, CTL: w.itl}, {}} {
+			v := trust.Decide(s, trust.Candidate{Kind: trustlist.Kind(kind%4) + 1, Data: data})
+			if v.Accepted == (v.Reason != trust.Accepted) || v.Accepted && v.Via == trust.ViaNone || v.Accepted && v.Question != nil {
+				t.Errorf("accepted %v for %v via %q, question %v", v.Accepted, v.Reason, v.Via, v.Question)
+			}
+		}
+	})
+}
