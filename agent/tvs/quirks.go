@@ -1,0 +1,26 @@
+package tvs
+
+import "time"
+
+// What the sources do not state.
+const (
+	// DefaultPerServer bounds connection, handshake and answer of one server.
+	// The real interval is not documented.
+	DefaultPerServer = 5 * time.Second
+	// DefaultTotal bounds one question to all servers.
+	DefaultTotal = 15 * time.Second
+	// MaxPayload bounds what follows a header, in bytes. Certificates seen are
+	// under 2 KiB; the field would allow 65,535.
+	MaxPayload = 16 << 10
+	// DefaultCacheSize bounds the cached answers of a client.
+	DefaultCacheSize = 32
+	// DefaultPort is the tcp port where the configuration names none.
+	DefaultPort = 2445
+	// firstSession is the session id of a phone's first request, as in traces.
+	firstSession = 1001
+)
+
+// notFound is the status for a certificate that is unknown or refused. No trace
+// shows the layout of such a response; the status alone is what other servers
+// send.
+const notFound = 1
