@@ -1,0 +1,155 @@
+// Package fetch gets one file from a list of servers, as a phone does: by HTTP
+// on port 6970, then by TFTP from the same server, then from the next.
+//
+//	c := &fetch.Client{Dial: dialer.DialContext, TFTP: fetch.PlainTFTP}
+//	f, err := c.Get(ctx, []string{"192.0.2.1"}, "ITLSEP64A0E71502CC.tlv", 65535)
+//
+// A server is "host" or "host:port"; the port then is meant for both, tcp for
+// HTTP and udp for TFTP. Whatever HTTP answers but the file itself, and be it
+// silence, leads to TFTP. A server that says "not found" and is heard by either
+// way has answered; only a server that cannot be heard leads to the next.
+//
+// A file is held in memory once, and never more of it than the caller's limit. A
+// Client is safe for concurrent use. Sources: RFC 1350 for TFTP, RFC 9112 for
+// what is read of HTTP, traces of phones for the request's bytes.
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// The ports of a server named without one.
+const (
+	HTTPPort = "6970"
+	TFTPPort = "69"
+)
+
+// DefaultPerServer bounds what one server may take for one file, by both
+// transports. The real bound is not documented.
+const DefaultPerServer = 20 * time.Second
+
+// httpShare is the part of a server's time that HTTP may use up, so that a
+// server whose HTTP is silent is still asked by TFTP.
+const httpShare = 4
+
+// Errors that callers branch on.
+var (
+	// ErrNotFound: a working server has no such file.
+	ErrNotFound = errors.New("file not found")
+	// ErrTooLarge: the file exceeds the caller's limit.
+	ErrTooLarge = errors.New("file too large")
+	// ErrName: the name is not one of a file in a server's directory.
+	ErrName = errors.New("not a file name")
+)
+
+// Client gets files. Dial must be set; with no TFTP, only HTTP is tried.
+type Client struct {
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// TFTP gets a file of at most limit bytes; PlainTFTP is one. It returns
+	// ErrNotFound and ErrTooLarge as such.
+	TFTP      func(ctx context.Context, address, name string, limit int) ([]byte, error)
+	PerServer time.Duration // for both transports together; DefaultPerServer where 0
+	Logf      func(format string, args ...any)
+}
+
+// File is a file that was got.
+type File struct {
+	Data      []byte
+	Server    string // as it stands in the list
+	Transport string // "HTTP" or "TFTP"
+}
+
+// CheckName reports, with ErrName, a name that is not one plain file: it may
+// have letters, digits and "._-@", 1 to 128 bytes, and not begin with a dot.
+func CheckName(name string) error {
+	if name == "" || len(name) > 128 || name[0] == '.' {
+		return fmt.Errorf("%w: %.140q", ErrName, name)
+	}
+	for i := 0; i < len(name); i++ {
+		c := name[i]
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-@", c) >= 0) {
+			return fmt.Errorf("%w: %.140q", ErrName, name)
+		}
+	}
+	return nil
+}
+
+// Get returns the file, of at most limit bytes, from the first server that
+// answers. The error wraps ErrNotFound where that server has no such file, and
+// names each server's troubles where none answered.
+func (c *Client) Get(ctx context.Context, servers []string, name string, limit int) (File, error) {
+	if err := CheckName(name); err != nil {
+		return File{}, err
+	}
+	if len(servers) == 0 {
+		return File{}, errors.New("no server to ask")
+	}
+	var troubles []error
+	for i, server := range servers {
+		c.logf("look up server - %d", i)
+		f, err := c.fromOne(ctx, server, name, limit)
+		if err == nil {
+			return f, nil
+		}
+		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrTooLarge) {
+			return File{Server: server}, fmt.Errorf("%s from %s: %w", name, server, err)
+		}
+		troubles = append(troubles, fmt.Errorf("%s from %s: %w", name, server, err))
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return File{}, errors.Join(troubles...)
+}
+
+func (c *Client) fromOne(ctx context.Context, server, name string, limit int) (File, error) {
+	per := c.PerServer
+	if per == 0 {
+		per = DefaultPerServer
+	}
+	ctx, cancel := context.WithTimeout(ctx, per)
+	defer cancel()
+
+	httpCtx, cancelHTTP := context.WithTimeout(ctx, per/httpShare)
+	data, httpErr := c.http(httpCtx, withPort(server, HTTPPort), name, limit)
+	cancelHTTP()
+	if httpErr == nil {
+		c.logf("XXTP complete - status = 100, %s, %d bytes (HTTP)", name, len(data))
+		return File{data, server, "HTTP"}, nil
+	}
+	c.logf("HTTP %s: %v", name, httpErr)
+	if c.TFTP == nil || errors.Is(httpErr, ErrTooLarge) {
+		return File{}, httpErr
+	}
+	data, tftpErr := c.TFTP(ctx, withPort(server, TFTPPort), name, limit)
+	switch {
+	case tftpErr == nil:
+		c.logf("XXTP complete - status = 100, %s, %d bytes (TFTP)", name, len(data))
+		return File{data, server, "TFTP"}, nil
+	case errors.Is(tftpErr, ErrNotFound), errors.Is(tftpErr, ErrTooLarge):
+		c.logf("XXTP complete - status = 2, %s", name)
+		return File{}, tftpErr
+	case errors.Is(httpErr, ErrNotFound):
+		return File{}, httpErr
+	}
+	return File{}, fmt.Errorf("HTTP: %w; TFTP: %w", httpErr, tftpErr)
+}
+
+// withPort adds the port where the server names none.
+func withPort(server, port string) string {
+	if _, _, err := net.SplitHostPort(server); err == nil {
+		return server
+	}
+	return net.JoinHostPort(strings.Trim(server, "[]"), port)
+}
+
+func (c *Client) logf(format string, args ...any) {
+	if c.Logf != nil {
+		c.Logf(format, args...)
+	}
+}
