@@ -28,7 +28,10 @@ var newestVersion = map[trustlist.Kind]trustlist.Version{
 // on first use.
 func Decide(s State, c Candidate) Verdict {
 	f, err := trustlist.Parse(c.Kind, c.Data)
-	if err != nil {
+	switch {
+	case err != nil && !c.Kind.IsList() && Plain(c.Data):
+		return Verdict{Reason: NotSigned, Detail: "it begins as XML, without a signed header"}
+	case err != nil:
 		return rejectFor(err)
 	}
 	d := decision{State: &s, file: f, v: Verdict{File: f}}
@@ -46,6 +49,11 @@ func Unsigned(s State) Verdict {
 		return Verdict{Reason: NotSigned}
 	}
 	return Verdict{Accepted: true}
+}
+
+// Plain reports whether a file begins as XML does, and so is not a signed one.
+func Plain(data []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(data, " \t\r\n\xef\xbb\xbf"), []byte("<"))
 }
 
 // decision carries one run of Decide.

@@ -153,6 +153,7 @@ func TestDecide(t *testing.T) {
 		{"0 bytes", held, trust.Candidate{Kind: trustlist.ITL}, trust.EmptyFile, 0, false},
 		{"65,536 bytes", held, trust.Candidate{Kind: trustlist.ITL, Data: make([]byte, 65536)}, trust.TooLarge, 0, false},
 		{"cut", held, trust.Candidate{Kind: trustlist.ITL, Data: w.itl.Bytes()[:700]}, trust.Malformed, 0, false},
+		{"XML for a signed file", held, trust.Candidate{Kind: trustlist.SGN, Data: []byte("\n<device/>")}, trust.NotSigned, 0, false},
 		{"a CTL for an ITL", held, trust.Candidate{Kind: trustlist.ITL, Data: ctl.Bytes()}, trust.WrongFile, 0, false},
 		{"SHA-512 on an old phone", with(held, func(s *trust.State) { s.Policy.NoSHA512 = true }), itl(sha512), trust.UnsupportedDigest, 0, false},
 		{"SHA-512", held, itl(sha512), trust.Accepted, trust.ViaITL, false},
