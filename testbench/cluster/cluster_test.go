@@ -1,0 +1,220 @@
+package cluster_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"itlagent/agent/fetch"
+	"itlagent/agent/trust"
+	"itlagent/agent/trustlist"
+	"itlagent/agent/tvs"
+	"itlagent/testbench/cluster"
+	"itlagent/testbench/pki/pkitest"
+)
+
+const mac = "64A0E71502CC"
+
+func start(t *testing.T) *cluster.Cluster {
+	t.Helper()
+	c, err := cluster.New(cluster.Note(), cluster.Options{Logf: t.Logf})
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+func itl(t *testing.T, n *cluster.Node) *trustlist.File {
+	t.Helper()
+	return pkitest.Parse(t, trustlist.ITL, n.ITL())
+}
+
+// The note's list has the note's lengths on the publisher, before and after the
+// reset, and each node's has its own checksum.
+func TestNoteLengths(t *testing.T) {
+	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string, length, header int, signer string) {
+		t.Helper()
+		for _, n := range c.Nodes() {
+			f := itl(t, n)
+			if len(f.Bytes()) != length || f.Length != header || !strings.HasPrefix(string(f.Signer.Name), "CN="+signer) && n == c.Publisher() {
+				t.Errorf("%s, %s: %d bytes, header %d, signer %s; want %d, %d, %s", when, n.Name, len(f.Bytes()), f.Length, f.Signer.Name, length, header, signer)
+			}
+			if _, err := f.CheckOwn(); err != nil {
+				t.Errorf("%s, %s: %v", when, n.Name, err)
+			}
+		}
+	}
+	check("installed", 5302, 324, "test10pub.joemar2.lab")
+	if bytes.Equal(c.Nodes()[0].ITL(), c.Nodes()[1].ITL()) {
+		t.Error("both nodes serve the same list")
+	}
+	if names, err := c.ResetITL(); err != nil || fmt.Sprint(names) != "[test10pub test10sub]" {
+		t.Errorf("reset: %v, %v", names, err)
+	}
+	check("reset", 5322, 344, "ITLRECOVERY_")
+	for _, n := range c.Nodes() {
+		if err := c.RestartTFTP(n.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("restarted", 5302, 324, "test10pub.joemar2.lab")
+}
+
+func TestHold(t *testing.T) {
+	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	regen := func(node string, u cluster.Unit, text string) {
+		t.Helper()
+		err := c.Regenerate(node, u)
+		if text == "" && err != nil || text != "" && (err == nil || err.Error() != text) {
+			t.Errorf("regenerate %s on %s: %v, want %q", u, node, err, text)
+		}
+	}
+	held := "CallManager certificate was modified in the last 5 minutes. Please re-try regenerating TVS certificate at a later time"
+	regen("test10pub", cluster.CallManager, "")
+	regen("test10pub", cluster.TVS, held)
+	regen("test10sub", cluster.TVS, "") // the hold is the node's own
+	regen("test10pub", cluster.CallManager, "")
+	c.Advance(cluster.HoldTime - time.Second)
+	regen("test10pub", cluster.TVS, held)
+	c.Advance(time.Second)
+	regen("test10pub", cluster.TVS, "")
+	regen("nobody", cluster.TVS, `no node "nobody" in the cluster`)
+	regen("test10pub", "tomcat", `test10pub has no certificate "tomcat"`)
+}
+
+// What is regenerated takes effect when its service starts again.
+func TestRestartTakesEffect(t *testing.T) {
+	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub := c.Publisher()
+	before := pub.ITL()
+	if err := c.Regenerate(pub.Name, cluster.CallManager); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(pub.ITL(), before) {
+		t.Error("the list changed before TFTP was restarted")
+	}
+	if err := c.RestartTFTP(pub.Name); err != nil {
+		t.Fatal(err)
+	}
+	if got := itl(t, pub).Signer.Serial; !trustlist.SameSerial(got, pub.Identity(cluster.CallManager).Certificate.SerialNumber.Bytes()) {
+		t.Errorf("signer's serial %x after the restart", got)
+	}
+}
+
+// Files are the same by HTTP and TFTP; unknown devices have none.
+func TestFilesOverSockets(t *testing.T) {
+	c := start(t)
+	pub := c.Publisher()
+	dial := new(net.Dialer).DialContext
+	both := &fetch.Client{Dial: dial, TFTP: fetch.PlainTFTP}
+	refuse := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("no HTTP") }
+	viaTFTP := &fetch.Client{Dial: refuse, TFTP: fetch.PlainTFTP}
+	for name, has := range map[string]bool{
+		"ITLSEP" + mac + ".tlv": true, "ITLFile.tlv": true, "SEP" + mac + ".cnf.xml": true, "SEP" + mac + ".cnf.xml.sgn": true,
+		"XMLDefault.cnf.xml": true, "XMLDefault.cnf.xml.sgn": true,
+		"CTLSEP" + mac + ".tlv": false, "ITLSEP000000000000.tlv": false, "SEP000000000000.cnf.xml.sgn": false, "ITLRecovery.p12": false,
+	} {
+		f, err := both.Get(t.Context(), []string{pub.Address()}, name, 1<<20)
+		g, err2 := viaTFTP.Get(t.Context(), []string{pub.Address()}, name, 1<<20)
+		if has && (err != nil || err2 != nil || !bytes.Equal(f.Data, g.Data) || f.Transport != "HTTP" || g.Transport != "TFTP") {
+			t.Errorf("%s: %d bytes by %s (%v), %d by %s (%v)", name, len(f.Data), f.Transport, err, len(g.Data), g.Transport, err2)
+		}
+		if !has && (!errors.Is(err, fetch.ErrNotFound) || !errors.Is(err2, fetch.ErrNotFound)) {
+			t.Errorf("%s: %v and %v, want %v", name, err, err2, fetch.ErrNotFound)
+		}
+	}
+	res, err := http.Get("http://" + pub.Address() + "/ITLFile.tlv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body)
+	if res.Header.Get("Cache-Control") != "no-store" || res.Header.Get("Content-Type") != "*/*" || len(body) != 5302 {
+		t.Errorf("headers %v, %d bytes", res.Header, len(body))
+	}
+}
+
+func TestTVSOverSockets(t *testing.T) {
+	c := start(t)
+	pub, sub := c.Nodes()[0], c.Nodes()[1]
+	client := &tvs.Client{Dial: new(net.Dialer).DialContext, Device: "CP-7965-SEP" + mac}
+	list := itl(t, pub)
+	for _, n := range []*cluster.Node{pub, sub} {
+		id := n.Identity(cluster.CallManager).Certificate
+		q := trust.Question{Subject: "", Issuer: trustlist.FormatName(id.Issuer), Serial: id.SerialNumber.Bytes()}
+		client.Flush()
+		a := client.Query(t.Context(), list, []string{n.TVSAddress()}, q)
+		if !a.Valid || fmt.Sprint(a.Roles) != fmt.Sprint([]trustlist.Role{trustlist.SAST, trustlist.CCMTFTP}) || !bytes.Equal(a.Cert, id.Raw) {
+			t.Errorf("%s: %+v", n.Name, a)
+		}
+		if left := time.Until(a.Expires); left < 86390*time.Second || left > 86400*time.Second {
+			t.Errorf("%s: answer expires in %v, want 86400 s", n.Name, left)
+		}
+	}
+	unknown := trust.Question{Issuer: "CN=nobody", Serial: []byte{1}}
+	if a := client.Query(t.Context(), list, []string{pub.TVSAddress()}, unknown); a.Valid || a.Failure != trust.Answered {
+		t.Errorf("unknown signer: %+v", a)
+	}
+	pub.SetFaults(cluster.Faults{NoTVS: true})
+	if a := client.Query(t.Context(), list, []string{pub.TVSAddress()}, unknown); a.Failure != trust.Unreachable {
+		t.Errorf("TVS that closes every connection: %+v", a)
+	}
+	stranger := pkitest.Identity(t, "elsewhere", 0)
+	c.Import(stranger)
+	q := trust.Question{Issuer: trustlist.FormatName(stranger.Certificate.Issuer), Serial: stranger.Certificate.SerialNumber.Bytes()}
+	if a := client.Query(t.Context(), list, []string{sub.TVSAddress()}, q); !a.Valid || fmt.Sprint(a.Roles) != fmt.Sprint([]trustlist.Role{trustlist.SAST, trustlist.TFTP}) {
+		t.Errorf("imported certificate: %+v", a)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Set(mac, "webAccess", "0"); err != nil || c.Settings(mac)["webAccess"] != "0" {
+		t.Errorf("set: %v, %v", err, c.Settings(mac))
+	}
+	for _, bad := range [][3]string{{"000000000000", "webAccess", "0"}, {mac, "colour", "0"}, {mac, "webAccess", "<b>"}} {
+		if err := c.Set(bad[0], bad[1], bad[2]); err == nil {
+			t.Errorf("Set(%v) succeeded", bad)
+		}
+	}
+}
+
+func TestPortsInUse(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := cluster.New(cluster.Note(), cluster.Options{Ports: l.Addr().(*net.TCPAddr).Port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err == nil {
+		c.Close()
+		t.Error("started on a port in use")
+	}
+}

@@ -1,0 +1,96 @@
+package pki_test
+
+import (
+	"crypto/rsa"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"itlagent/testbench/pki"
+	"itlagent/testbench/pki/pkitest"
+)
+
+func TestNew(t *testing.T) {
+	from := time.Date(2014, 2, 26, 1, 2, 3, 4, time.UTC)
+	for _, c := range []struct {
+		name   string
+		req    pki.Request
+		length int // of the certificate; 0 where not known from a real one
+		bits   int
+	}{
+		{"service", pki.Request{Subject: pkitest.Name("test10pub.joemar2.lab"), Bits: 1024}, 684, 1024},
+		{"recovery", pki.Request{Subject: pkitest.Name("ITLRECOVERY_test10pub.joe2.lab"), Bits: 1024, Usage: pki.Recovery, Years: 20}, 692, 1024},
+		{"EC", pki.Request{Subject: pkitest.Name("ec"), EC: true}, 0, 0},
+	} {
+		c.req.From = from
+		id, err := pki.New(c.req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert := id.Certificate
+		if c.length != 0 && len(cert.Raw) != c.length {
+			t.Errorf("%s: certificate of %d bytes, want %d", c.name, len(cert.Raw), c.length)
+		}
+		if k, ok := cert.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() != c.bits {
+			t.Errorf("%s: %d bits, want %d", c.name, k.N.BitLen(), c.bits)
+		}
+		years := max(c.req.Years, 5)
+		if c.req.Years == 0 {
+			years = 5
+		}
+		if want := from.Truncate(time.Second); !cert.NotBefore.Equal(want) || !cert.NotAfter.Equal(want.AddDate(years, 0, 0)) {
+			t.Errorf("%s: valid %v to %v", c.name, cert.NotBefore, cert.NotAfter)
+		}
+		if n := len(cert.SerialNumber.Bytes()); n != pki.SerialBytes {
+			t.Errorf("%s: serial of %d bytes, want %d", c.name, n, pki.SerialBytes)
+		}
+	}
+}
+
+func TestFiles(t *testing.T) {
+	id := pkitest.Identity(t, "pub", pki.Service)
+	path := filepath.Join(t.TempDir(), "callmanager.pem")
+	if err := id.WriteFile(path); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode %v, %v; want 0600", info.Mode(), err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := pki.Load(data)
+	if err != nil || !back.Certificate.Equal(id.Certificate) || !back.Key.Public().(*rsa.PublicKey).Equal(id.Key.Public()) {
+		t.Errorf("read back: %v", err)
+	}
+	public, err := id.PEM(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if back, err := pki.Load(public); err != nil || back.Key != nil {
+		t.Errorf("certificate alone: %v, key %v", err, back.Key)
+	}
+	for _, bad := range []string{"", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+		string(public) + "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {
+		if _, err := pki.Load([]byte(bad)); err == nil {
+			t.Errorf("Load(%.30q) succeeded", bad)
+		}
+	}
+}
+
+func TestLookalike(t *testing.T) {
+	id := pkitest.Identity(t, "pub", pki.Service)
+	other, err := pki.Lookalike(id, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, b := id.Certificate, other.Certificate
+	if a.SerialNumber.Cmp(b.SerialNumber) != 0 || string(a.RawSubject) != string(b.RawSubject) || string(a.RawIssuer) != string(b.RawIssuer) {
+		t.Error("the look-alike has other names or another serial number")
+	}
+	if a.PublicKey.(*rsa.PublicKey).Equal(b.PublicKey) {
+		t.Error("the look-alike has the same key")
+	}
+}
