@@ -1,0 +1,319 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"itlagent/agent"
+	"itlagent/agent/fetch"
+	"itlagent/agent/trust"
+	"itlagent/agent/trustlist"
+	"itlagent/platform/filestore"
+	"itlagent/testbench/cluster"
+)
+
+// runDemo tells how a phone is locked out by two certificate changes and won
+// back with the recovery key. Every sentence that states a fact is checked.
+func runDemo(e *env, args []string) int {
+	f := e.flags("demo")
+	if code, ok := e.parse(f, args, 0); !ok {
+		return code
+	}
+	begin := time.Now()
+	dir, err := os.MkdirTemp("", "itlagent-demo-")
+	if err != nil {
+		return e.fail(exitInfra, "%v", err)
+	}
+	defer os.RemoveAll(dir)
+	s := &story{out: e.stdout}
+	defer s.close()
+	if err := s.setUp(dir); err != nil {
+		return e.fail(exitInfra, "demo: %v", err)
+	}
+	if err := s.tell(); err != nil {
+		var unmet unmetError
+		if errors.As(err, &unmet) {
+			return e.fail(exitNo, "demo: not as expected: %v", err)
+		}
+		return e.fail(exitInfra, "demo: %v", err)
+	}
+	fmt.Fprintf(e.stdout, "\nDone: %d cycles, %d files fetched, %d lists and configurations accepted, %d rejected, %d expectations held, %.1f s.\n",
+		s.cycles, s.files, s.accepted, s.rejected, s.held, time.Since(begin).Seconds())
+	return exitOK
+}
+
+// unmetError is an expectation that did not hold.
+type unmetError string
+
+func (e unmetError) Error() string { return string(e) }
+
+// story is the cluster, the phone, and what has been counted.
+type story struct {
+	out     io.Writer
+	cluster *cluster.Cluster
+	phone   *agent.Agent
+	mac     string
+
+	cycles, files, accepted, rejected, held, chapter int
+}
+
+func (s *story) setUp(dir string) error {
+	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	if err != nil {
+		return err
+	}
+	s.cluster = c
+	if err := c.Start(); err != nil {
+		return err
+	}
+	store, err := filestore.Open(dir)
+	if err != nil {
+		return err
+	}
+	spec := cluster.Note().Phones[0]
+	s.mac = spec.MAC
+	var servers []string
+	for _, n := range c.Nodes() {
+		servers = append(servers, n.Address())
+	}
+	s.phone, err = agent.New(agent.Config{
+		MAC: spec.MAC, Model: spec.Model, Servers: servers, Store: store,
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now,
+	})
+	return err
+}
+
+func (s *story) close() {
+	if s.cluster != nil {
+		s.cluster.Close()
+	}
+}
+
+// title begins a chapter.
+func (s *story) title(text string) {
+	s.chapter++
+	fmt.Fprintf(s.out, "\n%d. %s\n", s.chapter, text)
+}
+
+func (s *story) say(format string, args ...any) { fmt.Fprintf(s.out, "   "+format+"\n", args...) }
+
+// expect states a fact and checks it.
+func (s *story) expect(ok bool, format string, args ...any) error {
+	text := fmt.Sprintf(format, args...)
+	if !ok {
+		s.say("NOT SO: %s", text)
+		return unmetError(text)
+	}
+	s.held++
+	s.say("ok: %s", text)
+	return nil
+}
+
+// reset runs one cycle of the phone and prints what it shows.
+func (s *story) reset() *agent.Report {
+	r := s.phone.Cycle(context.Background())
+	s.cycles++
+	for _, o := range []*agent.Outcome{&r.CTL, &r.ITL, &r.Config} {
+		if o.Transport != "" {
+			s.files++
+			if o.Verdict.Accepted {
+				s.accepted++
+			} else {
+				s.rejected++
+			}
+		}
+	}
+	s.say("phone %s resets:", r.Device)
+	for _, o := range []*agent.Outcome{&r.ITL, &r.Config} {
+		verdict := fmt.Sprintf("rejected, %v", o.Verdict.Reason)
+		if o.Verdict.Accepted {
+			verdict = fmt.Sprintf("accepted via %v", o.Verdict.Via)
+		}
+		s.say("   %-28s %s", o.Name, verdict)
+	}
+	for _, m := range r.Messages {
+		s.say("   %s %s", s.cluster.Now().Format("15:04:05"), m)
+	}
+	return r
+}
+
+// showITL prints who signs the list that the publisher serves.
+func (s *story) showITL() *trustlist.File {
+	list, err := trustlist.Parse(trustlist.ITL, s.cluster.Publisher().ITL())
+	if err != nil {
+		s.say("%v", err)
+		return &trustlist.File{}
+	}
+	s.say("show itl: %d bytes, header %d, signed by %s", len(list.Bytes()), list.Length, list.Signer.Name)
+	return list
+}
+
+func message(r *agent.Report, text string) bool {
+	return len(r.Messages) > 0 && r.Messages[0] == text
+}
+
+// tell runs the chapters. It stops at the first expectation that does not hold.
+func (s *story) tell() error {
+	for _, chapter := range []func() error{
+		s.firstBoot, s.changedSetting, s.callManagerAlone, s.bothRegenerated, s.recovery, s.backToNormal,
+	} {
+		if err := chapter(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *story) firstBoot() error {
+	s.title("A new phone boots and installs the trust list of its cluster.")
+	for _, n := range s.cluster.Nodes() {
+		s.say("%s: HTTP and TFTP %s, TVS %s", n.FQDN(), n.Address(), n.TVSAddress())
+	}
+	list := s.showITL()
+	if err := s.expect(len(list.Bytes()) == 5302 && list.Length == 324, "the list has the 5302 bytes of the note, 324 of them header"); err != nil {
+		return err
+	}
+	r := s.reset()
+	if err := s.expect(message(r, "ITL installed") && r.ITL.Verdict.Via == trust.ViaFirstUse, "the first list is taken on trust: ITL installed"); err != nil {
+		return err
+	}
+	return s.expect(r.Config.Verdict.Accepted && r.Config.Verdict.Via == trust.ViaITL, "the signed configuration is vouched for by that list")
+}
+
+// set changes a setting on the cluster, resets the phone, and returns the value
+// that is in force there.
+func (s *story) set(name, value string) (string, *agent.Report, error) {
+	if err := s.cluster.Set(s.mac, name, value); err != nil {
+		return "", nil, err
+	}
+	s.say("administrator sets %s to %s", name, value)
+	r := s.reset()
+	got := map[string]string{"webAccess": r.Settings.Web, "sshAccess": r.Settings.SSH}[name]
+	return got, r, nil
+}
+
+func (s *story) changedSetting() error {
+	s.title("A changed setting reaches the phone.")
+	got, _, err := s.set("webAccess", "0")
+	if err != nil {
+		return err
+	}
+	return s.expect(got == "0", "webAccess on the phone is %s", got)
+}
+
+// regenerate is `set cert regen` on a node, past the hold of the last one.
+func (s *story) regenerate(n *cluster.Node, u cluster.Unit) error {
+	s.say("admin:set cert regen %s (on %s)", u, n.Name)
+	return s.cluster.Regenerate(n.Name, u)
+}
+
+// restart restarts TVS and TFTP on every node.
+func (s *story) restart() error {
+	s.say("Cisco Trust Verification Service and Cisco Tftp are restarted on every node")
+	for _, n := range s.cluster.Nodes() {
+		if err := s.cluster.RestartTVS(n.Name); err != nil {
+			return err
+		}
+	}
+	for _, n := range s.cluster.Nodes() {
+		if err := s.cluster.RestartTFTP(n.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *story) callManagerAlone() error {
+	s.title("The CallManager certificate alone is regenerated: TVS vouches for the new signer.")
+	pub := s.cluster.Publisher()
+	if err := s.regenerate(pub, cluster.CallManager); err != nil {
+		return err
+	}
+	var hold *cluster.HoldError
+	err := s.regenerate(pub, cluster.TVS)
+	if err := s.expect(errors.As(err, &hold), "the hold timer keeps TVS from following at once: %v", err); err != nil {
+		return err
+	}
+	if err := s.restart(); err != nil {
+		return err
+	}
+	r := s.reset()
+	return s.expect(message(r, "Trust List updated") && r.ITL.Verdict.Via == trust.ViaTVS, "the phone asks TVS and takes the new list: Trust List updated")
+}
+
+func (s *story) bothRegenerated() error {
+	s.title("CallManager and TVS certificates are regenerated before the phone resets: it is locked.")
+	pub := s.cluster.Publisher()
+	for _, step := range []struct {
+		node *cluster.Node
+		unit cluster.Unit
+	}{{pub, cluster.CallManager}, {pub, cluster.TVS}, {s.cluster.Nodes()[1], cluster.TVS}} {
+		s.cluster.Advance(6 * time.Minute)
+		s.say("the bench clock moves 6 minutes ahead, past the hold")
+		if err := s.regenerate(step.node, step.unit); err != nil {
+			return err
+		}
+	}
+	if err := s.restart(); err != nil {
+		return err
+	}
+	r := s.reset()
+	if err := s.expect(message(r, "Trust List Update Failed") && r.Locked(), "Trust List Update Failed: %v", r.Reason()); err != nil {
+		return err
+	}
+	if err := s.expect(r.ITL.Verdict.Reason == trust.TVSUntrusted, "%s", r.ITL.Verdict.Reason.Text()); err != nil {
+		return err
+	}
+	got, r, err := s.set("sshAccess", "0")
+	if err != nil {
+		return err
+	}
+	return s.expect(got == "1" && r.Locked(), "the setting is not applied: sshAccess on the phone is still %s", got)
+}
+
+func (s *story) recovery() error {
+	s.title("The list is reset with the recovery key, which the phone has trusted all along.")
+	before := s.showITL()
+	s.say("admin:utils itl reset localkey")
+	names, err := s.cluster.ResetITL()
+	if err != nil {
+		return err
+	}
+	s.say("The reset ITL file was generated successfully; transferred to %v", names)
+	after := s.showITL()
+	if err := s.expect(string(before.Signer.Name) != string(after.Signer.Name), "the signer has changed"); err != nil {
+		return err
+	}
+	if err := s.expect(len(after.Bytes()) == 5322 && after.Length == 344, "the list has the 5322 bytes of the note, 344 of them header"); err != nil {
+		return err
+	}
+	r := s.reset()
+	if err := s.expect(message(r, "Trust List updated") && r.ITL.Verdict.Via == trust.ViaITL, "the phone takes the list, vouched for by the recovery record it holds"); err != nil {
+		return err
+	}
+	return s.expect(!r.Locked() && r.Settings.SSH == "0", "the setting is applied: sshAccess on the phone is %s", r.Settings.SSH)
+}
+
+func (s *story) backToNormal() error {
+	s.title("TFTP is restarted and signs with the CallManager key again.")
+	for _, n := range s.cluster.Nodes() {
+		if err := s.cluster.RestartTFTP(n.Name); err != nil {
+			return err
+		}
+	}
+	list := s.showITL()
+	if err := s.expect(len(list.Bytes()) == 5302, "the list has 5302 bytes again"); err != nil {
+		return err
+	}
+	r := s.reset()
+	if err := s.expect(message(r, "Trust List updated") && r.ITL.Verdict.Via == trust.ViaITL, "the phone takes it without TVS"); err != nil {
+		return err
+	}
+	r = s.reset()
+	return s.expect(r.Reason() == trust.Accepted && !r.ITL.Changed, "one more reset changes nothing: trusted")
+}

@@ -1,0 +1,116 @@
+// Itlbench is the engineer's program: it reads and makes trust files, answers
+// what a phone would make of them, and runs test clusters and phones.
+//
+//	itlbench show ITLFile.tlv
+//	itlbench verify SEP64A0E71502CC.cnf.xml.sgn --installed ITLFile.tlv
+//	itlbench demo
+//
+// Data goes to standard output, talk to standard error. The exit code is 0 for
+// yes or done, 1 where the checked thing is not so, 2 for wrong usage, 3 where
+// network or disk failed, 4 where something was skipped.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// Exit codes.
+const (
+	exitOK    = 0
+	exitNo    = 1
+	exitUsage = 2
+	exitInfra = 3
+)
+
+// command is one subcommand.
+type command struct {
+	name, args, about string
+	run               func(e *env, args []string) int
+}
+
+// commands lists the subcommands in the order of the help text.
+func commands() []command {
+	return []command{
+		{"show", "FILE [--json] [--installed LIST]... [--cert PEM]...", "print a trust list or signed file", runShow},
+		{"verify", "FILE [--installed LIST]... [--cert PEM]... [--tvs ADDR]... [--json]", "say whether a phone would accept FILE", runVerify},
+		{"build", "itl|ctl -o FILE --signer PEM --record ROLE=PEM...", "make a trust list", runBuild},
+		{"sign", "FILE --signer PEM [-o FILE.sgn]", "make a signed file", runSign},
+		{"cert", "CN -o FILE [--bits N | --ec] [--recovery]", "make a test certificate and its key", runCert},
+		{"phone", "--tftp ADDR [--mac MAC] [--model MODEL] [--state DIR] [--once]", "run one handset", runPhone},
+		{"cluster", "up [--profile NAME] [--dir DIR] [--port N]", "run a test cluster until Ctrl-C", runCluster},
+		{"demo", "", "tell the story of a lock-out and its recovery", runDemo},
+	}
+}
+
+// env is what a subcommand works with.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+func main() { os.Exit(run(os.Args[1:], &env{os.Stdin, os.Stdout, os.Stderr})) }
+
+func run(args []string, e *env) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
+		help(e.stdout)
+		if len(args) == 0 {
+			return exitUsage
+		}
+		return exitOK
+	}
+	i := slices.IndexFunc(commands(), func(c command) bool { return c.name == args[0] })
+	if i < 0 {
+		return e.usage("no command %q; see itlbench help", args[0])
+	}
+	return commands()[i].run(e, args[1:])
+}
+
+func help(w io.Writer) {
+	fmt.Fprintln(w, "usage: itlbench COMMAND [ARGUMENTS]")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "\n  %s\n      %s\n", strings.TrimSpace(c.name+" "+c.args), c.about)
+	}
+	fmt.Fprintln(w, "\nexit codes: 0 yes or done, 1 not so, 2 usage, 3 network or disk, 4 skipped")
+}
+
+// flags returns a flag set for a subcommand, which writes no text of its own.
+func (e *env) flags(name string) *pflag.FlagSet {
+	f := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	return f
+}
+
+// parse reads the flags and wants the given number of other arguments. The code
+// counts only where ok is false.
+func (e *env) parse(f *pflag.FlagSet, args []string, want int) (code int, ok bool) {
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		i := slices.IndexFunc(commands(), func(c command) bool { return c.name == strings.Fields(f.Name())[0] })
+		fmt.Fprintf(e.stdout, "usage: itlbench %s %s\n%s", commands()[i].name, commands()[i].args, f.FlagUsages())
+		return exitOK, false
+	case err != nil:
+		return e.usage("%s: %v", f.Name(), err), false
+	case f.NArg() != want:
+		return e.usage("%s: %d arguments, it takes %d; see itlbench %s --help", f.Name(), f.NArg(), want, f.Name()), false
+	}
+	return exitOK, true
+}
+
+// usage prints one line and returns exitUsage.
+func (e *env) usage(format string, args ...any) int { return e.fail(exitUsage, format, args...) }
+
+// fail prints one line and returns the code.
+func (e *env) fail(code int, format string, args ...any) int {
+	line := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
+	fmt.Fprintln(e.stderr, "itlbench: "+line)
+	return code
+}

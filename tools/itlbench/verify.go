@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"itlagent/agent/trust"
+	"itlagent/agent/trustlist"
+	"itlagent/agent/tvs"
+)
+
+// verdictJSON is the object that `verify --json` prints.
+type verdictJSON struct {
+	File     string     `json:"file"`
+	Accepted bool       `json:"accepted"`
+	Reason   string     `json:"reason"`
+	Signer   signerJSON `json:"signer"`
+	Via      string     `json:"via"`
+	Offset   int        `json:"offset"`
+	Detail   string     `json:"detail"`
+	Steps    []stepJSON `json:"steps"`
+	Warnings []string   `json:"warnings"`
+}
+
+type stepJSON struct {
+	Where  string `json:"where"`
+	Record int    `json:"record"`
+	Result string `json:"result"`
+	Detail string `json:"detail"`
+}
+
+func runVerify(e *env, args []string) int {
+	f := e.flags("verify")
+	installed := f.StringArray("installed", nil, "`LIST` that the phone holds; at most one ITL and one CTL")
+	certs := f.StringArray("cert", nil, "`PEM` certificate to be believed for any role")
+	servers := f.StringArray("tvs", nil, "`ADDR` of a TVS, host[:port], in order")
+	asJSON := f.Bool("json", false, "print one JSON object")
+	if code, ok := e.parse(f, args, 1); !ok {
+		return code
+	}
+	state, code := e.phoneState("verify", *installed, *certs)
+	if code != exitOK {
+		return code
+	}
+	state.Servers = len(*servers)
+	path := f.Arg(0)
+	data, err := readTrustFile(path)
+	if err != nil {
+		return e.fail(exitNo, "%v", err)
+	}
+	v := judge(state, data, withTVSPorts(*servers))
+	e.printVerdict(path, v, *asJSON)
+	if v.Accepted {
+		return exitOK
+	}
+	return e.fail(exitNo, "%s: offset %d: %s", path, v.Offset, reasonLine(v))
+}
+
+// phoneState is what a phone knows that holds the lists, with certificates that
+// the caller vouches for. The code counts only where it is not exitOK.
+func (e *env) phoneState(name string, installed, certs []string) (state trust.State, code int) {
+	state.Now = time.Now()
+	for _, path := range installed {
+		list, err := openTrustFile(path)
+		if err != nil {
+			return state, e.fail(exitNo, "%v", err)
+		}
+		slot := &state.ITL
+		switch list.Kind {
+		case trustlist.ITL:
+		case trustlist.CTL:
+			slot = &state.CTL
+		default:
+			return state, e.usage("%s: %s is a %v: --installed takes an ITL or a CTL", name, path, list.Kind)
+		}
+		if *slot != nil {
+			return state, e.usage("%s: %s is a second %v: a phone holds one", name, path, list.Kind)
+		}
+		*slot = list
+	}
+	for _, path := range certs {
+		id, err := readIdentity(path, false)
+		if err != nil {
+			return state, e.fail(exitNo, "%v", err)
+		}
+		state.Certificates = append(state.Certificates, id.Certificate)
+	}
+	return state, exitOK
+}
+
+// judge decides as a phone in the state would, asking the TVS servers where the
+// decision wants an answer.
+func judge(state trust.State, data []byte, servers []string) trust.Verdict {
+	if trust.Plain(data) {
+		return trust.Unsigned(state) // a configuration without signature
+	}
+	kind, err := trustlist.Recognise(data)
+	if err != nil {
+		kind = trustlist.SGN // the decision finds the same fault, and names the reason
+	}
+	c := trust.Candidate{Kind: kind, Data: data}
+	v := trust.Decide(state, c)
+	if v.Question != nil {
+		client := &tvs.Client{Dial: new(net.Dialer).DialContext, Device: "CP-7965-SEP000000000000"}
+		state.Answers = append(state.Answers, client.Query(context.Background(), state.ITL, servers, *v.Question))
+		v = trust.Decide(state, c)
+	}
+	return v
+}
+
+func withTVSPorts(servers []string) []string {
+	out := make([]string, len(servers))
+	for i, s := range servers {
+		out[i] = s
+		if _, _, err := net.SplitHostPort(s); err != nil {
+			out[i] = net.JoinHostPort(strings.Trim(s, "[]"), strconv.Itoa(tvs.DefaultPort))
+		}
+	}
+	return out
+}
+
+func (e *env) printVerdict(path string, v trust.Verdict, asJSON bool) {
+	if asJSON {
+		out := verdictJSON{
+			File: path, Accepted: v.Accepted, Reason: v.Reason.String(), Via: v.Via.String(),
+			Offset: v.Offset, Detail: v.Detail, Steps: []stepJSON{}, Warnings: append([]string{}, v.Warnings...),
+		}
+		if v.File != nil {
+			out.Signer = signerOf(v.File.Signer)
+		}
+		for _, s := range v.Steps {
+			out.Steps = append(out.Steps, stepJSON{s.Where, s.Record, s.Result.String(), s.Detail})
+		}
+		printJSON(e.stdout, out)
+		return
+	}
+	word := "rejected"
+	if v.Accepted {
+		word = "accepted"
+	}
+	fmt.Fprintf(e.stdout, "%s: %s\n", word, path)
+	fmt.Fprintf(e.stdout, "reason: %v (%s)\n", v.Reason, v.Reason.Text())
+	if v.Via != trust.ViaNone {
+		fmt.Fprintf(e.stdout, "via: %v\n", v.Via)
+	}
+	if v.File != nil {
+		fmt.Fprintf(e.stdout, "signer: %s, serial %s\n", printable(v.File.Signer.Name), trustlist.FormatSerial(v.File.Signer.Serial))
+	}
+	for _, s := range v.Steps {
+		fmt.Fprintf(e.stdout, "tried: %s\n", stepLine(s))
+	}
+	for _, w := range v.Warnings {
+		fmt.Fprintf(e.stdout, "warning: %s\n", w)
+	}
+}
+
+// reasonLine is a reason with what is known of the place.
+func reasonLine(v trust.Verdict) string {
+	line := fmt.Sprintf("%v: %s", v.Reason, v.Reason.Text())
+	if v.Detail != "" {
+		line += ": " + v.Detail
+	}
+	return line
+}
+
+func stepLine(s trust.Step) string {
+	line := s.Where
+	if s.Record > 0 {
+		line += fmt.Sprintf(" record %d", s.Record)
+	}
+	line += ": " + s.Result.String()
+	if s.Detail != "" {
+		line += " (" + s.Detail + ")"
+	}
+	return line
+}
