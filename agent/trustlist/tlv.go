@@ -82,19 +82,27 @@ func (r *reader) more() bool { return r.pos < r.end }
 
 // next returns the element at pos and moves behind it.
 func (r *reader) next() (element, error) {
+	at := r.pos
+	rest := r.data[at:r.end]
+	if len(rest) < elementOverhead {
+		return element{}, r.broken()
+	}
+	end := elementOverhead + int(binary.BigEndian.Uint16(rest[1:]))
+	if end > len(rest) {
+		return element{}, r.broken()
+	}
+	r.pos = at + end
+	return element{tag: Tag(rest[0]), at: at, value: rest[elementOverhead:end:end]}, nil
+}
+
+// broken says why there is no element at pos. It stands apart to keep next small.
+func (r *reader) broken() error {
 	left := r.end - r.pos
 	if left < elementOverhead {
-		return element{}, malformed(r.pos, "%s ends inside an element's tag and length", r.within)
+		return malformed(r.pos, "%s ends inside an element's tag and length", r.within)
 	}
-	e := element{tag: Tag(r.data[r.pos]), at: r.pos}
-	n := int(binary.BigEndian.Uint16(r.data[r.pos+1:]))
-	if n > left-elementOverhead {
-		return element{}, malformed(r.pos, "element 0x%02x of %d bytes is longer than the %d left in the %s",
-			uint8(e.tag), n, left-elementOverhead, r.within)
-	}
-	e.value = r.data[e.valueAt() : e.valueAt()+n : e.valueAt()+n]
-	r.pos = e.end()
-	return e, nil
+	return malformed(r.pos, "element 0x%02x of %d bytes is longer than the %d left in the %s",
+		r.data[r.pos], binary.BigEndian.Uint16(r.data[r.pos+1:]), left-elementOverhead, r.within)
 }
 
 // inside returns a reader over the elements that e contains.

@@ -107,7 +107,9 @@ func TestResponseVector(t *testing.T) {
 }
 
 // el encodes an element; message puts a header in front.
-func el(tag byte, v ...byte) []byte { return append([]byte{tag, byte(len(v) >> 8), byte(len(v))}, v...) }
+func el(tag byte, v ...byte) []byte {
+	return append([]byte{tag, byte(len(v) >> 8), byte(len(v))}, v...)
+}
 
 func message(kind byte, elements ...[]byte) []byte {
 	body := bytes.Join(elements, nil)

@@ -7,6 +7,8 @@
 // Messages go to standard error, one a line.
 package main
 
+//go:generate sh -c "CGO_ENABLED=0 GOOS=linux GOARCH=arm go list -deps . > packages.txt"
+
 import (
 	"context"
 	"flag"

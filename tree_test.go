@@ -1,0 +1,219 @@
+// Package itlagent holds the tests of the tree itself: its form, who may know
+// whom, what the device program is made of, and that documented commands work.
+package itlagent_test
+
+import (
+	"bytes"
+	"go/ast"
+	"go/format"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "itlagent"
+
+// sources returns every Go file below the root.
+func sources(t *testing.T) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(p string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && (strings.HasPrefix(d.Name(), ".") && p != "." || d.Name() == "bin" || d.Name() == "testdata") {
+			return fs.SkipDir
+		}
+		if err == nil && strings.HasSuffix(p, ".go") {
+			files = append(files, filepath.ToSlash(p))
+		}
+		return err
+	})
+	if err != nil || len(files) < 40 {
+		t.Fatalf("%d Go files, %v", len(files), err)
+	}
+	return files
+}
+
+func TestFormatted(t *testing.T) {
+	for _, name := range sources(t) {
+		src, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := format.Source(src); err != nil || !bytes.Equal(out, src) {
+			t.Errorf("%s is not formatted by gofmt (%v)", name, err)
+		}
+	}
+}
+
+// parsed reads the files of each package, its path below the module in front.
+func parsed(t *testing.T) map[string]map[string]*ast.File {
+	t.Helper()
+	packages := map[string]map[string]*ast.File{}
+	fset := token.NewFileSet()
+	for _, name := range sources(t) {
+		f, err := parser.ParseFile(fset, name, nil, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := path.Dir(name)
+		if packages[dir] == nil {
+			packages[dir] = map[string]*ast.File{}
+		}
+		packages[dir][name] = f
+	}
+	return packages
+}
+
+func TestOnePackageComment(t *testing.T) {
+	for dir, files := range parsed(t) {
+		var with []string
+		for name, f := range files {
+			if f.Doc != nil {
+				with = append(with, name)
+			}
+		}
+		if len(with) != 1 {
+			t.Errorf("package %s has %d package comments, want 1: %v", dir, len(with), with)
+		}
+	}
+}
+
+// mayImport says which of our packages a package may know, by prefixes. Longer
+// prefixes count first.
+var mayImport = []struct {
+	of  string
+	may []string
+}{
+	{"agent/trustlist", nil},
+	{"agent", []string{"agent", "platform/flash", "platform/console"}},
+	{"platform", []string{"platform"}},
+	{"firmware/itlagent", []string{"agent", "platform"}},
+	{"firmware/image", []string{"firmware", "platform"}},
+	{"testbench", []string{"testbench", "agent", "platform"}},
+	{"tools", []string{"tools", "testbench", "agent", "platform", "firmware"}},
+}
+
+func TestImportDirections(t *testing.T) {
+	under := func(p, prefix string) bool { return p == prefix || strings.HasPrefix(p, prefix+"/") }
+	for dir, files := range parsed(t) {
+		for name, f := range files {
+			if strings.HasSuffix(name, "_test.go") || dir == "." {
+				continue
+			}
+			i := slices.IndexFunc(mayImport, func(r struct {
+				of  string
+				may []string
+			}) bool {
+				return under(dir, r.of)
+			})
+			if i < 0 {
+				t.Errorf("%s stands in no known room", name)
+				continue
+			}
+			for _, imp := range f.Imports {
+				p, ours := strings.CutPrefix(strings.Trim(imp.Path.Value, `"`), module+"/")
+				if !ours {
+					continue
+				}
+				if !slices.ContainsFunc(mayImport[i].may, func(may string) bool { return under(p, may) }) {
+					t.Errorf("%s imports %s: %s may know only %v", name, p, mayImport[i].of, mayImport[i].may)
+				}
+			}
+		}
+	}
+}
+
+// The agent makes no system call of its own.
+func TestAgentKnowsNoSystem(t *testing.T) {
+	for dir, files := range parsed(t) {
+		if dir != "agent" && !strings.HasPrefix(dir, "agent/") {
+			continue
+		}
+		for name, f := range files {
+			for _, imp := range f.Imports {
+				if p := strings.Trim(imp.Path.Value, `"`); !strings.HasSuffix(name, "_test.go") && (p == "os" || p == "syscall" || strings.HasPrefix(p, "golang.org/x/sys")) {
+					t.Errorf("%s imports %s", name, p)
+				}
+			}
+			if strings.HasSuffix(name, "_linux.go") {
+				t.Errorf("%s is for one system alone", name)
+			}
+		}
+	}
+}
+
+func run(t *testing.T, env []string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Env = append(os.Environ(), env...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", strings.Join(env, " "), strings.Join(args, " "), err, &stderr)
+	}
+	return string(out)
+}
+
+// targets are the machines that the device program is built for.
+var targets = [][]string{
+	{"GOARCH=arm", "GOARM=5"}, {"GOARCH=arm", "GOARM=6"}, {"GOARCH=arm", "GOARM=7"},
+	{"GOARCH=mips", "GOMIPS=softfloat"}, {"GOARCH=mipsle", "GOMIPS=softfloat"}, {"GOARCH=amd64"},
+}
+
+// Ceilings of the stripped device program, in bytes.
+const armCeiling = 6 << 20
+
+func TestDeviceProgram(t *testing.T) {
+	for _, target := range targets {
+		env := append([]string{"CGO_ENABLED=0", "GOOS=linux"}, target...)
+		t.Run(strings.Join(target, " "), func(t *testing.T) {
+			bin := filepath.Join(t.TempDir(), "itlagent")
+			run(t, env, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "./firmware/itlagent")
+			run(t, env, "go", "vet", "./agent/...", "./platform/...", "./firmware/...")
+			info, err := os.Stat(bin)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d bytes", info.Size())
+			if target[0] == "GOARCH=arm" && info.Size() > armCeiling {
+				t.Errorf("%d bytes, the ceiling is %d", info.Size(), armCeiling)
+			}
+		})
+	}
+}
+
+// The device program links the packages of the committed list and no others:
+// whoever adds one sees it in the diff. `go generate ./firmware/itlagent` writes
+// the list anew.
+func TestDevicePackages(t *testing.T) {
+	want, err := os.ReadFile("firmware/itlagent/packages.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := run(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm"}, "go", "list", "-deps", "./firmware/itlagent")
+	if got != string(want) {
+		a, b := strings.Fields(got), strings.Fields(string(want))
+		for _, p := range a {
+			if !slices.Contains(b, p) {
+				t.Errorf("newly linked: %s", p)
+			}
+		}
+		for _, p := range b {
+			if !slices.Contains(a, p) {
+				t.Errorf("no longer linked: %s", p)
+			}
+		}
+		t.Error("firmware/itlagent/packages.txt is out of date: go generate ./firmware/itlagent")
+	}
+	for _, never := range []string{"C", "runtime/cgo", "net/http", "github.com/spf13/pflag"} {
+		if slices.Contains(strings.Fields(got), never) {
+			t.Errorf("the device program links %s", never)
+		}
+	}
+}
