@@ -122,7 +122,7 @@ func (c *Client) ask(ctx context.Context, itl *trustlist.File, servers []string,
 	failed := trust.Answer{Failure: trust.Unreachable}
 	var details []string
 	for _, server := range servers {
-		if ctx.Err() != nil {
+		if deadline, _ := ctx.Deadline(); ctx.Err() != nil || !time.Now().Before(deadline) {
 			details = append(details, "out of time before "+server)
 			break
 		}

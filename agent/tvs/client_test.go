@@ -112,7 +112,7 @@ func TestClientFailures(t *testing.T) {
 		{"another certificate, then good", []func(net.Conn){over(f.other, send(f.valid)), good}, trust.Answered, true, "", 0},
 		{"invalid is an answer", []func(net.Conn){invalid, good}, trust.Answered, false, "", 0},
 		{"all refused", []func(net.Conn){nil, nil}, trust.Unreachable, false, "refused", 0},
-		{"all silent", []func(net.Conn){hang, hang, hang, hang, hang}, trust.Unreachable, false, "out of time before tvs", 15 * time.Second},
+		{"all silent", []func(net.Conn){hang, hang, hang, hang, hang}, trust.Unreachable, false, "out of time before tvs4", 15 * time.Second},
 		{"another certificate", []func(net.Conn){over(f.other, send(f.valid))}, trust.Untrusted, false, "not in the phone's ITL", 0},
 		{"untrusted outweighs refused", []func(net.Conn){over(f.other, send(f.valid)), nil}, trust.Untrusted, false, "", 0},
 		{"closes at once", []func(net.Conn){func(net.Conn) {}}, trust.Unreachable, false, "TLS", 0},
