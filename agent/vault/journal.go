@@ -1,0 +1,430 @@
+package vault
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+
+	"itlagent/platform/flash"
+)
+
+// errNoRoom says that the head is full. It does not leave the package.
+var errNoRoom = errors.New("the head is full")
+
+// errReadBack says that the flash did not take what it was given.
+var errReadBack = errors.New("it does not read back")
+
+// next returns the good block behind b in the ring.
+func (v *Vault) next(b int) int {
+	for range v.blocks {
+		if b = (b + 1) % len(v.blocks); !v.blocks[b].bad {
+			break
+		}
+	}
+	return b
+}
+
+// good counts the blocks in use.
+func (v *Vault) good() (n int) {
+	for i := range v.blocks {
+		if !v.blocks[i].bad {
+			n++
+		}
+	}
+	return n
+}
+
+// reserve is how many erased blocks are kept ahead of the head: two where there
+// are blocks enough, so that one may fail.
+func reserve(good int) int {
+	if good >= 5 {
+		return 2
+	}
+	return 1
+}
+
+// program programs data in chunks at an offset of a block, and reads it back.
+func (v *Vault) program(block, at int, data []byte) error {
+	base := block*v.block + at
+	for done := 0; done < len(data); done += v.chunk {
+		if err := v.dev.Program(data[done:min(done+v.chunk, len(data))], base+done); err != nil {
+			return v.fail(err)
+		}
+	}
+	back := make([]byte, len(data))
+	if err := v.dev.Read(back, base); err != nil {
+		return v.fail(err)
+	}
+	if !bytes.Equal(back, data) {
+		return v.fail(&flash.Error{Op: "program", Off: base, Err: errReadBack})
+	}
+	return nil
+}
+
+// append writes a fragment at the head, its commit mark in a program of its own.
+// Whatever comes of it, the place is used up.
+func (v *Vault) append(f fragment, payload []byte) (part, error) {
+	f.length = uint32(len(payload))
+	f.seq = v.blocks[v.head].seq
+	size := v.size(len(payload), f.flags)
+	p := part{v.head, v.w, len(payload)}
+	if v.w+size > v.limit {
+		return part{}, errNoRoom
+	}
+	v.w += size
+
+	b := make([]byte, v.align(headerSize+len(payload)+hashSize))
+	v.encode(b, &f)
+	copy(b[headerSize:], payload)
+	end := headerSize + len(payload)
+	sum := v.hash(p.block, p.at, b[:end])
+	copy(b[end:], sum[:])
+	pad(b[end+hashSize:])
+	if err := v.program(p.block, p.at, b); err != nil {
+		return part{}, err
+	}
+	if f.flags&flagCopy == 0 {
+		t := make([]byte, v.align(trailerSize))
+		v.trailer(t, f.kind, f.flags, f.key, f.rev)
+		pad(t[trailerSize:])
+		if err := v.program(p.block, p.at+len(b), t); err != nil {
+			return part{}, err
+		}
+	}
+	if len(v.retiring) > 0 {
+		v.settle()
+	}
+	return p, nil
+}
+
+func pad(b []byte) {
+	for i := range b {
+		b[i] = 0xff
+	}
+}
+
+// again decides whether to write once more after an error: not in the head where
+// it failed twice.
+func (v *Vault) again(err error, tries *int) error {
+	if errors.Is(err, errNoRoom) {
+		return v.advance()
+	}
+	if *tries++; *tries >= writeTries {
+		return err
+	}
+	if b := &v.blocks[v.head]; *tries >= 2 {
+		b.suspect = true
+		return v.advance()
+	}
+	return nil
+}
+
+// writeParts writes a value as one or more fragments.
+func (v *Vault) writeParts(k kind, key string, r *revision, value []byte) error {
+	f := fragment{kind: k, key: keyBytes(key), rev: r.rev, total: uint32(len(value)), value: r.value}
+	tries, advances := 0, 0
+	for at := 0; ; {
+		rest := len(value) - at
+		n := min(rest, v.room())
+		if n < min(rest, minPayload) {
+			if advances++; advances > 2*len(v.blocks) {
+				return fmt.Errorf("%w: the ring was gone round", ErrNoSpace)
+			}
+			if err := v.advance(); err != nil {
+				return err
+			}
+			continue
+		}
+		f.offset, f.flags = uint32(at), 0
+		if n == rest {
+			f.flags = flagLast
+		}
+		p, err := v.append(f, value[at:at+n])
+		if err != nil {
+			if err := v.again(err, &tries); err != nil {
+				return err
+			}
+			continue
+		}
+		r.parts = append(r.parts, p)
+		if at += n; at == len(value) {
+			return nil
+		}
+	}
+}
+
+// room returns the largest payload that fits into the head; -1 for none.
+func (v *Vault) room() int {
+	n := v.limit - v.w - v.align(trailerSize)
+	n -= n % v.grain
+	return max(n-headerSize-hashSize, -1)
+}
+
+// advance opens the next prepared block.
+func (v *Vault) advance() error {
+	var last error
+	for tries := 0; tries < writeTries && len(v.prepared) > 0; tries++ {
+		head, w, limit, b, ahead := v.head, v.w, v.limit, v.prepared[0], v.prepared[1:]
+		v.head, v.w, v.limit, v.prepared = b, v.blocks[b].free, v.block, ahead
+		if last = v.open(); last == nil {
+			return nil
+		}
+		// The block holds copies alone, and is no loss. It is tried once more.
+		v.head, v.w, v.limit, v.prepared = head, w, limit, nil
+		v.blocks[b].void = true
+		if tries == 0 && v.prepare(b) == nil {
+			ahead = slices.Concat([]int{b}, ahead)
+		} else {
+			v.retire(b)
+		}
+		v.prepared = ahead
+	}
+	if last == nil {
+		last = fmt.Errorf("%w: no erased block is left", ErrNoSpace)
+	}
+	if v.failure == nil && len(v.prepared) == 0 {
+		v.failure = last
+	}
+	return last
+}
+
+// moved is a part that was copied to another place.
+type moved struct {
+	from *part
+	to   part
+}
+
+// open makes the head ready for data: it carries along what the block to be
+// erased next holds, says so in a mark, and only then erases it. Until the mark
+// is written the head holds nothing of its own.
+func (v *Vault) open() error {
+	retired := 0
+	for marked := false; ; marked = true {
+		victim := v.victim()
+		if victim < 0 && marked {
+			return nil
+		}
+		m := mark{Covers: int32(victim)}
+		var copies []moved
+		if victim >= 0 {
+			m.Seq = v.blocks[victim].seq
+		}
+		payload, err := v.markPayload(&m)
+		if err != nil {
+			return err
+		}
+		if victim >= 0 && !v.blocks[victim].void {
+			if copies, err = v.carry(victim, v.limit-v.size(len(payload), flagCopy)); err != nil {
+				if marked && errors.Is(err, errNoRoom) {
+					return nil // one erased block less, until the next head
+				}
+				return err
+			}
+		}
+		f := fragment{kind: kindMark, flags: flagCopy | flagLast, rev: v.rev, total: uint32(len(payload)), value: valueHash(payload)}
+		if _, err := v.append(f, payload); err != nil {
+			if marked && errors.Is(err, errNoRoom) {
+				return nil
+			}
+			return err
+		}
+		if !marked {
+			v.limit = v.block - v.chunk - v.size(maxMark, flagCopy) + v.size(len(payload), flagCopy)
+		}
+		for _, c := range copies {
+			*c.from = c.to
+		}
+		if victim < 0 {
+			return nil
+		}
+		v.blocks[victim].void = true
+		if err := v.prepare(victim); err != nil {
+			if retired++; retired > 2 {
+				return nil
+			}
+			v.retire(victim)
+			continue
+		}
+		v.prepared = append(v.prepared, victim)
+	}
+}
+
+// victim returns the block to be erased next, or -1 where enough are erased.
+func (v *Vault) victim() int {
+	if len(v.prepared) >= reserve(v.good()) {
+		return -1
+	}
+	last := v.head
+	if n := len(v.prepared); n > 0 {
+		last = v.prepared[n-1]
+	}
+	if b := v.next(last); b != v.head {
+		return b
+	}
+	return -1
+}
+
+func (v *Vault) markPayload(m *mark) ([]byte, error) {
+	for _, e := range v.keys {
+		if e.known > 0 {
+			m.Newest = append(m.Newest, newest{e.key, e.known})
+		}
+	}
+	return m.MarshalMsg(nil)
+}
+
+// parts calls f for every part that is needed.
+func (v *Vault) parts(f func(k kind, key string, r *revision, p *part)) {
+	each := func(key string, r *revision) {
+		if r == nil {
+			return
+		}
+		k := kindValue
+		if r.tombstone {
+			k = kindTombstone
+		}
+		for i := range r.parts {
+			f(k, key, r, &r.parts[i])
+		}
+	}
+	for _, e := range v.keys {
+		each(e.key, e.newest)
+		each(e.key, e.previous)
+	}
+	each("", v.pending)
+	for i := range v.messages {
+		if m := &v.messages[i]; m.rev != 0 {
+			f(kindMessage, "", nil, &m.part)
+		}
+	}
+}
+
+// carry copies what is needed of a block to the head, up to an offset there.
+func (v *Vault) carry(victim, limit int) (copies []moved, err error) {
+	tries := 0
+	var failed error
+	v.parts(func(_ kind, _ string, _ *revision, p *part) {
+		if err != nil || p.block != victim {
+			return
+		}
+		f, payload, e := v.load(*p)
+		if e != nil {
+			v.fail(e) // nothing is left to be carried; reading it will say so
+			return
+		}
+		payload = bytes.Clone(payload)
+		f.flags |= flagCopy
+		for {
+			if v.w+v.size(len(payload), f.flags) > limit {
+				if err = failed; err == nil {
+					err = errNoRoom
+				}
+				return
+			}
+			to, e := v.append(f, payload)
+			if e == nil {
+				copies = append(copies, moved{p, to})
+				return
+			}
+			if failed, tries = e, tries+1; tries >= writeTries {
+				err = e
+				return
+			}
+		}
+	})
+	return copies, err
+}
+
+// prepare erases a block and writes its header.
+func (v *Vault) prepare(i int) error {
+	b := &v.blocks[i]
+	if b.suspect {
+		return v.fail(&flash.Error{Op: "program", Off: i * v.block, Err: errReadBack})
+	}
+	if err := v.dev.Erase(i); err != nil {
+		return v.fail(err)
+	}
+	b.erases++
+	if err := v.checkErased(i); err != nil {
+		return v.fail(err)
+	}
+	h := blockHeader{eraseShift: log2(v.block), programShift: log2(v.dev.Geometry().ProgramSize), id: v.id,
+		erases: b.erases, seq: v.lastSeq() + 1, block: uint32(i)}
+	if v.head >= 0 {
+		h.by = v.blocks[v.head].seq
+	}
+	out := make([]byte, v.first())
+	pad(out[blockHeaderSize:])
+	h.encode(out)
+	if err := v.program(i, 0, out); err != nil {
+		return err
+	}
+	b.seq, b.void, b.free = h.seq, false, v.first()
+	return nil
+}
+
+// lastSeq returns the number of the last block that is prepared, else of the
+// head; 0 before there is one.
+func (v *Vault) lastSeq() uint64 {
+	switch n := len(v.prepared); {
+	case n > 0:
+		return v.blocks[v.prepared[n-1]].seq
+	case v.head >= 0:
+		return v.blocks[v.head].seq
+	}
+	return 0
+}
+
+// checkErased reads a block that was erased.
+func (v *Vault) checkErased(i int) error {
+	const step = 4096
+	b := v.buffer(min(step, v.block))
+	for at := 0; at < v.block; at += len(b) {
+		if err := v.dev.Read(b, i*v.block+at); err != nil {
+			return err
+		}
+		if usedLength(b) != 0 {
+			return &flash.Error{Op: "erase", Off: i * v.block, Err: errReadBack}
+		}
+	}
+	return nil
+}
+
+// retire takes a block out of use: until the vault is mounted again, and on NAND
+// for ever once another block has taken a program. Where none does, it is not the
+// block that has failed.
+func (v *Vault) retire(i int) {
+	v.blocks[i].bad = true
+	v.retiring = append(v.retiring, i)
+	if v.good() < minBlocks && v.failure == nil {
+		v.failure = fmt.Errorf("%d good blocks are left, a vault needs %d", v.good(), minBlocks)
+	}
+}
+
+// settle marks the retired blocks bad.
+func (v *Vault) settle() {
+	if bb, ok := v.badBlocks(); ok {
+		for _, i := range v.retiring {
+			if err := bb.MarkBad(i); err != nil {
+				v.fail(err)
+			}
+		}
+	}
+	v.retiring = v.retiring[:0]
+}
+
+func (v *Vault) badBlocks() (flash.BadBlocks, bool) {
+	if v.dev.Geometry().Kind != flash.NAND {
+		return nil, false
+	}
+	bb, ok := v.dev.(flash.BadBlocks)
+	return bb, ok
+}
+
+func log2(n int) (shift uint8) {
+	for ; n > 1; n >>= 1 {
+		shift++
+	}
+	return shift
+}
