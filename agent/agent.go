@@ -46,6 +46,11 @@ type Config struct {
 	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	TFTP    func(ctx context.Context, address, name string, limit int) ([]byte, error) // nil: HTTP only
 
+	// Messages keeps what the phone shows, in the order shown; nil keeps nothing.
+	Messages interface {
+		Append(at time.Time, text string) error
+	}
+
 	Policy       trust.Policy
 	Certificate  *tls.Certificate // shown to TVS; may be nil
 	TVSPerServer time.Duration    // tvs.DefaultPerServer where 0
@@ -113,6 +118,7 @@ func (a *Agent) Cycle(ctx context.Context) *Report {
 	defer a.mu.Unlock()
 	report := &Report{Device: a.device}
 
+	defer a.keepMessages(report)
 	if err := a.load(); err != nil {
 		a.conf.Logf("%v", err)
 		report.damaged(err)
@@ -125,10 +131,20 @@ func (a *Agent) Cycle(ctx context.Context) *Report {
 	report.HeldCTL, report.HeldITL = a.ctl, a.itl
 	report.Settings = a.settings
 	report.describe()
-	for _, m := range report.Messages {
-		a.conf.Logf("%s", m)
-	}
 	return report
+}
+
+// keepMessages logs and keeps the messages of a cycle.
+func (a *Agent) keepMessages(r *Report) {
+	for _, m := range r.Messages {
+		a.conf.Logf("%s", m)
+		if a.conf.Messages == nil {
+			continue
+		}
+		if err := a.conf.Messages.Append(a.conf.Now(), m); err != nil {
+			a.conf.Logf("keep %q: %v", m, err)
+		}
+	}
 }
 
 // Held returns the lists and the settings in force; lists may be nil.

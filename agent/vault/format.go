@@ -3,6 +3,7 @@ package vault
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"hash"
 	"hash/crc32"
 	"math/bits"
 )
@@ -142,6 +143,10 @@ type layout struct {
 	block int // bytes of an erase block
 	grain int // everything begins at a multiple of it, in bytes
 	chunk int // bytes programmed at once
+
+	sha   hash.Hash // used again and again: mounting hashes every record
+	place [idSize + 8]byte
+	sum   [sha256.Size]byte
 }
 
 func (l *layout) align(n int) int { return (n + l.grain - 1) &^ (l.grain - 1) }
@@ -161,16 +166,16 @@ func (l *layout) size(length int, flags uint8) int {
 // hash binds a fragment to its vault and place: copied bytes are no fragment
 // elsewhere, and no value can hold one.
 func (l *layout) hash(block, at int, headerAndPayload []byte) (out [hashSize]byte) {
-	var place [idSize + 8]byte
-	copy(place[:], l.id[:])
-	binary.BigEndian.PutUint32(place[idSize:], uint32(block))
-	binary.BigEndian.PutUint32(place[idSize+4:], uint32(at))
-	h := sha256.New()
-	h.Write(place[:])
-	h.Write(headerAndPayload)
-	var sum [sha256.Size]byte
-	h.Sum(sum[:0])
-	return [hashSize]byte(sum[:])
+	if l.sha == nil {
+		l.sha = sha256.New()
+	}
+	copy(l.place[:], l.id[:])
+	binary.BigEndian.PutUint32(l.place[idSize:], uint32(block))
+	binary.BigEndian.PutUint32(l.place[idSize+4:], uint32(at))
+	l.sha.Reset()
+	l.sha.Write(l.place[:])
+	l.sha.Write(headerAndPayload)
+	return [hashSize]byte(l.sha.Sum(l.sum[:0]))
 }
 
 // trailer encodes the commit mark of a fragment.

@@ -69,13 +69,22 @@ func (v *Vault) Append(at time.Time, text string) error {
 	} else {
 		v.messages = append(v.messages, stored{message: message{Time: now, Last: now, Count: 1, Text: text}})
 	}
+	err := v.flush(now)
 	v.trim()
-	return v.flush(now)
+	return err
 }
 
-// trim forgets the oldest messages.
+// trim forgets the oldest messages: of those in flash only once newer ones are
+// there, so that a power cut leaves no gap.
 func (v *Vault) trim() {
-	if n := len(v.messages) - max(v.keep, 1); n > 0 {
+	saved := 0
+	for saved < len(v.messages) && v.messages[saved].rev != 0 {
+		saved++
+	}
+	if n := len(v.messages) - saved - max(v.keep, 1); n > 0 {
+		v.messages = slices.Delete(v.messages, saved, saved+n)
+	}
+	if n := saved - v.keep; n > 0 {
 		v.messages = slices.Delete(v.messages, 0, n)
 	}
 }
@@ -125,8 +134,9 @@ func (v *Vault) save(m *stored) error {
 func (v *Vault) Messages() []Message {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	out := make([]Message, len(v.messages))
-	for i, m := range v.messages {
+	shown := v.messages[max(0, len(v.messages)-max(v.keep, 1)):]
+	out := make([]Message, len(shown))
+	for i, m := range shown {
 		out[i] = Message{time.Unix(m.Time, 0), time.Unix(m.Last, 0), int(m.Count), m.Text}
 	}
 	return out
@@ -144,7 +154,7 @@ func (m *mount) takeMessages() {
 	m.size0()
 	m.entries = slices.DeleteFunc(m.entries, func(e foundMessage) bool { return m.blocks[e.block].void })
 	for _, e := range latest(m.entries, len(m.entries)) {
-		s := stored{message: e.message, rev: e.rev, part: part{e.block, e.at, int(e.length)}, saved: true, written: e.Last}
+		s := stored{message: e.message, rev: e.rev, part: part{int(e.block), int(e.at), int(e.length)}, saved: true, written: e.Last}
 		n := len(m.messages)
 		switch {
 		case n > 0 && m.messages[n-1].rev == e.rev:

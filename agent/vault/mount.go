@@ -70,7 +70,7 @@ func Open(dev flash.Flash, o Options) (*Vault, error) {
 func (v *Vault) size0() {
 	n := v.good()
 	v.budget = (n - 1 - reserve(n)) * v.usable()
-	v.keep = min(MaxMessages, v.budget/4/v.size(maxMessage, 0))
+	v.keep = min(MaxMessages, max(0, v.budget/4/v.size(maxMessage, 0)-1))
 	v.limiter.tokens = messageBurst
 }
 
@@ -193,7 +193,7 @@ func (m *mount) scanAll() error {
 			// It is not to be written or erased: what it holds may come back.
 			b.bad, m.doubt = true, true
 		}
-		b.free, m.content[i] = m.scan(i, buf, func(f *found, payload []byte) { m.visit(b, f, payload) })
+		b.free, m.content[i] = m.scan(i, buf, func(f found, payload []byte) { m.visit(b, &f, payload) })
 	}
 	if m.good() < minBlocks {
 		return fmt.Errorf("%w: %d of %d blocks can be read whole, it needs %d: %w", ErrDamaged, m.good(), len(m.blocks), minBlocks, m.health.Last)
@@ -232,7 +232,7 @@ func (m *mount) visit(b *block, f *found, payload []byte) {
 	}
 	switch {
 	case f.valid && f.kind == kindMark:
-		fm := foundMark{block: f.block}
+		fm := foundMark{block: int(f.block)}
 		if rest, err := fm.UnmarshalMsg(payload); err == nil && len(rest) == 0 {
 			m.marks = append(m.marks, fm)
 		}
@@ -326,14 +326,8 @@ func (m *mount) collect() {
 		for end < len(m.found) && sameRevision(f, &m.found[end]) {
 			end++
 		}
-		if r := whole(m.found[begin:end]); r != nil && m.known(keyString(f.key)) {
-			e := m.entry(keyString(f.key))
-			switch {
-			case e.newest == nil:
-				e.newest = r
-			case e.previous == nil:
-				e.previous = r
-			}
+		if e := m.entry(keyString(f.key)); e == nil || e.previous == nil {
+			m.take(keyString(f.key), whole(m.found[begin:end]))
 		}
 		begin = end
 	}
@@ -353,6 +347,18 @@ func (m *mount) collect() {
 	}
 	slices.SortFunc(m.keys, func(a, b *entry) int { return cmp.Compare(a.key, b.key) })
 	m.takeMessages()
+}
+
+// take enters a whole revision of a key. The newest comes first.
+func (m *mount) take(key string, r *revision) {
+	if r == nil || !m.known(key) {
+		return
+	}
+	if e := m.entry(key); e.newest == nil {
+		e.newest = r
+	} else {
+		e.previous = r
+	}
 }
 
 // known makes an entry for a key, unless there are too many.
@@ -397,13 +403,13 @@ func sameRevision(a, b *found) bool {
 func whole(fs []found) *revision {
 	f := &fs[0]
 	r := &revision{rev: f.rev, tombstone: f.kind == kindTombstone, total: int(f.total), value: f.value, perfect: true}
-	dead := map[uint32]bool{} // offsets from which the end cannot be reached
+	var dead []uint32 // offsets from which the end cannot be reached
 	var reach func(at uint32) bool
 	reach = func(at uint32) bool {
 		if at == f.total && at > 0 {
 			return true
 		}
-		if dead[at] {
+		if slices.Contains(dead, at) {
 			return false
 		}
 		for i := range fs {
@@ -412,12 +418,12 @@ func whole(fs []found) *revision {
 				continue
 			}
 			if f.total == 0 || reach(at+p.length) {
-				r.parts = append(r.parts, part{p.block, p.at, int(p.length)})
+				r.parts = append(r.parts, part{int(p.block), int(p.at), int(p.length)})
 				r.perfect = r.perfect && p.errors == 0
 				return true
 			}
 		}
-		dead[at] = true
+		dead = append(dead, at)
 		return false
 	}
 	if !reach(0) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -109,6 +110,9 @@ func (b bed) cut(t testing.TB, d *flashtest.Device, st step, f flashtest.Fault, 
 	}
 	if h := v.Health(); len(h.Degraded) > 0 || h.ReadOnly != nil || h.Sequence < b.before {
 		t.Fatalf("%v: %v with %+v: health %+v, sequence was %d", b.g, st, f, h, b.before)
+	}
+	if diff := disagrees(d, v); diff != "" {
+		t.Fatalf("%v: %v with %+v: %s", b.g, st, f, diff)
 	}
 	if !further {
 		return
@@ -370,6 +374,9 @@ func campaign(t testing.TB, g geometry, seed uint64) {
 			fatal("step %d, %v: health %+v, sequence was %d", i, st, h, sequence)
 		}
 		sequence = h.Sequence
+		if diff := disagrees(d, v); diff != "" {
+			fatal("step %d, %v: %s", i, st, diff)
+		}
 	}
 }
 
@@ -405,6 +412,9 @@ func TestFlippedBits(t *testing.T) {
 			case degraded[key] && revs[1] != deleted && string(got) != revs[1]:
 				t.Fatalf("bit %d: %s is %.20q (%v), want the revision before", bit, key, got, err)
 			}
+		}
+		if diff := disagrees(d, v); diff != "" {
+			t.Fatalf("bit %d: %s", bit, diff)
 		}
 		if len(degraded) > 1 {
 			t.Fatalf("bit %d: %v degraded by one bit", bit, v.Health().Degraded)
@@ -674,5 +684,73 @@ func TestCutMessages(t *testing.T) {
 			}
 		}
 		b.step(t, st)
+	}
+}
+
+// A 5.3 KiB list costs at most 1.3 times its bytes in programmed ones, and a
+// mount of a full ring reads each byte at most twice.
+func TestCost(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		lead []step
+		most float64
+	}{{"lists alone", nil, 1.3}, {"beside configuration, settings and messages", story(60), 1.5}} {
+		d := small.device(t)
+		v := open(t, d)
+		for _, st := range c.lead {
+			if err := st.run(v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before, payload := d.Stats.Programmed, 0
+		for i := range 60 {
+			if err := v.Put("itl", value("itl", i, 5302)); err != nil {
+				t.Fatal(err)
+			}
+			payload += 5302
+		}
+		ratio := float64(d.Stats.Programmed-before) / float64(payload)
+		if t.Logf("%s: %.3f bytes programmed for each byte of a list", c.name, ratio); ratio > c.most {
+			t.Errorf("%s: %.3f bytes programmed for each byte of a list, want at most %.1f", c.name, ratio, c.most)
+		}
+		m := d.Clone()
+		open(t, m)
+		reads := float64(m.Stats.Read) / float64(small.Size)
+		if t.Logf("%s: a mount read each byte %.2f times", c.name, reads); reads > 2 {
+			t.Errorf("%s: a mount read each byte %.2f times, want at most 2", c.name, reads)
+		}
+	}
+}
+
+// A mount takes at most twice the partition in memory, whatever is in it; an open
+// vault a tenth.
+func TestMemory(t *testing.T) {
+	for _, g := range []geometry{small, nor(16, 64<<10, 1), nor(24, 4<<10, 256)} {
+		d := g.device(t)
+		v := open(t, d)
+		for i := range 1500 { // as many small records as there can be
+			if err := v.Put("settings", value("settings", i, 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := v.Put("itl", value("itl", 1, 5302)); err != nil {
+			t.Fatal(err)
+		}
+		var before, mounted, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		v = open(t, d)
+		runtime.ReadMemStats(&mounted)
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		peak, held := int(mounted.TotalAlloc-before.TotalAlloc), int(after.HeapAlloc)-int(before.HeapAlloc)
+		t.Logf("%v: %d bytes while mounting, %d held", g, peak, held)
+		if peak > 2*g.Size {
+			t.Errorf("%v: %d bytes while mounting a partition of %d", g, peak, g.Size)
+		}
+		if held > g.Size/10+8<<10 {
+			t.Errorf("%v: %d bytes held of a partition of %d", g, held, g.Size)
+		}
+		runtime.KeepAlive(v)
 	}
 }

@@ -4,10 +4,10 @@ package vault
 // fragment is unreadable.
 type found struct {
 	fragment
-	block, at int
-	valid     bool // the hash holds
-	errors    int  // wrong bits of the commit mark; 0 where there is to be none
-	orphan    bool // only the commit mark is readable
+	block, at uint32
+	errors    uint16 // wrong bits of the commit mark; 0 where there is to be none
+	valid     bool   // the hash holds
+	orphan    bool   // only the commit mark is readable
 }
 
 // counts reports whether the fragment is whole and committed.
@@ -23,7 +23,7 @@ func (f *found) committed() bool {
 // scan visits what is in a block, of which buf is the whole content. It goes on
 // behind whatever it cannot read. It returns where the block may be programmed:
 // behind everything that an interrupted program can have touched.
-func (l *layout) scan(block int, buf []byte, visit func(f *found, payload []byte)) (free int, content bool) {
+func (l *layout) scan(block int, buf []byte, visit func(f found, payload []byte)) (free int, content bool) {
 	used := usedLength(buf)
 	free = max(l.first(), l.align(used)) + l.chunk
 	for at := l.first(); at < used; {
@@ -41,7 +41,7 @@ func (l *layout) scan(block int, buf []byte, visit func(f *found, payload []byte
 			}
 		}
 		if k, flags, key, rev, ok := l.decodeTrailer(buf[at:]); ok {
-			visit(&found{fragment: fragment{kind: k, flags: flags, key: key, rev: rev}, block: block, at: at, orphan: true}, nil)
+			visit(found{fragment: fragment{kind: k, flags: flags, key: key, rev: rev}, block: uint32(block), at: uint32(at), orphan: true}, nil)
 			at += l.align(trailerSize)
 			continue
 		}
@@ -51,16 +51,16 @@ func (l *layout) scan(block int, buf []byte, visit func(f *found, payload []byte
 }
 
 // judge checks a fragment's hash and commit mark.
-func (l *layout) judge(block, at int, buf []byte, f fragment) *found {
+func (l *layout) judge(block, at int, buf []byte, f fragment) found {
 	end := at + headerSize + int(f.length)
 	sum := l.hash(block, at, buf[at:end])
-	out := &found{fragment: f, block: block, at: at, valid: string(sum[:]) == string(buf[end:end+hashSize])}
+	out := found{fragment: f, block: uint32(block), at: uint32(at), valid: string(sum[:]) == string(buf[end:end+hashSize])}
 	if f.flags&flagCopy == 0 {
 		out.errors = trailerSize * 8
 		if t := at + l.align(headerSize+int(f.length)+hashSize); t+trailerSize <= len(buf) {
 			var want [trailerSize]byte
 			l.trailer(want[:], f.kind, f.flags, f.key, f.rev)
-			out.errors = bitErrors(want[:], buf[t:t+trailerSize])
+			out.errors = uint16(bitErrors(want[:], buf[t:t+trailerSize]))
 		}
 	}
 	return out

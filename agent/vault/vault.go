@@ -290,7 +290,7 @@ func (v *Vault) write(key string, k kind, value []byte) error {
 // live returns the bytes that must be held while key is written: one revision of
 // it, two of the others, and the messages.
 func (v *Vault) live(key string) int {
-	n := v.keep * v.size(maxMessage, 0)
+	n := (v.keep + 1) * v.size(maxMessage, 0)
 	for _, e := range v.keys {
 		if e.newest != nil {
 			n += v.footprint(e.newest.total)

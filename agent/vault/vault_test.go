@@ -14,6 +14,7 @@ import (
 	"itlagent/agent/vault"
 	"itlagent/platform/flash"
 	"itlagent/platform/flash/flashtest"
+	"itlagent/testbench/vaultimage"
 )
 
 // constant is a source of randomness that gives the same vault each time.
@@ -163,6 +164,41 @@ func (s state) differs(v *vault.Vault) string {
 	return ""
 }
 
+// disagrees says where the independent reader of the flash sees something else
+// than the vault that was mounted from it.
+func disagrees(d *flashtest.Device, v *vault.Vault) string {
+	img, err := vaultimage.Read(d.Bytes(), 0)
+	if err != nil {
+		return err.Error()
+	}
+	var degraded []string
+	for _, k := range img.Keys {
+		got, err := v.Get(k.Name)
+		switch {
+		case k.Degraded():
+			degraded = append(degraded, k.Name)
+			if k.Revision != 0 && !k.Deleted && !bytes.Equal(got, k.Value) {
+				return fmt.Sprintf("%s: vault %.20q (%v), reader %.20q", k.Name, got, err, k.Value)
+			}
+		case k.Deleted != errors.Is(err, fs.ErrNotExist), !k.Deleted && !bytes.Equal(got, k.Value):
+			return fmt.Sprintf("%s: vault %.20q (%v), reader %.20q (deleted %v)", k.Name, got, err, k.Value, k.Deleted)
+		}
+	}
+	if h := v.Health(); !slices.Equal(h.Degraded, degraded) || h.Sequence < img.Sequence {
+		return fmt.Sprintf("degraded: vault %v, reader %v; sequence: vault %d, reader %d", h.Degraded, degraded, h.Sequence, img.Sequence)
+	}
+	messages := v.Messages()
+	if len(img.Messages) < len(messages) {
+		return fmt.Sprintf("%d messages, reader %d", len(messages), len(img.Messages))
+	}
+	for i, m := range img.Messages[len(img.Messages)-len(messages):] {
+		if m.Text != messages[i].Text || m.Time != messages[i].Time.Unix() {
+			return fmt.Sprintf("message %d: vault %q, reader %q", i, messages[i].Text, m.Text)
+		}
+	}
+	return ""
+}
+
 // story is a sequence of updates as a phone makes them.
 func story(n int) (steps []step) {
 	for i := range n {
@@ -197,6 +233,9 @@ func TestPutGetDelete(t *testing.T) {
 					v = open(t, d)
 				}
 				if diff := s.differs(v); diff != "" {
+					t.Fatalf("after step %d, %v: %s", i, st, diff)
+				}
+				if diff := disagrees(d, v); diff != "" {
 					t.Fatalf("after step %d, %v: %s", i, st, diff)
 				}
 			}

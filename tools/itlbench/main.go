@@ -43,7 +43,8 @@ func commands() []command {
 		{"build", "itl|ctl -o FILE --signer PEM --record ROLE=PEM...", "make a trust list", runBuild},
 		{"sign", "FILE --signer PEM [-o FILE.sgn]", "make a signed file", runSign},
 		{"cert", "CN -o FILE [--bits N | --ec] [--recovery]", "make a test certificate and its key", runCert},
-		{"phone", "--tftp ADDR [--mac MAC] [--model MODEL] [--state DIR] [--once]", "run one handset", runPhone},
+		{"phone", "--tftp ADDR [--mac MAC] [--model MODEL] [--state DIR | --flash IMAGE] [--once]", "run one handset", runPhone},
+		{"vault", "show|verify IMAGE [--erase-size SIZE] [--json]", "read the flash image of a phone", runVault},
 		{"cluster", "up [--profile NAME] [--dir DIR] [--port N]", "run a test cluster until Ctrl-C", runCluster},
 		{"demo", "", "tell the story of a lock-out and its recovery", runDemo},
 	}

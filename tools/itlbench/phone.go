@@ -22,7 +22,8 @@ func runPhone(e *env, args []string) int {
 	mac := f.String("mac", "64A0E71502CC", "MAC `address`, 12 hex digits")
 	model := f.String("model", "CP-7965G", "phone `model`")
 	servers := f.StringArray("tftp", nil, "`ADDR` of a TFTP server, host[:port], in order")
-	state := f.String("state", "", "`DIR` that keeps lists and configuration; memory where left out")
+	state := f.String("state", "", "`DIR` that keeps lists and configuration; memory where neither this nor --flash is given")
+	flashFlags := addFlashFlags(f)
 	once := f.Bool("once", false, "one cycle only")
 	interval := f.Duration("interval", time.Minute, "time between cycles")
 	asJSON := f.Bool("json", false, "print one JSON object a cycle")
@@ -30,17 +31,26 @@ func runPhone(e *env, args []string) int {
 	if code, ok := e.parse(f, args, 0); !ok {
 		return code
 	}
-	var store agent.Store = new(agent.MemStore)
-	if *state != "" {
+	conf := agent.Config{
+		MAC: *mac, Model: *model, Servers: *servers, Store: new(agent.MemStore),
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP,
+	}
+	switch {
+	case *state != "" && *flashFlags.path != "":
+		return e.usage("phone: --state and --flash are two ways to keep the same")
+	case *state != "":
 		dir, err := filestore.Open(*state)
 		if err != nil {
 			return e.fail(exitInfra, "%v", plainPath(err))
 		}
-		store = dir
-	}
-	conf := agent.Config{
-		MAC: *mac, Model: *model, Servers: *servers, Store: store,
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP,
+		conf.Store = dir
+	case *flashFlags.path != "":
+		v, close, code := flashFlags.open(e)
+		if code != exitOK {
+			return code
+		}
+		defer close()
+		conf.Store, conf.Messages = v, v
 	}
 	if *verbose {
 		conf.Logf = func(format string, args ...any) { fmt.Fprintf(e.stderr, format+"\n", args...) }

@@ -181,6 +181,19 @@ func (d *Device) Flip(bit int) { d.mem[bit/8] ^= 1 << (bit % 8) }
 // Bytes returns the memory itself, for images and for writing garbage into it.
 func (d *Device) Bytes() []byte { return d.mem }
 
+// Load puts bytes into the memory. What is not erased then counts as programmed,
+// and on NAND everything before it in its block.
+func (d *Device) Load(image []byte) {
+	copy(d.mem, image)
+	unit, perBlock := d.geo.ProgramSize, d.geo.EraseSize/d.geo.ProgramSize
+	for i := len(d.programmed) - 1; i >= 0; i-- {
+		d.programmed[i] = bytes.Count(d.mem[i*unit:(i+1)*unit], []byte{0xff}) < unit
+		if d.geo.Kind == flash.NAND && (i+1)%perBlock != 0 && d.programmed[i+1] {
+			d.programmed[i] = true
+		}
+	}
+}
+
 // Wear returns the erases of each block.
 func (d *Device) Wear() []int { return d.wear }
 
