@@ -23,7 +23,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -73,9 +72,14 @@ type Agent struct {
 	settings settings.Settings
 }
 
-var (
-	macForm   = regexp.MustCompile(`^[0-9A-F]{12}$`)
-	modelForm = regexp.MustCompile(`^CP-[0-9A-Z-]{4,12}$`)
+// consistsOf reports whether s has from least to most bytes, each one of set.
+func consistsOf(s, set string, least, most int) bool {
+	return len(s) >= least && len(s) <= most && strings.Trim(s, set) == ""
+}
+
+const (
+	hexDigits  = "0123456789ABCDEF"
+	modelBytes = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
 )
 
 // New checks the configuration and returns a phone that has not booted yet.
@@ -83,9 +87,9 @@ func New(c Config) (*Agent, error) {
 	mac := strings.ToUpper(strings.NewReplacer(":", "", "-", "", ".", "").Replace(c.MAC))
 	mac = strings.TrimPrefix(mac, "SEP")
 	switch {
-	case !macForm.MatchString(mac):
+	case !consistsOf(mac, hexDigits, 12, 12):
 		return nil, fmt.Errorf("MAC address %q is not 12 hex digits", c.MAC)
-	case !modelForm.MatchString(c.Model):
+	case !strings.HasPrefix(c.Model, "CP-") || !consistsOf(c.Model[len("CP-"):], modelBytes, 4, 12):
 		return nil, fmt.Errorf("model %q is not like CP-7965G", c.Model)
 	case len(c.Servers) == 0:
 		return nil, errors.New("no TFTP server given")

@@ -1,20 +1,27 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"itlagent/agent"
 	"itlagent/agent/fetch"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
-	"itlagent/platform/filestore"
+	"itlagent/agent/vault"
+	"itlagent/platform/flash"
+	"itlagent/platform/flash/image"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/vaultimage"
 )
 
 // runDemo tells how a phone is locked out by two certificate changes and won
@@ -44,6 +51,9 @@ func runDemo(e *env, args []string) int {
 	}
 	fmt.Fprintf(e.stdout, "\nDone: %d cycles, %d files fetched, %d lists and configurations accepted, %d rejected, %d expectations held, %.1f s.\n",
 		s.cycles, s.files, s.accepted, s.rejected, s.held, time.Since(begin).Seconds())
+	h := s.vault.Health()
+	fmt.Fprintf(e.stdout, "The phone's flash: %d erase blocks of 64 KiB raw NOR, %d updates, each block erased %d to %d times.\n",
+		h.Blocks, h.Sequence, h.MinWear, h.MaxWear)
 	return exitOK
 }
 
@@ -57,6 +67,9 @@ type story struct {
 	out     io.Writer
 	cluster *cluster.Cluster
 	phone   *agent.Agent
+	image   string // the file of flash
+	flash   *image.Device
+	vault   *vault.Vault
 	mac     string
 
 	cycles, files, accepted, rejected, held, chapter int
@@ -71,8 +84,11 @@ func (s *story) setUp(dir string) error {
 	if err := c.Start(); err != nil {
 		return err
 	}
-	store, err := filestore.Open(dir)
-	if err != nil {
+	s.image = filepath.Join(dir, "phone.img")
+	if s.flash, err = image.Open(s.image, flash.Geometry{Size: 256 << 10, EraseSize: 64 << 10, ProgramSize: 1}); err != nil {
+		return err
+	}
+	if s.vault, err = vault.Open(s.flash, vault.Options{Rand: rand.Reader, Format: true}); err != nil {
 		return err
 	}
 	spec := cluster.Note().Phones[0]
@@ -82,7 +98,7 @@ func (s *story) setUp(dir string) error {
 		servers = append(servers, n.Address())
 	}
 	s.phone, err = agent.New(agent.Config{
-		MAC: spec.MAC, Model: spec.Model, Servers: servers, Store: store,
+		MAC: spec.MAC, Model: spec.Model, Servers: servers, Store: s.vault, Messages: s.vault,
 		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now,
 	})
 	return err
@@ -91,6 +107,9 @@ func (s *story) setUp(dir string) error {
 func (s *story) close() {
 	if s.cluster != nil {
 		s.cluster.Close()
+	}
+	if s.flash != nil {
+		s.flash.Close()
 	}
 }
 
@@ -160,7 +179,7 @@ func message(r *agent.Report, text string) bool {
 // tell runs the chapters. It stops at the first expectation that does not hold.
 func (s *story) tell() error {
 	for _, chapter := range []func() error{
-		s.firstBoot, s.changedSetting, s.callManagerAlone, s.bothRegenerated, s.recovery, s.backToNormal,
+		s.firstBoot, s.changedSetting, s.callManagerAlone, s.bothRegenerated, s.recovery, s.backToNormal, s.postMortem,
 	} {
 		if err := chapter(); err != nil {
 			return err
@@ -316,4 +335,29 @@ func (s *story) backToNormal() error {
 	}
 	r = s.reset()
 	return s.expect(r.Reason() == trust.Accepted && !r.ITL.Changed, "one more reset changes nothing: trusted")
+}
+
+// postMortem reads the phone's flash as it is, with code that shares nothing
+// with the vault.
+func (s *story) postMortem() error {
+	s.title("The phone loses power. Its flash is read by a program of its own.")
+	data, err := os.ReadFile(s.image)
+	if err != nil {
+		return err
+	}
+	img, err := vaultimage.Read(data, 0)
+	if err != nil {
+		return err
+	}
+	for _, m := range img.Messages {
+		times := ""
+		if m.Count > 1 {
+			times = fmt.Sprintf(" (%d times)", m.Count)
+		}
+		s.say("   %s %s%s", time.Unix(m.Time, 0).UTC().Format("15:04:05"), m.Text, times)
+	}
+	served := s.cluster.Publisher().ITL()
+	i := slices.IndexFunc(img.Keys, func(k vaultimage.Key) bool { return k.Name == "itl" })
+	return s.expect(i >= 0 && bytes.Equal(img.Keys[i].Value, served) && len(img.Damage) == 0,
+		"the list on the flash is the one that the cluster serves, and nothing is damaged")
 }

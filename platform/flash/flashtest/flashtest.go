@@ -43,7 +43,7 @@ const (
 	FailAfter          // the operation returns an error but is done
 	FailOn             // this and all later program and erase operations fail
 	Silent             // the operation returns nil and does nothing
-	lastKind           = Silent
+	lastKind      = Silent
 )
 
 // Kinds returns the kinds that fail, CutBefore first.
