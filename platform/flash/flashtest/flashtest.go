@@ -11,6 +11,8 @@
 //	d.PowerOn()
 //
 // A torn program leaves a prefix, a random part of the bits, or all bits but one.
+// One that left no trace at all cannot be known of, and may be tried again, as
+// often as an SLC NAND page may be programmed in parts.
 // A torn erase leaves each byte as it was, erased, or unstable: an unstable byte
 // reads differently each time until its block is erased again.
 //
@@ -63,6 +65,10 @@ func (k Kind) String() string {
 	return [...]string{"none", "cut-before", "torn-prefix", "torn-bits", "torn-all-but-one", "fail", "fail-after", "fail-on", "silent"}[k]
 }
 
+// partialPrograms is how often a page of common SLC NAND may be programmed
+// between erases.
+const partialPrograms = 4
+
 // Fault makes the Op-th program or erase from now on fail; the first is 1.
 type Fault struct {
 	Op   int
@@ -84,6 +90,7 @@ type Device struct {
 
 	mem        []byte
 	programmed []bool  // of each unit, since its block's last erase
+	traceless  []uint8 // programs of each unit that were torn and left no trace
 	wear       []int   // erases of each block
 	bad        []bool  // factory or marked
 	unstable   []int32 // offsets of unstable bytes, ascending within a block
@@ -113,7 +120,8 @@ func New(t testing.TB, g flash.Geometry) *Device {
 		t.Fatal(err)
 	}
 	d := &Device{t: t, geo: g, mem: make([]byte, g.Size), programmed: make([]bool, g.Size/g.ProgramSize),
-		wear: make([]int, g.Blocks()), bad: make([]bool, g.Blocks()), rng: rand.New(rand.NewPCG(1, 2))}
+		traceless: make([]uint8, g.Size/g.ProgramSize),
+		wear:      make([]int, g.Blocks()), bad: make([]bool, g.Blocks()), rng: rand.New(rand.NewPCG(1, 2))}
 	for i := range d.mem {
 		d.mem[i] = 0xff
 	}
@@ -132,6 +140,7 @@ func (d *Device) Clone() *Device {
 func (d *Device) CopyFrom(o *Device) {
 	copy(d.mem, o.mem)
 	copy(d.programmed, o.programmed)
+	copy(d.traceless, o.traceless)
 	copy(d.wear, o.wear)
 	copy(d.bad, o.bad)
 	d.unstable = append(d.unstable[:0], o.unstable...)
@@ -295,7 +304,15 @@ func (d *Device) Program(p []byte, off int) error {
 		d.harmless = bytes.Count(p, []byte{0xff}) == len(p)
 		return nil
 	case TornPrefix, TornBits, TornAllButOne:
-		d.tear(kind, p, off)
+		before := bytes.Clone(d.mem[off : off+len(p)])
+		if d.tear(kind, p, off); bytes.Equal(before, d.mem[off:off+len(p)]) {
+			for i := unit; i < unit+units; i++ {
+				d.programmed[i] = false
+				if d.traceless[i]++; d.traceless[i] >= partialPrograms {
+					d.programmed[i] = true
+				}
+			}
+		}
 		d.off = true
 		return fail(ErrPowerCut)
 	}
@@ -385,6 +402,7 @@ func (d *Device) Erase(block int) error {
 		mem[i] = 0xff
 	}
 	clear(d.programmed[block*per : (block+1)*per])
+	clear(d.traceless[block*per : (block+1)*per])
 	if kind == FailAfter {
 		return fail(ErrInjected)
 	}
