@@ -10,6 +10,9 @@ import (
 	"itlagent/agent"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
+	"itlagent/agent/vault"
+	"itlagent/platform/flash"
+	"itlagent/platform/flash/flashtest"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -212,5 +215,43 @@ func TestMemStore(t *testing.T) {
 	}
 	if m.Delete("itl"); m.Delete("itl") != nil {
 		t.Error("deleting an absent value is an error")
+	}
+}
+
+// A phone on real flash whose chip stops taking programs keeps its old list in
+// force, says that it is an internal failure, and goes on when the chip does.
+func TestFlashFails(t *testing.T) {
+	d := flashtest.New(t, flash.Geometry{Size: 64 << 10, EraseSize: 4 << 10, ProgramSize: 1})
+	v, err := vault.Open(d, vault.Options{Rand: strings.NewReader("sixteen bytes ..."), Format: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSite(t, "pub")
+	s.publish("1")
+	w := world{"pub": s}
+	p := w.phoneWith(t, agent.Config{Store: v, Messages: v, Servers: []string{"pub"}})
+	want(t, "first boot", p.Cycle(t.Context()), trust.ViaFirstUse, trust.ViaITL, installed)
+	_, old, _ := p.Held()
+
+	s.regenerate(&s.call)
+	s.publish("0")
+	d.Inject(flashtest.Fault{Op: 1, Kind: flashtest.FailOn})
+	r := p.Cycle(t.Context())
+	want(t, "flash fails", r, trust.NotStored, trust.NotStored, failed)
+	if _, now, _ := p.Held(); !slices.Equal(now.Bytes(), old.Bytes()) || r.Settings.Web != "1" {
+		t.Errorf("another list is in force, or other settings: %+v", r.Settings)
+	}
+	if !strings.Contains(r.ITL.Verdict.Detail, "program at 0x") {
+		t.Errorf("detail %q does not say where", r.ITL.Verdict.Detail)
+	}
+
+	d.PowerOn()
+	if v, err = vault.Open(d, vault.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	p = w.phoneWith(t, agent.Config{Store: v, Messages: v, Servers: []string{"pub"}})
+	want(t, "flash mended", p.Cycle(t.Context()), trust.ViaTVS, trust.ViaITL, updated)
+	if m := v.Messages(); len(m) < 4 || m[0].Text != installed {
+		t.Errorf("messages %v", m)
 	}
 }

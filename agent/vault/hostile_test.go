@@ -44,10 +44,7 @@ func use(t testing.TB, d *flashtest.Device) {
 // Random damage, with the checksums made to fit again: what a thief with a
 // programmer could write.
 func TestHostileImages(t *testing.T) {
-	runs := 4000
-	if *soak {
-		runs = 1_000_000
-	}
+	runs := effort(200, 4000, 1_000_000)
 	b := newBed(t, small, story(58))
 	d := b.d.Clone()
 	places := fragments(b.d.Bytes())

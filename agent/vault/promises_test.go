@@ -24,6 +24,17 @@ var (
 	replay = flag.Uint64("replay", 0, "run the random campaign of this seed alone")
 )
 
+// effort chooses how much is done: with -short, ordinarily, with -soak.
+func effort(short, ordinary, long int) int {
+	switch {
+	case *soak:
+		return long
+	case testing.Short():
+		return short
+	}
+	return ordinary
+}
+
 // tally counts what each promise was tested with, and prints it at the end.
 var tally = struct {
 	sync.Mutex
@@ -143,10 +154,7 @@ func TestOneCut(t *testing.T) {
 			cuts := 0
 			for _, st := range steps[lead:] {
 				ops := b.opsOf(t, st)
-				stride := 1
-				if !*soak && ops > 24 {
-					stride = ops / 24
-				}
+				stride := max(1, ops/effort(2, 24, 1<<20))
 				for op := 1; op <= ops; op += stride {
 					for _, k := range flashtest.Cuts() {
 						for seed := range uint64(seeds(k)) {
@@ -165,13 +173,10 @@ func TestOneCut(t *testing.T) {
 
 // seeds is how often a kind of cut is tried with other random parts.
 func seeds(k flashtest.Kind) int {
-	switch {
-	case k == flashtest.CutBefore:
+	if k == flashtest.CutBefore {
 		return 1
-	case *soak:
-		return 8
 	}
-	return 2
+	return effort(1, 2, 6)
 }
 
 // step runs an update that is not disturbed.
@@ -225,22 +230,19 @@ func TestTwoCuts(t *testing.T) {
 		gs = append(gs, nor(6, 4<<10, 256), nor(8, 4<<10, 32))
 	}
 	for _, g := range gs {
-		steps := story(75)
+		lead := 57
+		steps := story(lead + effort(6, 18, 60))
 		if g.Blocks() < 12 {
 			for i := range steps {
 				steps[i].size = min(steps[i].size, 700)
 			}
 		}
-		lead := 57
 		b := newBed(t, g, steps[:lead])
 		d := b.d.Clone()
 		pairs := 0
 		for i, st := range steps[lead:] {
 			ops := b.opsOf(t, st)
-			stride := 7
-			if *soak {
-				stride = 1
-			}
+			stride := effort(29, 7, 1)
 			for op := 1 + i%stride; op <= ops; op += stride {
 				for _, k := range flashtest.Cuts() {
 					pairs += b.pairs(t, d, st, flashtest.Fault{Op: op, Kind: k, Seed: uint64(op)})
@@ -306,11 +308,7 @@ func (b bed) pairs(t testing.TB, d *flashtest.Device, st step, first flashtest.F
 // P1: random updates with up to ten faults. The failing line names the seed:
 // go test ./agent/vault -run Campaign -replay SEED
 func TestCampaign(t *testing.T) {
-	runs := 300
-	if *soak {
-		runs = 200_000
-	}
-	begin, end := uint64(1), uint64(runs)
+	begin, end := uint64(1), uint64(effort(20, 300, 50_000))
 	if *replay != 0 {
 		begin, end = *replay, *replay
 	}
@@ -397,10 +395,7 @@ func TestFlippedBits(t *testing.T) {
 	}
 	b := newBed(t, small, steps)
 	live := newest(t, b, steps)
-	stride := 61
-	if *soak {
-		stride = 1
-	}
+	stride := effort(997, 61, 1)
 	d := b.d.Clone()
 	damaged := 0
 	for bit := 0; bit < small.Size*8; bit += stride {
@@ -508,6 +503,8 @@ func TestRotWhileOpen(t *testing.T) {
 	}
 	at := bytes.Index(b.d.Bytes(), want[:32])
 	b.d.Flip((at + 20) * 8)
+	last := b.s.messages[len(b.s.messages)-1]
+	b.d.Flip(bytes.LastIndex(b.d.Bytes(), []byte(last)) * 8)
 	for i := range 40 { // the ring turns
 		if err := v.Put("itl", value("itl", 2000+i, 5302)); err != nil {
 			t.Fatal(err)
@@ -517,6 +514,11 @@ func TestRotWhileOpen(t *testing.T) {
 		got, err := v.Get("config")
 		if err == nil && string(got) != string(value("config", 47, 2100+7*47%900)) || v.Health().Failures == 0 && !slices.Contains(v.Health().Degraded, "config") {
 			t.Errorf("config is %.20q, %v; health %+v", got, err, v.Health())
+		}
+		for _, m := range v.Messages() {
+			if !slices.Contains(b.s.messages, m.Text) {
+				t.Errorf("message %q was never said", m.Text)
+			}
 		}
 	}
 }
@@ -531,7 +533,7 @@ func TestFailedOperations(t *testing.T) {
 		failed := 0
 		for _, st := range steps[60:] {
 			ops := b.opsOf(t, st)
-			for op := 1; op <= ops; op++ {
+			for op := 1; op <= ops; op += effort(7, 1, 1) {
 				for _, k := range []flashtest.Kind{flashtest.Fail, flashtest.FailAfter, flashtest.FailOn} {
 					d.CopyFrom(b.d)
 					v := open(t, d)
@@ -608,7 +610,7 @@ func TestWear(t *testing.T) {
 	for _, g := range geometries() {
 		d := g.device(t)
 		v := open(t, d)
-		updates := 400
+		updates := effort(60, 400, 4000)
 		for i, st := range story(updates) {
 			before := append([]int{}, d.Wear()...)
 			if err := st.run(v); err != nil {

@@ -20,10 +20,11 @@ import (
 // rounds is how often each side of a row is measured.
 const rounds = 5
 
-// row is one comparison: two loops over the same work.
+// row is one comparison: two loops over the same work, or one against a limit.
 type row struct {
 	what       string
 	ours, peer func(*testing.B)
+	limit      float64 // nanoseconds, where there is no peer
 	peerName   string
 	goal       float64 // of ours divided by peer
 }
@@ -49,6 +50,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "bench:", err)
 		return 3
 	}
+	rows = append(rows, vaultRows()...)
 	for _, r := range rows {
 		ours, peer := r.measure()
 		mark := ""
@@ -65,7 +67,11 @@ func (r row) measure() (ours, peer float64) {
 	var a, b []float64
 	for range rounds {
 		a = append(a, perOp(r.ours))
-		b = append(b, perOp(r.peer))
+		if r.peer == nil {
+			b = append(b, r.limit)
+		} else {
+			b = append(b, perOp(r.peer))
+		}
 	}
 	return median(a), median(b)
 }
