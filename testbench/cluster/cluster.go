@@ -1,373 +1,369 @@
 package cluster
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
 	"itlagent/agent/trustlist"
+	"itlagent/testbench/events"
 	"itlagent/testbench/pki"
 )
 
-// HoldTime is how long after one certificate of a node was regenerated another
-// one of it must not be: the phones are to reset in between.
-const HoldTime = 5 * time.Minute
-
-// AnswerTTL is the time to live of TVS answers, in seconds.
-const AnswerTTL = 86400
-
-// Options are what varies between runs of one profile.
+// Options are what varies between runs of one cluster.
 type Options struct {
-	Host string // to listen on; 127.0.0.1 where ""
-	// Ports fixes the nodes' ports: the first node has HTTP and TFTP on Ports
-	// and TVS on Ports+1, the next node the two behind. 0 takes free ones.
-	Ports int
-	Logf  func(format string, args ...any)
+	Dir string // that keeps the cluster; "" keeps it in memory
+	// Tick lets the bench clock of a cluster that is installed run with the
+	// machine's. It stands still otherwise, and moves by Advance alone.
+	Tick bool
+	// Only hosts the nodes of these names; all where empty.
+	Only []string
+	// SSH serves a connection to a node's command line, until it returns; nil
+	// opens no port for it.
+	SSH  func(net.Conn, *Node)
+	Logf func(format string, args ...any)
 }
 
 // Cluster is a running or stopped cluster.
 type Cluster struct {
-	opts    Options
-	profile Profile
+	opts  Options
+	nodes []*Node
+	log   *events.Log
+	lock  *os.File // of the directory
 
-	mu       sync.Mutex
-	now      time.Time // of the bench clock
-	nodes    []*Node
-	recovery *pki.Identity
-	phones   map[string]*phone // by MAC
-	imported []*pki.Identity   // Phone-SAST-trust
-	rollback bool
-	digest   trustlist.Digest
-}
+	mu    sync.Mutex
+	s     *state
+	stamp stamp
 
-// phone is what the cluster knows of a phone.
-type phone struct {
-	PhoneSpec
-	settings map[string]string
+	serving  sync.Mutex // held while listeners open and close
+	up       bool
+	control  []*running    // sockets for other processes
+	down     chan struct{} // closed when another process wants this one to end
+	downOnce sync.Once
 }
 
 // Node is one server of a cluster.
 type Node struct {
-	NodeSpec
-	cluster *Cluster
-
-	// Guarded by cluster.mu.
-	units    map[Unit]*pki.Identity
-	modified map[Unit]time.Time // when a unit was last regenerated
-	itl      []byte             // what TFTP serves; built when TFTP starts
-	signer   *pki.Identity      // what TFTP signs with; read when TFTP starts
-	vouching *pki.Identity      // what TVS presents; read when TVS starts
-	faults   Faults
-
-	listeners listeners
+	cluster  *Cluster
+	index    int
+	services services
 }
 
-// New installs a cluster: it makes every key and certificate. Nothing listens
-// yet.
+// New makes a cluster: it installs the profile, making every key and
+// certificate, or, where the directory of the options holds a cluster already,
+// goes on with that one. Nothing listens yet. A directory that holds what cannot
+// be read gives ErrDamaged and is left as it is.
 func New(p Profile, o Options) (*Cluster, error) {
-	if o.Host == "" {
-		o.Host = "127.0.0.1"
-	}
-	if o.Logf == nil {
-		o.Logf = func(string, ...any) {}
-	}
-	c := &Cluster{opts: o, profile: p, now: p.Installed, phones: make(map[string]*phone), digest: trustlist.SHA1}
-	for _, ps := range p.Phones {
-		c.phones[ps.MAC] = &phone{ps, map[string]string{
-			"settingsAccess": "1", "webAccess": "1", "sshAccess": "1", "spanToPCPort": "1",
-		}}
-	}
-	publishers := 0
-	for _, spec := range p.Nodes {
-		if spec.Publisher {
-			publishers++
-		}
-		n := &Node{NodeSpec: spec, cluster: c, units: make(map[Unit]*pki.Identity), modified: make(map[Unit]time.Time)}
-		for _, u := range []Unit{CallManager, TVS, CAPF} {
-			id, err := n.issue(u)
-			if err != nil {
-				return nil, err
-			}
-			n.units[u] = id
-		}
-		c.nodes = append(c.nodes, n)
-	}
-	if publishers != 1 {
-		return nil, fmt.Errorf("profile %s has %d publishers, a cluster has one", p.Name, publishers)
-	}
-	name := p.Organisation
-	name.CN = p.RecoveryName
-	var err error
-	c.recovery, err = pki.New(pki.Request{
-		Subject: name, Bits: p.RecoveryBits, Usage: pki.Recovery, From: c.now, Years: p.RecoveryYears,
-	})
+	c, err := open(o)
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range c.nodes {
-		n.loadTVS()
-		if err := n.loadTFTP(nil); err != nil {
+	unlock, err := c.lockState()
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	defer unlock()
+	if o.Dir != "" {
+		c.s, c.stamp, err = loadState(o.Dir)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return c.ready(err)
+		}
+	}
+	if err := p.check(); err != nil {
+		return c.ready(err)
+	}
+	if err := p.probe(o.Only); err != nil {
+		return c.ready(err)
+	}
+	if c.s, err = install(p, o.Tick); err == nil && o.Dir != "" {
+		c.stamp, err = saveState(o.Dir, c.s)
+	}
+	return c.ready(err)
+}
+
+// Open goes on with the cluster of a directory. Without one the error is
+// fs.ErrNotExist.
+func Open(o Options) (*Cluster, error) {
+	if _, err := os.Stat(filepath.Join(o.Dir, stateFile)); err != nil {
+		return nil, err
+	}
+	return New(Profile{}, o)
+}
+
+func open(o Options) (*Cluster, error) {
+	if o.Logf == nil {
+		o.Logf = func(string, ...any) {}
+	}
+	c := &Cluster{opts: o, log: new(events.Log), down: make(chan struct{})}
+	if o.Dir == "" {
+		return c, nil
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	var err error
+	if c.lock, err = os.OpenFile(filepath.Join(o.Dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, err
+	}
+	if c.log, err = events.Open(filepath.Join(o.Dir, "events.log")); err != nil {
+		c.lock.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// ready makes the nodes, or closes after an error.
+func (c *Cluster) ready(err error) (*Cluster, error) {
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	for i := range c.s.Nodes {
+		c.nodes = append(c.nodes, &Node{cluster: c, index: i})
+	}
+	for _, name := range c.opts.Only {
+		if _, err := c.Node(name); err != nil {
+			c.Close()
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-// issue makes a certificate for a unit. The caller holds cluster.mu, or is New.
-func (n *Node) issue(u Unit) (*pki.Identity, error) {
-	subject := n.cluster.profile.Organisation
-	subject.CN = n.FQDN()
-	if u == CAPF {
-		subject.CN = n.CAPFName
+// lockState keeps other processes from changing the state.
+func (c *Cluster) lockState() (unlock func(), err error) {
+	if c.lock == nil {
+		return func() {}, nil
 	}
-	bits := n.Bits[u]
-	if bits == 0 {
-		bits = 1024
+	if err := unix.Flock(int(c.lock.Fd()), unix.LOCK_EX); err != nil {
+		return nil, fmt.Errorf("lock %s: %w", c.opts.Dir, err)
 	}
-	return pki.New(pki.Request{Subject: subject, Bits: bits, Usage: pki.Service, From: n.cluster.now})
+	return func() { unix.Flock(int(c.lock.Fd()), unix.LOCK_UN) }, nil
 }
 
-// FQDN returns the node's name with its domain.
-func (n *Node) FQDN() string { return n.Name + "." + n.Domain }
+// state returns the state in force. What another process made of it is read
+// again; where that fails, the state as it was known stays.
+func (c *Cluster) state() *state {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.refresh(); err != nil {
+		c.opts.Logf("%v", err)
+	}
+	return c.s
+}
 
-// loadTFTP is what a start of the TFTP service does: it reads the CallManager
-// certificate and builds the ITL, unless a reset ITL is given to be served.
-func (n *Node) loadTFTP(resetITL []byte) error {
-	n.signer = n.units[CallManager]
-	if resetITL != nil {
-		n.itl = resetITL
+// refresh reads the state file where it is another one. The caller holds mu.
+func (c *Cluster) refresh() error {
+	if c.opts.Dir == "" {
 		return nil
 	}
-	itl, err := trustlist.BuildList(n.itlSpec(), n.signer.SigningKey())
+	info, err := os.Stat(filepath.Join(c.opts.Dir, stateFile))
 	if err != nil {
-		return fmt.Errorf("%s: build ITL: %w", n.Name, err)
+		return err
 	}
-	n.itl = itl
+	if c.stamp.same(info) {
+		return nil
+	}
+	s, stamp, err := loadState(c.opts.Dir)
+	if err == nil {
+		c.s, c.stamp = s, stamp
+	}
+	return err
+}
+
+// update runs an operation on a copy of the state, keeps the copy, and puts it in
+// force. Where the operation or the keeping fails, nothing has changed.
+func (c *Cluster) update(operation func(*state) error) error {
+	if err := c.change(operation); err != nil {
+		return err
+	}
+	return c.follow()
+}
+
+func (c *Cluster) change(operation func(*state) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	unlock, err := c.lockState()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := c.refresh(); err != nil {
+		return err
+	}
+	next := c.s.clone()
+	if err := operation(next); err != nil {
+		return err
+	}
+	if c.opts.Dir != "" {
+		stamp, err := saveState(c.opts.Dir, next)
+		if err != nil {
+			return err
+		}
+		c.stamp = stamp
+	}
+	c.s = next
+	for _, e := range next.pending {
+		if err := c.log.Add(e); err != nil {
+			return fmt.Errorf("done, but not in the event log: %w", err)
+		}
+	}
 	return nil
 }
 
-func (n *Node) loadTVS() { n.vouching = n.units[TVS] }
-
-// itlSpec describes the node's ITL in the order of the note: the node's
-// CallManager certificate as SAST and as TFTP, CAPF, the first TVS, ITL
-// recovery, the other TVS.
-func (n *Node) itlSpec() trustlist.ListSpec {
-	c := n.cluster
-	own := n.units[CallManager].Certificate
-	whole, hashed := trustlist.Whole, trustlist.Hashed
-	if c.rollback {
-		whole, hashed = trustlist.Blank, trustlist.Blank
+// install makes every key and certificate of a profile.
+func install(p Profile, tick bool) (*state, error) {
+	if p.Installed.IsZero() {
+		p.Installed = time.Now().UTC().Truncate(time.Second)
 	}
-	records := []trustlist.RecordSpec{
-		{Role: trustlist.SAST, Certificate: own},
-		{Role: trustlist.TFTP, Certificate: own, Form: whole},
-		{Role: trustlist.CAPF, Certificate: c.publisher().units[CAPF].Certificate, Form: trustlist.Hashed},
+	s := &state{Profile: p, Clock: p.Installed, Alerted: p.Installed, Digest: trustlist.SHA1,
+		AdminPassword: p.AdminPassword, SecurityPassword: p.SecurityPassword}
+	s.Profile.AdminPassword, s.Profile.SecurityPassword = "", ""
+	if tick {
+		s.Set = time.Now()
 	}
-	for i, other := range c.nodes {
-		records = append(records, trustlist.RecordSpec{Role: trustlist.TVS, Certificate: other.units[TVS].Certificate, Form: hashed})
-		if i == 0 {
-			records = append(records, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: c.recovery.Certificate})
+	for _, password := range []*string{&s.AdminPassword, &s.SecurityPassword} {
+		if *password == "" {
+			*password = rand.Text()
 		}
 	}
-	return trustlist.ListSpec{Kind: trustlist.ITL, Digest: c.digest, Time: c.now, Records: records}
-}
-
-func (c *Cluster) publisher() *Node {
-	for _, n := range c.nodes {
-		if n.NodeSpec.Publisher {
-			return n
+	for _, ps := range p.Phones {
+		settings := map[string]string{"settingsAccess": "1", "webAccess": "1", "sshAccess": "1", "spanToPCPort": "1"}
+		maps.Copy(settings, ps.Settings)
+		s.Phones = append(s.Phones, PhoneSpec{ps.MAC, ps.Model, settings})
+	}
+	var jobs errgroup.Group // one key of 2048 bits takes tenths of a second
+	for _, spec := range p.Nodes {
+		s.Nodes = append(s.Nodes, &nodeState{Name: spec.Name, Domain: spec.Domain, Units: make(map[Unit]*pki.Identity),
+			Modified: make(map[Unit]time.Time), Stopped: make(map[Service]bool), Faults: make(map[Service]string), Ports: make(map[string]int)})
+	}
+	var mu sync.Mutex
+	for _, n := range s.Nodes {
+		for _, u := range s.release().units() {
+			jobs.Go(func() error {
+				id, err := s.issue(n, u)
+				mu.Lock()
+				defer mu.Unlock()
+				n.Units[u] = id
+				return err
+			})
+		}
+		key, err := hostKey()
+		if err != nil {
+			return nil, err
+		}
+		n.HostKey = key
+	}
+	if err := jobs.Wait(); err != nil {
+		return nil, err
+	}
+	for _, n := range s.Nodes {
+		if err := s.startServices(n); err != nil {
+			return nil, err
 		}
 	}
-	return nil // New refuses such a cluster
+	return s, s.renewP12()
 }
 
-// Publisher returns the node that holds the recovery key.
-func (c *Cluster) Publisher() *Node { return c.publisher() }
+func hostKey() ([]byte, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return x509.MarshalPKCS8PrivateKey(key)
+}
 
 // Nodes returns the nodes in the order of the profile.
 func (c *Cluster) Nodes() []*Node { return c.nodes }
 
+// Publisher returns the node that holds the recovery key.
+func (c *Cluster) Publisher() *Node { return c.nodes[c.state().publisherIndex()] }
+
+// ErrNoNode says that the cluster has no node of a name.
+var ErrNoNode = errors.New("no node")
+
 // Node returns the node of a name.
 func (c *Cluster) Node(name string) (*Node, error) {
-	for _, n := range c.nodes {
-		if n.Name == name {
-			return n, nil
-		}
-	}
-	return nil, fmt.Errorf("no node %q in the cluster", name)
-}
-
-// Now returns the bench clock.
-func (c *Cluster) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// Advance moves the bench clock ahead.
-func (c *Cluster) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = c.now.Add(d)
-}
-
-// HoldError says that a certificate of the node was regenerated too recently. Its
-// text is the one that the note shows.
-type HoldError struct{ Modified, Wanted Unit }
-
-func (e *HoldError) Error() string {
-	return fmt.Sprintf("%s certificate was modified in the last 5 minutes. Please re-try regenerating %s certificate at a later time",
-		e.Modified, e.Wanted)
-}
-
-// Regenerate replaces a certificate and its key. Services use the new one from
-// their next start. Another certificate of the same node regenerated within
-// HoldTime gives a *HoldError.
-func (c *Cluster) Regenerate(node string, u Unit) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n, err := c.Node(node)
-	if err != nil {
-		return err
-	}
-	if n.units[u] == nil {
-		return fmt.Errorf("%s has no certificate %q", node, u)
-	}
-	for other, at := range n.modified {
-		if other != u && c.now.Before(at.Add(HoldTime)) {
-			return &HoldError{other, u}
-		}
-	}
-	id, err := n.issue(u)
-	if err != nil {
-		return err
-	}
-	n.units[u] = id
-	n.modified[u] = c.now
-	return nil
-}
-
-// RestartTFTP restarts the TFTP service of a node: it serves a new ITL, signed
-// with the CallManager key, and forgets a reset one.
-func (c *Cluster) RestartTFTP(node string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n, err := c.Node(node)
-	if err != nil {
-		return err
-	}
-	return n.loadTFTP(nil)
-}
-
-// RestartTVS restarts the TVS service of a node, which then presents the node's
-// present TVS certificate.
-func (c *Cluster) RestartTVS(node string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	n, err := c.Node(node)
-	if err != nil {
-		return err
-	}
-	n.loadTVS()
-	return nil
-}
-
-// ResetITL does what `utils itl reset localkey` does: it takes the publisher's
-// ITL, signs it with the ITL recovery key in place of its signature, copies it
-// to every node and restarts TFTP there. The next ordinary restart of TFTP signs
-// with the CallManager key again. It returns the names of the nodes.
-func (c *Cluster) ResetITL() ([]string, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	current, err := trustlist.Parse(trustlist.ITL, c.publisher().itl)
-	if err != nil {
-		return nil, fmt.Errorf("the publisher's ITL: %w", err)
-	}
-	reset, err := trustlist.Resign(current, c.now, c.recovery.SigningKey())
-	if err != nil {
-		return nil, err
-	}
 	var names []string
-	for _, n := range c.nodes {
-		if err := n.loadTFTP(reset); err != nil {
-			return nil, err
+	for i, n := range c.state().Nodes {
+		if n.Name == name {
+			return c.nodes[i], nil
 		}
 		names = append(names, n.Name)
 	}
-	return names, nil
+	return nil, fmt.Errorf("%w %q in the cluster; there are: %s", ErrNoNode, name, strings.Join(names, ", "))
 }
 
-// SetRollback sets the enterprise parameter "Prepare Cluster for Rollback to
-// pre 8.0": ITLs built from now on have blank TFTP and TVS records.
-func (c *Cluster) SetRollback(on bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.rollback = on
-}
+func (n *Node) state() *nodeState { return n.cluster.state().Nodes[n.index] }
 
-// SetDigest sets the enterprise parameter "TFTP File Signature Algorithm".
-func (c *Cluster) SetDigest(d trustlist.Digest) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.digest = d
-}
+// Cluster returns the cluster that the node belongs to.
+func (n *Node) Cluster() *Cluster { return n.cluster }
 
-// Import puts a foreign certificate into Phone-SAST-trust: TVS then vouches for
-// it as SAST and TFTP.
-func (c *Cluster) Import(id *pki.Identity) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.imported = append(c.imported, id)
-}
+// Name returns the node's present host name.
+func (n *Node) Name() string { return n.state().Name }
 
-// Set changes a setting in the configuration of a phone, such as "webAccess".
-func (c *Cluster) Set(mac, name, value string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := c.phones[mac]
-	if p == nil {
-		return fmt.Errorf("no phone with MAC address %s", mac)
-	}
-	if strings.ContainsAny(value, "<>&") {
-		return errors.New("a setting cannot hold <, > or &")
-	}
-	if _, ok := p.settings[name]; !ok {
-		return fmt.Errorf("phones have no setting %q", name)
-	}
-	p.settings[name] = value
-	return nil
-}
+// FQDN returns the node's name with its domain.
+func (n *Node) FQDN() string { return n.state().fqdn() }
+
+// IsPublisher reports whether the node is the publisher.
+func (n *Node) IsPublisher() bool { return n.cluster.state().publisherIndex() == n.index }
+
+// ITL returns the list that the node's TFTP service serves.
+func (n *Node) ITL() []byte { return n.state().ITL }
+
+// CTL returns the CTL that the node's TFTP service serves, or nil.
+func (n *Node) CTL() []byte { return n.state().CTL }
+
+// Identity returns a unit's present certificate and key, or nil.
+func (n *Node) Identity(u Unit) *pki.Identity { return n.state().Units[u] }
+
+// HostKey returns the node's SSH key, PKCS#8 in DER.
+func (n *Node) HostKey() []byte { return n.state().HostKey }
+
+// Recovery returns the ITL recovery certificate and key that count, or nil.
+func (c *Cluster) Recovery() *pki.Identity { return c.state().recovery() }
+
+// Release returns what the cluster's software is.
+func (c *Cluster) Release() Release { return *c.state().release() }
+
+// Name returns the name of the profile.
+func (c *Cluster) Name() string { return c.state().Profile.Name }
+
+// Dir returns the directory that keeps the cluster, or "".
+func (c *Cluster) Dir() string { return c.opts.Dir }
+
+// Resets returns how often the cluster has told its phones to reset.
+func (c *Cluster) Resets() int { return c.state().Resets }
+
+// Events returns the event log.
+func (c *Cluster) Events() *events.Log { return c.log }
+
+// Phones returns the phones that the cluster knows. The caller must not change
+// their settings.
+func (c *Cluster) Phones() []PhoneSpec { return slices.Clone(c.state().Phones) }
 
 // Settings returns a copy of a phone's settings, or nil for an unknown phone.
 func (c *Cluster) Settings(mac string) map[string]string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p := c.phones[mac]; p != nil {
-		return maps.Clone(p.settings)
+	if p := c.state().phone(mac); p != nil {
+		return maps.Clone(p.Settings)
 	}
 	return nil
 }
 
-// ITL returns the list that the node's TFTP service serves.
-func (n *Node) ITL() []byte {
-	n.cluster.mu.Lock()
-	defer n.cluster.mu.Unlock()
-	return n.itl
-}
-
-// Identity returns a unit's present certificate and key.
-func (n *Node) Identity(u Unit) *pki.Identity {
-	n.cluster.mu.Lock()
-	defer n.cluster.mu.Unlock()
-	return n.units[u]
-}
-
-// Recovery returns the ITL recovery certificate and key.
-func (c *Cluster) Recovery() *pki.Identity {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.recovery
-}
+// Now returns the bench clock.
+func (c *Cluster) Now() time.Time { return c.state().now() }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"strings"
@@ -52,10 +53,10 @@ func TestNoteLengths(t *testing.T) {
 		for _, n := range c.Nodes() {
 			f := itl(t, n)
 			if len(f.Bytes()) != length || f.Length != header || !strings.HasPrefix(string(f.Signer.Name), "CN="+signer) && n == c.Publisher() {
-				t.Errorf("%s, %s: %d bytes, header %d, signer %s; want %d, %d, %s", when, n.Name, len(f.Bytes()), f.Length, f.Signer.Name, length, header, signer)
+				t.Errorf("%s, %s: %d bytes, header %d, signer %s; want %d, %d, %s", when, n.Name(), len(f.Bytes()), f.Length, f.Signer.Name, length, header, signer)
 			}
 			if _, err := f.CheckOwn(); err != nil {
-				t.Errorf("%s, %s: %v", when, n.Name, err)
+				t.Errorf("%s, %s: %v", when, n.Name(), err)
 			}
 		}
 	}
@@ -63,12 +64,12 @@ func TestNoteLengths(t *testing.T) {
 	if bytes.Equal(c.Nodes()[0].ITL(), c.Nodes()[1].ITL()) {
 		t.Error("both nodes serve the same list")
 	}
-	if names, err := c.ResetITL(); err != nil || fmt.Sprint(names) != "[test10pub test10sub]" {
+	if names, err := c.ResetITL(nil); err != nil || fmt.Sprint(names) != "[test10pub test10sub]" {
 		t.Errorf("reset: %v, %v", names, err)
 	}
 	check("reset", 5322, 344, "ITLRECOVERY_")
 	for _, n := range c.Nodes() {
-		if err := c.RestartTFTP(n.Name); err != nil {
+		if err := c.RestartTFTP(n.Name()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,8 +97,8 @@ func TestHold(t *testing.T) {
 	regen("test10pub", cluster.TVS, held)
 	c.Advance(time.Second)
 	regen("test10pub", cluster.TVS, "")
-	regen("nobody", cluster.TVS, `no node "nobody" in the cluster`)
-	regen("test10pub", "tomcat", `test10pub has no certificate "tomcat"`)
+	regen("nobody", cluster.TVS, `no node "nobody" in the cluster; there are: test10pub, test10sub`)
+	regen("test10pub", "ipsec", `test10pub has no certificate "ipsec"`)
 }
 
 // What is regenerated takes effect when its service starts again.
@@ -108,13 +109,13 @@ func TestRestartTakesEffect(t *testing.T) {
 	}
 	pub := c.Publisher()
 	before := pub.ITL()
-	if err := c.Regenerate(pub.Name, cluster.CallManager); err != nil {
+	if err := c.Regenerate(pub.Name(), cluster.CallManager); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(pub.ITL(), before) {
 		t.Error("the list changed before TFTP was restarted")
 	}
-	if err := c.RestartTFTP(pub.Name); err != nil {
+	if err := c.RestartTFTP(pub.Name()); err != nil {
 		t.Fatal(err)
 	}
 	if got := itl(t, pub).Signer.Serial; !trustlist.SameSerial(got, pub.Identity(cluster.CallManager).Certificate.SerialNumber.Bytes()) {
@@ -166,22 +167,31 @@ func TestTVSOverSockets(t *testing.T) {
 		client.Flush()
 		a := client.Query(t.Context(), list, []string{n.TVSAddress()}, q)
 		if !a.Valid || fmt.Sprint(a.Roles) != fmt.Sprint([]trustlist.Role{trustlist.SAST, trustlist.CCMTFTP}) || !bytes.Equal(a.Cert, id.Raw) {
-			t.Errorf("%s: %+v", n.Name, a)
+			t.Errorf("%s: %+v", n.Name(), a)
 		}
 		if left := time.Until(a.Expires); left < 86390*time.Second || left > 86400*time.Second {
-			t.Errorf("%s: answer expires in %v, want 86400 s", n.Name, left)
+			t.Errorf("%s: answer expires in %v, want 86400 s", n.Name(), left)
 		}
 	}
 	unknown := trust.Question{Issuer: "CN=nobody", Serial: []byte{1}}
 	if a := client.Query(t.Context(), list, []string{pub.TVSAddress()}, unknown); a.Valid || a.Failure != trust.Answered {
 		t.Errorf("unknown signer: %+v", a)
 	}
-	pub.SetFaults(cluster.Faults{NoTVS: true})
+	if err := c.SetFault(pub.Name(), cluster.TVSService, "close"); err != nil {
+		t.Fatal(err)
+	}
 	if a := client.Query(t.Context(), list, []string{pub.TVSAddress()}, unknown); a.Failure != trust.Unreachable {
 		t.Errorf("TVS that closes every connection: %+v", a)
 	}
 	stranger := pkitest.Identity(t, "elsewhere", 0)
-	c.Import(stranger)
+	for _, store := range []cluster.Store{cluster.PhoneSASTTrust, cluster.CallManagerTrust} {
+		if err := c.Import(store, stranger.Certificate); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.RestartTVS(sub.Name()); err != nil {
+		t.Fatal(err)
+	}
 	q := trust.Question{Issuer: trustlist.FormatName(stranger.Certificate.Issuer), Serial: stranger.Certificate.SerialNumber.Bytes()}
 	if a := client.Query(t.Context(), list, []string{sub.TVSAddress()}, q); !a.Valid || fmt.Sprint(a.Roles) != fmt.Sprint([]trustlist.Role{trustlist.SAST, trustlist.TFTP}) {
 		t.Errorf("imported certificate: %+v", a)
@@ -209,12 +219,15 @@ func TestPortsInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	c, err := cluster.New(cluster.Note(), cluster.Options{Ports: l.Addr().(*net.TCPAddr).Port})
-	if err != nil {
-		t.Fatal(err)
+	p := cluster.Note()
+	p.FromPort(l.Addr().(*net.TCPAddr).Port)
+	dir := t.TempDir()
+	_, err = cluster.New(p, cluster.Options{Dir: dir})
+	var port *cluster.PortError
+	if !errors.As(err, &port) || port.Node != "test10pub" || port.Port != "http" {
+		t.Errorf("a port in use: %v", err)
 	}
-	if err := c.Start(); err == nil {
-		c.Close()
-		t.Error("started on a port in use")
+	if _, err := cluster.Open(cluster.Options{Dir: dir}); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a cluster was installed all the same: %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
 	"strings"
@@ -16,84 +17,162 @@ var errNoFile = errors.New("File not found") // the text that TFTP sends
 var perDevice = regexp.MustCompile(`^(CTL|ITL|)SEP([0-9A-F]{12})\.(tlv|cnf\.xml|cnf\.xml\.sgn)$`)
 
 // file returns the file of a name. Per-device names of phones that the cluster
-// does not know are not found.
-func (n *Node) file(name string) ([]byte, error) {
-	c := n.cluster
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// does not know are not found. Over HTTPS a signed name gives the file unsigned:
+// there the connection vouches for it.
+func (n *Node) file(name string, https bool) ([]byte, error) {
+	s := n.cluster.state()
+	node := s.Nodes[n.index]
+	data, err := s.file(node, name, https)
+	if err != nil {
+		return nil, err
+	}
+	switch n.fault(TFTPService).kind {
+	case "missing":
+		return nil, errNoFile
+	case "truncate":
+		data = data[:len(data)/2]
+	case "old":
+		if strings.HasPrefix(name, "ITL") && node.OldITL != nil {
+			data = node.OldITL
+		}
+	}
+	return data, nil
+}
 
+func (s *state) file(n *nodeState, name string, https bool) ([]byte, error) {
 	plain, signed := strings.CutSuffix(name, ".sgn")
 	switch {
+	case https && !strings.HasPrefix(name, "SEP"):
+		return nil, errNoFile
 	case name == "ITLFile.tlv":
-		return n.itl, nil
+		return n.ITL, nil
+	case name == "CTLFile.tlv" && n.CTL != nil:
+		return n.CTL, nil
 	case plain == "XMLDefault.cnf.xml":
-		return n.signedIf(signed, name, n.config(nil))
+		return s.signedIf(n, signed, name, s.config(nil))
 	}
 	m := perDevice.FindStringSubmatch(name)
-	if m == nil || c.phones[m[2]] == nil {
+	if m == nil || s.phone(m[2]) == nil {
 		return nil, errNoFile
 	}
 	switch {
 	case m[1] == "ITL" && m[3] == "tlv":
-		return n.itl, nil
+		return n.ITL, nil
+	case m[1] == "CTL" && m[3] == "tlv" && n.CTL != nil:
+		return n.CTL, nil
 	case m[1] == "" && m[3] != "tlv":
-		return n.signedIf(signed, name, n.config(c.phones[m[2]]))
+		return s.signedIf(n, signed && !https, name, s.config(s.phone(m[2])))
 	}
 	return nil, errNoFile
 }
 
-func (n *Node) signedIf(signed bool, name string, content []byte) ([]byte, error) {
+func (s *state) signedIf(n *nodeState, signed bool, name string, content []byte) ([]byte, error) {
 	if !signed {
 		return content, nil
 	}
-	return trustlist.SignFile(name, content, n.cluster.digest, n.cluster.now, n.signer.SigningKey())
+	return trustlist.SignFile(name, content, s.Digest, s.now(), n.Signer.SigningKey())
+}
+
+// TFTPFiles lists what `file list tftp` shows of the node: the files that are
+// there without a phone's asking.
+func (n *Node) TFTPFiles() []string {
+	s := n.cluster.state()
+	files := []string{"ITLFile.tlv", "XMLDefault.cnf.xml", "XMLDefault.cnf.xml.sgn"}
+	if s.Nodes[n.index].CTL != nil {
+		files = append(files, "CTLFile.tlv")
+	}
+	if n.RecoveryP12() != nil {
+		files = append(files, P12Name)
+	}
+	for _, p := range s.Phones {
+		files = append(files, "SEP"+p.MAC+".cnf.xml", "SEP"+p.MAC+".cnf.xml.sgn")
+	}
+	slices.Sort(files)
+	return files
+}
+
+// TFTPFile returns a file by a name that TFTPFiles lists.
+func (n *Node) TFTPFile(name string) ([]byte, error) {
+	if name == P12Name {
+		if p12 := n.RecoveryP12(); p12 != nil {
+			return p12, nil
+		}
+		return nil, errNoFile
+	}
+	s := n.cluster.state()
+	return s.file(s.Nodes[n.index], name, false)
 }
 
 // config writes a phone's configuration, or the default one for nil.
-func (n *Node) config(p *phone) []byte {
+func (s *state) config(p *PhoneSpec) []byte {
 	var b strings.Builder
 	b.WriteString("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n")
 	tvs := func() {
 		b.WriteString("<TVS>\n<members>\n")
-		for i, node := range n.cluster.tvsOrder() {
-			host, port := node.listeners.tvsAddress()
+		for i, node := range s.deviceOrder(TVSService) {
+			host, port, _ := net.SplitHostPort(s.address(node, "tvs"))
 			fmt.Fprintf(&b, "<member  priority=\"%d\">\n<port>%s</port>\n<address>%s</address>\n</member>\n", i, port, host)
 		}
 		b.WriteString("</members>\n</TVS>\n")
 	}
 	if p == nil {
-		b.WriteString("<Default>\n")
-		tvs()
+		b.WriteString("<Default>\n<callManagerGroup>\n<members>\n")
+		s.callManagers(&b)
+		b.WriteString("</members>\n</callManagerGroup>\n")
+		if s.release().DefaultTVS || s.Profile.Fixed {
+			tvs()
+		}
 		b.WriteString("</Default>\n")
 		return []byte(b.String())
 	}
-	b.WriteString("<device>\n<deviceProtocol>SCCP</deviceProtocol>\n<devicePool>\n<name>Default</name>\n</devicePool>\n")
+	b.WriteString("<device>\n<deviceProtocol>SIP</deviceProtocol>\n<devicePool>\n<name>Default</name>\n<callManagerGroup>\n<members>\n")
+	s.callManagers(&b)
+	b.WriteString("</members>\n</callManagerGroup>\n</devicePool>\n")
 	tvs()
-	b.WriteString("<vendorConfig>\n")
-	names := make([]string, 0, len(p.settings))
-	for name := range p.settings {
+	b.WriteString("<deviceSecurityMode>1</deviceSecurityMode>\n<vendorConfig>\n") // 1: non-secure
+	names := make([]string, 0, len(p.Settings))
+	for name := range p.Settings {
 		names = append(names, name)
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		fmt.Fprintf(&b, "<%s>%s</%s>\n", name, p.settings[name], name)
+		fmt.Fprintf(&b, "<%s>%s</%s>\n", name, p.Settings[name], name)
 	}
 	b.WriteString("</vendorConfig>\n</device>\n")
 	return []byte(b.String())
 }
 
-// tvsOrder returns the nodes as the phones' device pool lists them: the
-// publisher first. At most five fit a configuration.
-func (c *Cluster) tvsOrder() []*Node {
-	order := slices.Clone(c.nodes)
-	slices.SortStableFunc(order, func(a, b *Node) int {
+func (s *state) callManagers(b *strings.Builder) {
+	for i, node := range s.deviceOrder(CallManagerService) {
+		host, port, _ := net.SplitHostPort(s.address(node, "sip"))
+		fmt.Fprintf(b, "<member  priority=\"%d\">\n<callManager>\n<ports>\n<sipPort>%s</sipPort>\n</ports>\n<processNodeName>%s</processNodeName>\n</callManager>\n</member>\n", i, port, host)
+	}
+}
+
+// deviceOrder returns the nodes with a service as the phones' device pool lists
+// them: the publisher first. At most five fit a configuration.
+func (s *state) deviceOrder(service Service) []*nodeState {
+	var order []*nodeState
+	for i, n := range s.Nodes {
 		switch {
-		case a.NodeSpec.Publisher && !b.NodeSpec.Publisher:
-			return -1
-		case b.NodeSpec.Publisher && !a.NodeSpec.Publisher:
-			return 1
+		case s.spec(n).Absent[service]:
+		case i == s.publisherIndex():
+			order = slices.Insert(order, 0, n)
+		default:
+			order = append(order, n)
 		}
-		return 0
-	})
+	}
 	return order[:min(len(order), 5)]
 }
+
+// address returns "host:port" of a port of a node by its name. Before its first
+// start a node has the standard ports.
+func (s *state) address(n *nodeState, name string) string {
+	port, ok := n.Ports[name]
+	if !ok {
+		port = standardPorts[name]
+	}
+	return net.JoinHostPort(s.Profile.host(s.spec(n)), fmt.Sprint(port))
+}
+
+var standardPorts = map[string]int{"http": 6970, "tftp": 69, "tvs": 2445, "https": 6971, "sip": 5060, "tomcat": 8443, "ssh": 22}

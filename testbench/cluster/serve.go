@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -10,183 +9,436 @@ import (
 	"log"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/pin/tftp/v3"
-
-	"itlagent/agent/trust"
-	"itlagent/agent/trustlist"
-	"itlagent/agent/tvs"
-	"itlagent/testbench/pki"
+	"golang.org/x/net/netutil"
+	"golang.org/x/sys/unix"
 )
 
-// Limits of the servers.
+// Limits of the servers, a node.
 const (
 	httpReadTime = 5 * time.Second // as CUCM's
+	httpConns    = 2500            // as CUCM's
+	httpBusy     = 500             // requests in work at once; more get 503
+	tvsConns     = 4096
 	tvsConnTime  = 10 * time.Second
-	tvsConns     = 1024 // connections served at once, a node
+	sipConns     = 1024
+	sshConns     = 64
 )
 
-// Faults change what a node answers, for tests. The zero value is a sound node.
-type Faults struct {
-	HTTPStatus int                // answered to every HTTP request, where not 0
-	NoTVS      bool               // TVS closes every connection
-	TVS        func(*tvs.Message) // changes each TVS response
+// services are the sockets of a node that this process hosts.
+type services struct {
+	hosts *os.File             // the lock that says so
+	open  map[Service]*running // those that listen
+	ssh   *running
 }
 
-// SetFaults replaces the node's faults.
-func (n *Node) SetFaults(f Faults) {
-	n.cluster.mu.Lock()
-	defer n.cluster.mu.Unlock()
-	n.faults = f
+// running is a service that listens.
+type running struct {
+	fault   string // that it was started with, where it matters
+	ending  chan struct{}
+	closers []func()
+	done    sync.WaitGroup
 }
 
-func (n *Node) currentFaults() Faults {
-	n.cluster.mu.Lock()
-	defer n.cluster.mu.Unlock()
-	return n.faults
-}
-
-// listeners are a node's sockets.
-type listeners struct {
-	http net.Listener
-	udp  *net.UDPConn
-	tvs  net.Listener
-
-	web  *http.Server
-	tftp *tftp.Server
-	done sync.WaitGroup
-}
-
-// tvsAddress returns host and port of TVS; before Start, the standard port.
-func (l *listeners) tvsAddress() (host, port string) {
-	if l.tvs == nil {
-		return "127.0.0.1", strconv.Itoa(tvs.DefaultPort)
+func (r *running) close() {
+	close(r.ending)
+	for _, f := range r.closers {
+		f()
 	}
-	host, port, _ = net.SplitHostPort(l.tvs.Addr().String())
-	return host, port
+	r.done.Wait()
+}
+
+// PortError says that a node cannot listen where it is to.
+type PortError struct {
+	Node, Port string // "test10pub", "https"
+	Line       int    // of the node in the profile's file; 0 where there is none
+	Err        error
+}
+
+func (e *PortError) Error() string {
+	where := ""
+	if e.Line != 0 {
+		where = fmt.Sprintf("line %d: ", e.Line)
+	}
+	return fmt.Sprintf("%snode %s, port %s: %v", where, e.Node, e.Port, e.Err)
+}
+
+func (e *PortError) Unwrap() error { return e.Err }
+
+// ErrUp says that another process runs the node.
+var ErrUp = errors.New("the node is up already")
+
+// Start opens the listeners of every hosted node and serves until Close.
+func (c *Cluster) Start() error {
+	c.serving.Lock()
+	c.up = true
+	for _, n := range c.hosted() {
+		if err := n.host(); err != nil {
+			c.serving.Unlock()
+			c.Stop()
+			return err
+		}
+	}
+	c.serving.Unlock()
+	if err := c.follow(); err != nil {
+		c.Stop()
+		return err
+	}
+	if err := c.listenControl(); err != nil {
+		c.Stop()
+		return err
+	}
+	return nil
+}
+
+// hosted returns the nodes that this process is for.
+func (c *Cluster) hosted() []*Node {
+	s := c.state()
+	return slices.DeleteFunc(slices.Clone(c.nodes), func(n *Node) bool {
+		return len(c.opts.Only) > 0 && !slices.Contains(c.opts.Only, s.Nodes[n.index].Name) && n.services.hosts == nil
+	})
+}
+
+// host takes the lock of the node.
+func (n *Node) host() error {
+	n.services.open = make(map[Service]*running)
+	if n.cluster.opts.Dir == "" {
+		return nil
+	}
+	f, err := os.OpenFile(filepath.Join(n.cluster.opts.Dir, fmt.Sprintf("node-%d.lock", n.index)), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return fmt.Errorf("node %s: %w", n.Name(), ErrUp)
+	}
+	n.services.hosts = f
+	return nil
+}
+
+// Stop closes every listener and waits for what is being served.
+func (c *Cluster) Stop() {
+	c.serving.Lock()
+	c.up = false
+	for _, n := range c.nodes {
+		for service, r := range n.services.open {
+			r.close()
+			delete(n.services.open, service)
+		}
+		if n.services.ssh != nil {
+			n.services.ssh.close()
+			n.services.ssh = nil
+		}
+		if n.services.hosts != nil {
+			n.services.hosts.Close()
+			n.services.hosts = nil
+		}
+	}
+	control := c.control
+	c.control = nil
+	c.serving.Unlock()
+	for _, r := range control { // their connections may wait for the lock
+		r.close()
+	}
+}
+
+// Close stops the cluster and lets go of its directory.
+func (c *Cluster) Close() {
+	c.Stop()
+	if c.lock != nil {
+		c.lock.Close()
+	}
+	c.log.Close()
+}
+
+// follow opens and closes listeners as the state has it, here and in the other
+// processes that run nodes of the cluster.
+func (c *Cluster) follow() error {
+	if err := c.followHere(); err != nil {
+		return err
+	}
+	return c.tellOthers()
+}
+
+func (c *Cluster) followHere() error {
+	c.serving.Lock()
+	defer c.serving.Unlock()
+	if !c.up {
+		return nil
+	}
+	for _, n := range c.hosted() {
+		if err := n.follow(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow is for one node. The caller holds serving.
+func (n *Node) follow() error {
+	l := &n.services
+	if l.ssh == nil && n.cluster.opts.SSH != nil {
+		r := &running{ending: make(chan struct{})}
+		if err := n.listenSSH(r); err != nil {
+			r.close()
+			return err
+		}
+		l.ssh = r
+	}
+	for _, service := range Services() {
+		_, want := n.Runs(service)
+		fault := ""
+		if service == TFTPService {
+			if f := n.fault(service); f.kind == "lose" || f.kind == "pause" {
+				fault = n.state().Faults[service] // the socket itself differs
+			}
+		}
+		r := l.open[service]
+		if r != nil && (!want || r.fault != fault) {
+			r.close()
+			delete(l.open, service)
+			r = nil
+		}
+		if !want || r != nil {
+			continue
+		}
+		r = &running{fault: fault, ending: make(chan struct{})}
+		start := map[Service]func(*running) error{
+			TFTPService: n.startTFTP, TVSService: n.startTVS, CallManagerService: n.startSIP, TomcatService: n.startTomcat,
+		}[service]
+		if err := start(r); err != nil {
+			r.close()
+			return err
+		}
+		l.open[service] = r
+	}
+	return nil
+}
+
+// listen opens the port of a name; where the number is free to choose, the node
+// keeps the one it gets.
+func (n *Node) listen(r *running, name string) (net.Listener, error) {
+	l, err := net.Listen("tcp", n.Endpoint(name))
+	if err != nil {
+		return nil, n.portError(name, err)
+	}
+	r.closers = append(r.closers, func() { l.Close() })
+	return l, n.keepPort(name, l.Addr())
+}
+
+func (n *Node) portError(name string, err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = fmt.Errorf("%v: %w", op.Addr, op.Err)
+	}
+	return &PortError{Node: n.Name(), Port: name, Line: n.cluster.state().Profile.Nodes[n.index].Line, Err: err}
+}
+
+// Endpoint returns "host:port" of a port of the node, by a name of PortNames or
+// "tftp". The port is 0 as long as no free one was chosen.
+func (n *Node) Endpoint(name string) string {
+	s := n.cluster.state()
+	node := s.Nodes[n.index]
+	port := s.Profile.port(s.spec(node), name)
+	if port == 0 {
+		port = node.Ports[name]
+	}
+	if port == 0 && name == "tftp" {
+		port = node.Ports["http"]
+	}
+	return net.JoinHostPort(s.Profile.host(s.spec(node)), strconv.Itoa(port))
 }
 
 // Address returns "host:port" of the node's HTTP and TFTP services.
-func (n *Node) Address() string { return n.listeners.http.Addr().String() }
+func (n *Node) Address() string { return n.Endpoint("http") }
 
 // TVSAddress returns "host:port" of the node's TVS service.
-func (n *Node) TVSAddress() string { return n.listeners.tvs.Addr().String() }
+func (n *Node) TVSAddress() string { return n.Endpoint("tvs") }
 
-// Start opens every node's listeners and serves until Close.
-func (c *Cluster) Start() error {
-	for i, n := range c.nodes {
-		port := 0
-		if c.opts.Ports != 0 {
-			port = c.opts.Ports + 2*i
+func (n *Node) keepPort(name string, addr net.Addr) error {
+	_, text, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return err
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil || n.state().Ports[name] == port {
+		return err
+	}
+	return n.cluster.change(func(s *state) error {
+		s.Nodes[n.index].Ports[name] = port
+		return nil
+	})
+}
+
+// listenFiles opens HTTP's tcp port and TFTP's udp port; one number serves both
+// where they are free to choose.
+func (n *Node) listenFiles(r *running) (net.Listener, *net.UDPConn, error) {
+	const tries = 20 // a free tcp port may be taken for udp
+	for try := 1; ; try++ {
+		free := strings.HasSuffix(n.Endpoint("http"), ":0")
+		l, err := net.Listen("tcp", n.Endpoint("http"))
+		if err != nil {
+			return nil, nil, n.portError("http", err)
 		}
-		if err := n.start(c.opts.Host, port); err != nil {
-			c.Close()
-			return fmt.Errorf("node %s: %w", n.Name, err)
+		at := n.Endpoint("tftp")
+		if free && strings.HasSuffix(at, ":0") {
+			at = l.Addr().String()
+		}
+		addr, err := net.ResolveUDPAddr("udp", at)
+		var udp *net.UDPConn
+		if err == nil {
+			udp, err = net.ListenUDP("udp", addr)
+		}
+		if err != nil {
+			l.Close()
+			if free && try < tries {
+				continue
+			}
+			return nil, nil, n.portError("tftp", err)
+		}
+		r.closers = append(r.closers, func() { l.Close(); udp.Close() })
+		if err := n.keepPort("http", l.Addr()); err != nil {
+			return nil, nil, err
+		}
+		return l, udp, n.keepPort("tftp", udp.LocalAddr())
+	}
+}
+
+// probe tries every port that a profile names.
+func (p *Profile) probe(only []string) error {
+	for i := range p.Nodes {
+		n := &p.Nodes[i]
+		if len(only) > 0 && !slices.Contains(only, n.Name) {
+			continue
+		}
+		for _, name := range append(PortNames(), "tftp") {
+			port := p.port(n, name)
+			if port == 0 {
+				continue
+			}
+			at := net.JoinHostPort(p.host(n), strconv.Itoa(port))
+			var l io.Closer
+			var err error
+			if name == "tftp" {
+				l, err = net.ListenPacket("udp", at)
+			} else {
+				l, err = net.Listen("tcp", at)
+			}
+			if err != nil {
+				var op *net.OpError
+				if errors.As(err, &op) {
+					err = fmt.Errorf("%s: %w", at, op.Err)
+				}
+				return &PortError{Node: n.Name, Port: name, Line: n.Line, Err: err}
+			}
+			l.Close()
 		}
 	}
 	return nil
 }
 
-// Close stops every service and waits for it.
-func (c *Cluster) Close() {
-	for _, n := range c.nodes {
-		n.stop()
-	}
-}
-
-func (n *Node) start(host string, port int) error {
-	l := &n.listeners
-	if err := l.bindPair(host, port); err != nil {
-		return err
-	}
-	tvsPort := 0
-	if port != 0 {
-		tvsPort = port + 1
-	}
-	var err error
-	if l.tvs, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(tvsPort))); err != nil {
-		return err
-	}
-	l.web = &http.Server{
-		Handler: http.HandlerFunc(n.serveHTTP), ReadTimeout: httpReadTime, MaxHeaderBytes: 8 << 10,
-		ErrorLog: log.New(logWriter{n}, "", 0),
-	}
-	l.web.SetKeepAlivesEnabled(false) // one connection a file, as CUCM
-	l.tftp = tftp.NewServer(n.serveTFTP, nil)
-	l.tftp.SetTimeout(500 * time.Millisecond)
-	l.tftp.SetBackoff(func(int) time.Duration { return 0 })
-	l.tftp.SetBlockSizeNegotiation(false)
-	for _, serve := range []func(){
-		func() { l.web.Serve(l.http) },
-		func() { l.tftp.Serve(l.udp) },
-		n.serveTVS,
-	} {
-		l.done.Go(serve)
-	}
-	return nil
-}
-
-// bindPair opens tcp and udp on one port number.
-func (l *listeners) bindPair(host string, port int) error {
-	const tries = 20 // a free udp port may be taken for tcp
-	var err error
-	for range tries {
-		if l.http, err = net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port))); err != nil {
-			return err
-		}
-		addr := l.http.Addr().(*net.TCPAddr)
-		if l.udp, err = net.ListenUDP("udp", &net.UDPAddr{IP: addr.IP, Port: addr.Port}); err == nil {
-			return nil
-		}
-		l.http.Close()
-		if port != 0 {
-			break
-		}
-	}
-	l.http = nil
-	return err
-}
-
-// logWriter hands the web server's complaints to the cluster's log.
+// logWriter hands a web server's complaints to the cluster's log.
 type logWriter struct{ n *Node }
 
 func (w logWriter) Write(p []byte) (int, error) {
-	w.n.cluster.opts.Logf("%s: HTTP %s", w.n.Name, bytes.TrimSpace(p))
+	w.n.cluster.opts.Logf("%s: HTTP %s", w.n.Name(), bytes.TrimSpace(p))
 	return len(p), nil
 }
 
-func (n *Node) stop() {
-	l := &n.listeners
-	if l.http == nil {
-		return
-	}
-	if l.web != nil {
-		l.web.Close()
-		l.tftp.Shutdown()
-	}
-	l.http.Close()
-	l.udp.Close()
-	if l.tvs != nil {
-		l.tvs.Close()
-	}
-	l.done.Wait()
+// web runs a web server on a listener, one connection a file, as CUCM does.
+func (n *Node) web(r *running, l net.Listener, handler http.HandlerFunc, conf *tls.Config) {
+	srv := &http.Server{Handler: handler, ReadTimeout: httpReadTime, MaxHeaderBytes: 8 << 10, ErrorLog: log.New(logWriter{n}, "", 0), TLSConfig: conf}
+	srv.SetKeepAlivesEnabled(false)
+	r.closers = append(r.closers, func() { srv.Close() })
+	l = netutil.LimitListener(l, httpConns)
+	r.done.Go(func() {
+		if conf != nil {
+			srv.ServeTLS(l, "", "")
+		} else {
+			srv.Serve(l)
+		}
+	})
 }
 
-func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
-	if code := n.currentFaults().HTTPStatus; code != 0 {
-		w.WriteHeader(code)
-		return
+func (n *Node) startTFTP(r *running) error {
+	l, udp, err := n.listenFiles(r)
+	if err != nil {
+		return err
 	}
-	data, err := n.file(strings.TrimPrefix(r.URL.Path, "/"))
+	work := make(chan struct{}, httpBusy)
+	files := func(https bool) http.HandlerFunc {
+		return func(w http.ResponseWriter, req *http.Request) {
+			select {
+			case work <- struct{}{}:
+				defer func() { <-work }()
+				n.serveHTTP(r, w, req, https)
+			default:
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}
+		}
+	}
+	n.web(r, l, files(false), nil)
+	if n.state().Web != nil {
+		l, err := n.listen(r, "https")
+		if err != nil {
+			return err
+		}
+		n.web(r, l, files(true), &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			cert := n.state().Web.TLS()
+			return &cert, nil
+		}})
+	}
+	f := n.fault(TFTPService)
+	if f.kind == "pause" {
+		return nil // datagrams wait in the socket
+	}
+	if f.kind == "lose" {
+		back, err := net.ListenUDP("udp", &net.UDPAddr{IP: udp.LocalAddr().(*net.UDPAddr).IP})
+		if err != nil {
+			return n.portError("tftp", err)
+		}
+		r.closers = append(r.closers, func() { back.Close() })
+		relay := &lossy{front: udp, back: back.LocalAddr().(*net.UDPAddr), every: f.every, clients: make(map[string]*lossyClient)}
+		r.done.Go(relay.serve)
+		udp = back
+	}
+	srv := tftp.NewServer(func(name string, to io.ReaderFrom) error { return n.serveTFTP(r, name, to) }, nil)
+	srv.SetTimeout(500 * time.Millisecond)
+	srv.SetBackoff(func(int) time.Duration { return 0 })
+	srv.SetBlockSizeNegotiation(false)
+	r.closers = append([]func(){srv.Shutdown}, r.closers...)
+	r.done.Go(func() { srv.Serve(udp) })
+	return nil
+}
+
+func (n *Node) serveHTTP(r *running, w http.ResponseWriter, req *http.Request, https bool) {
+	switch f := n.fault(TFTPService); f.kind {
+	case "busy":
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	case "pause":
+		n.wait(r, req.Context().Done(), held)
+		panic(http.ErrAbortHandler)
+	case "lose":
+		panic(http.ErrAbortHandler)
+	case "slow":
+		n.wait(r, req.Context().Done(), f.delay)
+	}
+	data, err := n.file(strings.TrimPrefix(req.URL.Path, "/"), https)
 	switch {
 	case err == errNoFile:
 		w.WriteHeader(http.StatusNotFound)
 	case err != nil:
-		n.cluster.opts.Logf("%s: HTTP %s: %v", n.Name, r.URL.Path, err)
+		n.cluster.opts.Logf("%s: HTTP %s: %v", n.Name(), req.URL.Path, err)
 		w.WriteHeader(http.StatusInternalServerError)
 	default:
 		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
@@ -196,8 +448,20 @@ func (n *Node) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (n *Node) serveTFTP(name string, to io.ReaderFrom) error {
-	data, err := n.file(name)
+// wait returns after a time, or when somebody gave up or the service ends.
+func (n *Node) wait(r *running, gaveUp <-chan struct{}, d time.Duration) {
+	select {
+	case <-gaveUp:
+	case <-r.ending:
+	case <-time.After(d):
+	}
+}
+
+func (n *Node) serveTFTP(r *running, name string, to io.ReaderFrom) error {
+	if f := n.fault(TFTPService); f.kind == "slow" {
+		n.wait(r, nil, f.delay)
+	}
+	data, err := n.file(name, false)
 	if err != nil {
 		return err // the library sends it as ERROR code 1
 	}
@@ -205,114 +469,83 @@ func (n *Node) serveTFTP(name string, to io.ReaderFrom) error {
 	return err
 }
 
-func (n *Node) serveTVS() {
-	slots := make(chan struct{}, tvsConns)
-	var conns sync.WaitGroup
-	defer conns.Wait()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	for {
-		conn, err := n.listeners.tvs.Accept()
-		if errors.Is(err, net.ErrClosed) {
+// accept serves the connections of a listener, each on its own, up to a number
+// at once. The connections are closed when the service is.
+func (n *Node) accept(r *running, l net.Listener, most int, serve func(net.Conn)) {
+	l = netutil.LimitListener(l, most)
+	var mu sync.Mutex
+	conns := make(map[net.Conn]bool)
+	closed := false
+	r.closers = append(r.closers, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		closed = true
+		for c := range conns {
+			c.Close()
+		}
+	})
+	r.done.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			if err != nil {
+				n.cluster.opts.Logf("%s: accept: %v", n.Name(), err)
+				time.Sleep(10 * time.Millisecond) // out of file descriptors, most likely
+				continue
+			}
+			mu.Lock()
+			if closed {
+				mu.Unlock()
+				conn.Close()
+				continue
+			}
+			conns[conn] = true
+			mu.Unlock()
+			r.done.Go(func() {
+				defer func() {
+					mu.Lock()
+					delete(conns, conn)
+					mu.Unlock()
+					conn.Close()
+				}()
+				serve(conn)
+			})
+		}
+	})
+}
+
+func (n *Node) listenSSH(r *running) error {
+	l, err := n.listen(r, "ssh")
+	if err != nil {
+		return err
+	}
+	n.accept(r, l, sshConns, func(conn net.Conn) { n.cluster.opts.SSH(conn, n) })
+	return nil
+}
+
+// startTomcat starts an application server: what a phone's directory or services
+// button would reach.
+func (n *Node) startTomcat(r *running) error {
+	l, err := n.listen(r, "tomcat")
+	if err != nil {
+		return err
+	}
+	n.web(r, l, func(w http.ResponseWriter, req *http.Request) {
+		if n.fault(TomcatService).kind == "pause" {
+			n.wait(r, req.Context().Done(), held)
+			panic(http.ErrAbortHandler)
+		}
+		if req.URL.Path != "/ccmcip/xmldirectory.jsp" {
+			w.WriteHeader(http.StatusNotFound)
 			return
 		}
-		if err != nil {
-			n.cluster.opts.Logf("%s: TVS accept: %v", n.Name, err)
-			continue
-		}
-		slots <- struct{}{}
-		conns.Go(func() {
-			defer func() { conn.Close(); <-slots }()
-			stop := context.AfterFunc(ctx, func() { conn.Close() })
-			defer stop()
-			if err := n.answerTVS(conn); err != nil {
-				n.cluster.opts.Logf("%s: TVS %v: %v", n.Name, conn.RemoteAddr(), err)
-			}
-		})
-	}
-}
-
-// answerTVS serves one request of one connection.
-func (n *Node) answerTVS(raw net.Conn) error {
-	faults := n.currentFaults()
-	if faults.NoTVS {
-		return nil
-	}
-	raw.SetDeadline(time.Now().Add(tvsConnTime))
-	n.cluster.mu.Lock()
-	identity := n.vouching
-	n.cluster.mu.Unlock()
-	conn := tls.Server(raw, &tls.Config{
-		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{identity.TLS()}, SessionTicketsDisabled: true,
-	})
-	defer conn.Close()
-	req, err := tvs.Read(conn)
-	if err != nil {
-		return err
-	}
-	res := tvs.Respond(req, directory{n.cluster}, AnswerTTL)
-	if res == nil {
-		return fmt.Errorf("%v is no request", req.Type)
-	}
-	res.Reserved = 0xf7 // servers leave rubbish there
-	if faults.TVS != nil {
-		faults.TVS(res)
-	}
-	b, err := res.Append(nil)
-	if err != nil {
-		return err
-	}
-	_, err = conn.Write(b)
-	return err
-}
-
-// directory is what the cluster's TVS services know: the certificates of every
-// node, the recovery certificate, and what was imported.
-type directory struct{ c *Cluster }
-
-type known struct {
-	der   []byte
-	roles []trustlist.Role
-	q     trust.Question
-}
-
-func (d directory) all() []known {
-	d.c.mu.Lock()
-	defer d.c.mu.Unlock()
-	var out []known
-	add := func(id *pki.Identity, roles ...trustlist.Role) {
-		cert := id.Certificate
-		out = append(out, known{cert.Raw, roles, trust.Question{
-			Issuer: trustlist.FormatName(cert.Issuer), Serial: cert.SerialNumber.Bytes()}})
-	}
-	for _, n := range d.c.nodes {
-		add(n.units[CallManager], trustlist.SAST, trustlist.CCMTFTP)
-		add(n.units[TVS], trustlist.TVS)
-		add(n.units[CAPF], trustlist.CAPF)
-	}
-	add(d.c.recovery, trustlist.SAST)
-	for _, id := range d.c.imported {
-		add(id, trustlist.SAST, trustlist.TFTP)
-	}
-	return out
-}
-
-// Find looks a certificate up by issuer and serial number.
-func (d directory) Find(q trust.Question) ([]byte, []trustlist.Role, bool) {
-	for _, k := range d.all() {
-		if k.q.Same(q) {
-			return k.der, k.roles, true
-		}
-	}
-	return nil, nil, false
-}
-
-// Vouch looks a certificate up by its bytes.
-func (d directory) Vouch(der []byte) ([]trustlist.Role, bool) {
-	for _, k := range d.all() {
-		if bytes.Equal(k.der, der) {
-			return k.roles, true
-		}
-	}
-	return nil, false
+		w.Header().Set("Content-Type", "text/xml")
+		io.WriteString(w, "<CiscoIPPhoneMenu>\n<Title>Directories</Title>\n</CiscoIPPhoneMenu>\n")
+	}, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		cert, err := n.appCertificate()
+		return &cert, err
+	}})
+	return nil
 }

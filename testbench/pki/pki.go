@@ -210,6 +210,36 @@ func (id *Identity) PEM(key bool) ([]byte, error) {
 	return out, nil
 }
 
+// Bits returns the size of an identity's RSA modulus, 0 for other keys.
+func Bits(id *Identity) int {
+	if key, ok := id.Certificate.PublicKey.(*rsa.PublicKey); ok {
+		return key.N.BitLen()
+	}
+	return 0
+}
+
+// Fits reports a private key that does not belong to the certificate.
+func (id *Identity) Fits() error {
+	public, ok := id.Key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !public.Equal(id.Certificate.PublicKey) {
+		return errors.New("the private key does not fit the certificate")
+	}
+	return nil
+}
+
+// MarshalText returns PEM with the key: an Identity in JSON is that text.
+func (id *Identity) MarshalText() ([]byte, error) { return id.PEM(id.Key != nil) }
+
+// UnmarshalText reads what MarshalText wrote.
+func (id *Identity) UnmarshalText(text []byte) error {
+	read, err := Load(text)
+	if err != nil {
+		return err
+	}
+	*id = *read
+	return nil
+}
+
 // WriteFile writes certificate and key as PEM, mode 0600.
 func (id *Identity) WriteFile(path string) error {
 	b, err := id.PEM(true)

@@ -2,76 +2,416 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
+	"time"
 
+	"github.com/spf13/pflag"
+
+	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/events"
+	"itlagent/testbench/listing"
 )
 
+// defaultDir keeps the cluster where no --dir is given.
+const defaultDir = "itlbench-cluster"
+
+func dirFlag(f *pflag.FlagSet) *string {
+	return f.String("dir", defaultDir, "`DIR` that keeps the cluster")
+}
+
+// clusterCommands are the subcommands of cluster.
+func clusterCommands() map[string]func(*env, []string) int {
+	return map[string]func(*env, []string) int{
+		"up": clusterUp, "down": clusterDown, "status": clusterStatus, "clock": clusterClock, "fault": clusterFault,
+		"events": clusterEvents, "set": clusterSet, "rebuild": clusterRebuild, "passwords": clusterPasswords,
+	}
+}
+
 func runCluster(e *env, args []string) int {
+	if len(args) > 0 {
+		if run, ok := clusterCommands()[args[0]]; ok {
+			return run(e, args[1:])
+		}
+		if args[0] != "--help" && args[0] != "-h" {
+			return e.usage("cluster: no %q; there are: up, down, status, clock, fault, events, set, rebuild, passwords", args[0])
+		}
+	}
+	fmt.Fprint(e.stdout, `usage: itlbench cluster COMMAND [--dir DIR]
+  up [--profile NAME | --config FILE] [--port N] [--node NAME]  run the nodes until Ctrl-C
+  down                          end the processes that run the nodes
+  status [--json]               nodes, addresses, services
+  clock [+DURATION]             show the bench clock, or move it ahead
+  fault NODE SERVICE KIND       make tftp, tvs, sip or tomcat fail; none mends it
+  events [--follow] [--json]    the application log
+  set MAC NAME VALUE            change a setting of a phone
+  rebuild --security-password-file FILE  install the publisher anew
+  passwords                     those of the administrator and of the cluster
+`)
+	if len(args) > 0 {
+		return exitOK
+	}
+	return exitUsage
+}
+
+func clusterUp(e *env, args []string) int {
 	f := e.flags("cluster up")
-	profile := f.String("profile", "note", "`NAME` of a built-in profile; there is one: note")
-	dir := f.String("dir", "", "`DIR` for files NODE.tftp and NODE.tvs with the addresses")
-	port := f.Int("port", 0, "first `PORT`; free ones where 0")
+	profile := f.String("profile", "note", "`NAME` of a built-in profile: "+strings.Join(cluster.ProfileNames(), ", "))
+	config := f.String("config", "", "`FILE` with a profile in YAML")
+	dir := dirFlag(f)
+	port := f.Int("port", 0, "first `PORT` of the first node, the next has its ports 10 behind; free ones where 0")
+	only := f.StringArray("node", nil, "run the node of this `NAME` alone")
+	still := f.Bool("still", false, "a new cluster's bench clock moves by cluster clock alone")
 	verbose := f.BoolP("verbose", "v", false, "log what the services refuse")
-	if code, ok := e.parse(f, args, 1); !ok {
+	if code, ok := e.parse(f, args, 0); !ok {
 		return code
 	}
-	switch {
-	case f.Arg(0) != "up":
-		return e.usage("cluster: no %q; there is: cluster up", f.Arg(0))
-	case *profile != "note":
-		return e.usage("cluster up: no profile %q; there is one: note", *profile)
-	case *port < 0 || *port > 65000:
+	if f.Changed("profile") && *config != "" {
+		return e.usage("cluster up: --profile and --config are two ways to say the same")
+	}
+	if *port < 0 || *port > 65000 {
 		return e.usage("cluster up: port %d", *port)
 	}
-	opts := cluster.Options{Ports: *port}
+	p, err := cluster.Builtin(*profile)
+	if err != nil {
+		return e.usage("cluster up: %v", err)
+	}
+	if *config != "" {
+		data, err := os.ReadFile(*config)
+		if err != nil {
+			return e.usage("cluster up: %v", plainPath(err))
+		}
+		if p, err = cluster.ParseProfile(data); err != nil {
+			return e.usage("%s: %v", *config, err)
+		}
+		if p.Name == "" {
+			p.Name = strings.TrimSuffix(filepath.Base(*config), filepath.Ext(*config))
+		}
+	}
+	if *port != 0 {
+		p.FromPort(*port)
+	}
+	opts := cluster.Options{Dir: *dir, Tick: !*still, Only: *only, SSH: admin.ServeSSH}
 	if *verbose {
 		opts.Logf = func(format string, args ...any) { fmt.Fprintf(e.stderr, format+"\n", args...) }
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	c, err := cluster.New(cluster.Note(), opts)
-	if err == nil {
-		err = c.Start()
-	}
+	c, err := cluster.New(p, opts)
 	if err != nil {
-		return e.fail(exitInfra, "cluster: %v", err)
+		return e.clusterFailed(*config, err)
 	}
 	defer c.Close()
-	for _, n := range c.Nodes() {
-		role := "subscriber"
-		if n.NodeSpec.Publisher {
-			role = "publisher"
-		}
-		fmt.Fprintf(e.stdout, "%s %s tftp %s tvs %s\n", n.Name, role, n.Address(), n.TVSAddress())
+	removeAddresses(*dir, c, *only) // whoever sees them finds the services up
+	if (f.Changed("profile") || *config != "") && c.Name() != p.Name {
+		return e.usage("cluster up: %s keeps the cluster %s; give another --dir, or no profile", *dir, c.Name())
 	}
-	if *dir != "" {
-		if err := writeAddresses(*dir, c); err != nil {
-			return e.fail(exitInfra, "%v", err)
+	if err := c.Start(); err != nil {
+		return e.clusterFailed(*config, err)
+	}
+	for _, st := range c.Status() {
+		if len(*only) > 0 && !slices.Contains(*only, st.Name) {
+			continue
+		}
+		fmt.Fprintln(e.stdout, addressLine(st))
+	}
+	if err := writeAddresses(*dir, c, *only); err != nil {
+		return e.fail(exitInfra, "%v", err)
+	}
+	for tick := time.NewTicker(time.Minute); ; {
+		select {
+		case <-ctx.Done():
+			return exitOK
+		case <-c.Down():
+			return exitOK
+		case <-tick.C:
+			if err := c.Remind(); err != nil {
+				fmt.Fprintf(e.stderr, "itlbench: %v\n", err)
+			}
 		}
 	}
-	<-ctx.Done()
-	return exitOK
+}
+
+// clusterFailed tells what a user did wrong from what the machine did.
+func (e *env) clusterFailed(config string, err error) int {
+	var port *cluster.PortError
+	code := exitInfra
+	if errors.As(err, &port) {
+		code = exitUsage
+		if config != "" {
+			return e.fail(code, "%s: %v", config, err)
+		}
+	}
+	if errors.Is(err, cluster.ErrNoNode) {
+		code = exitUsage
+	}
+	return e.fail(code, "cluster: %v", plainPath(err))
+}
+
+// portOrder is the order of a node's ports in lines for people.
+var portOrder = []string{"tftp", "tvs", "https", "sip", "tomcat", "ssh"}
+
+func addressLine(st cluster.NodeStatus) string {
+	line := st.Name + " " + st.Role
+	for _, name := range portOrder {
+		if at := st.Addresses[name]; at != "" {
+			line += " " + name + " " + at
+		}
+	}
+	return line
 }
 
 // writeAddresses leaves the addresses for scripts; the file of the publisher's
 // TFTP service comes last, so that whoever sees it finds the others too.
-func writeAddresses(dir string, c *cluster.Cluster) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return plainPath(err)
-	}
-	nodes := c.Nodes()
-	for i := len(nodes) - 1; i >= 0; i-- {
-		n := nodes[i]
-		for _, a := range [][2]string{{n.Name + ".tvs", n.TVSAddress()}, {n.Name + ".tftp", n.Address()}} {
-			if err := writeOutput(filepath.Join(dir, a[0]), []byte(a[1]+"\n")); err != nil {
-				return err
-			}
+func writeAddresses(dir string, c *cluster.Cluster, only []string) error {
+	for _, file := range addressFiles(c, only) {
+		if err := writeOutput(filepath.Join(dir, file[0]), []byte(file[1]+"\n")); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+func removeAddresses(dir string, c *cluster.Cluster, only []string) {
+	for _, file := range addressFiles(c, only) {
+		os.Remove(filepath.Join(dir, file[0]))
+	}
+}
+
+// addressFiles returns names and contents of the files with addresses.
+func addressFiles(c *cluster.Cluster, only []string) (files [][2]string) {
+	nodes := c.Status()
+	slices.Reverse(nodes)
+	slices.SortStableFunc(nodes, func(a, b cluster.NodeStatus) int { return strings.Compare(b.Role, a.Role) })
+	for _, st := range nodes {
+		if len(only) > 0 && !slices.Contains(only, st.Name) {
+			continue
+		}
+		for i := len(portOrder) - 1; i >= 0; i-- {
+			if at := st.Addresses[portOrder[i]]; at != "" {
+				files = append(files, [2]string{st.Name + "." + portOrder[i], at})
+			}
+		}
+	}
+	return files
+}
+
+// openCluster opens the cluster of a directory, for a command.
+func (e *env) openCluster(dir string) (*cluster.Cluster, int) {
+	c, err := cluster.Open(cluster.Options{Dir: dir})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, e.fail(exitInfra, "no cluster in %s; itlbench cluster up makes one", dir)
+	}
+	if err != nil {
+		return nil, e.clusterFailed("", err)
+	}
+	return c, exitOK
+}
+
+// clusterCommand parses a subcommand's flags and opens the cluster.
+func (e *env) clusterCommand(f *pflag.FlagSet, args []string, want int) (*cluster.Cluster, int) {
+	dir := dirFlag(f)
+	if code, ok := e.parse(f, args, want); !ok {
+		return nil, code
+	}
+	return e.openCluster(*dir)
+}
+
+func clusterDown(e *env, args []string) int {
+	c, code := e.clusterCommand(e.flags("cluster down"), args, 0)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	names, err := c.TakeDown()
+	if err != nil {
+		return e.fail(exitInfra, "%v", err)
+	}
+	if len(names) == 0 {
+		return e.fail(exitNo, "no node was up")
+	}
+	fmt.Fprintln(e.stdout, "down: "+strings.Join(names, " "))
+	return exitOK
+}
+
+func clusterStatus(e *env, args []string) int {
+	f := e.flags("cluster status")
+	asJSON := f.Bool("json", false, "print one JSON object a node")
+	c, code := e.clusterCommand(f, args, 0)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	up := 0
+	for _, st := range c.Status() {
+		if st.Up {
+			up++
+		}
+		if *asJSON {
+			printJSON(e.stdout, st)
+			continue
+		}
+		state := "down"
+		if st.Up {
+			state = fmt.Sprintf("up, process %d", st.PID)
+		}
+		fmt.Fprintf(e.stdout, "%s\n  %s\n  ITL signed by %s\n", addressLine(st), state, listing.Printable([]byte(st.ITLSigner)))
+		for _, name := range []string{"tftp", "tvs", "sip", "tomcat"} {
+			fault := ""
+			if kind := st.Faults[name]; kind != "" {
+				fault = ", fault: " + kind
+			}
+			fmt.Fprintf(e.stdout, "  %s %s%s\n", name, st.Services[name], fault)
+		}
+	}
+	if up == 0 {
+		return exitNo
+	}
+	return exitOK
+}
+
+func clusterClock(e *env, args []string) int {
+	f := e.flags("cluster clock")
+	c, code := e.clusterCommand(f, args, -1)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	if f.NArg() == 1 {
+		text, ok := strings.CutPrefix(f.Arg(0), "+")
+		d, err := parseDays(text)
+		if err != nil || !ok {
+			return e.usage("cluster clock: %q is not like +5m or +36h or +2d", f.Arg(0))
+		}
+		if err := c.Advance(d); err != nil {
+			return e.fail(exitInfra, "%v", err)
+		}
+	}
+	fmt.Fprintln(e.stdout, c.Now().UTC().Format(time.RFC3339))
+	return exitOK
+}
+
+// parseDays reads a duration, also one of days.
+func parseDays(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		d, err := time.ParseDuration(days + "h")
+		return 24 * d, err
+	}
+	return time.ParseDuration(text)
+}
+
+func clusterFault(e *env, args []string) int {
+	f := e.flags("cluster fault")
+	c, code := e.clusterCommand(f, args, 3)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	service, err := cluster.FindService(f.Arg(1))
+	if err == nil {
+		_, err = c.Node(f.Arg(0))
+	}
+	if err == nil {
+		err = c.SetFault(f.Arg(0), service, f.Arg(2))
+	}
+	if err != nil {
+		return e.usage("cluster fault: %v", err)
+	}
+	return exitOK
+}
+
+// followEvery is how often new events are looked for.
+const followEvery = 100 * time.Millisecond
+
+func clusterEvents(e *env, args []string) int {
+	f := e.flags("cluster events")
+	follow := f.Bool("follow", false, "go on until Ctrl-C")
+	asJSON := f.Bool("json", false, "print one JSON object an event")
+	since := f.Uint64("since", 0, "first `NUMBER`")
+	c, code := e.clusterCommand(f, args, 0)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	for next := *since; ; {
+		var list []events.Event
+		var err error
+		if list, next, err = c.Events().Since(next); err != nil {
+			return e.fail(exitInfra, "%v", err)
+		}
+		for _, event := range list {
+			if *asJSON {
+				printJSON(e.stdout, event)
+			} else {
+				fmt.Fprintln(e.stdout, event)
+			}
+		}
+		if !*follow {
+			return exitOK
+		}
+		select {
+		case <-ctx.Done():
+			return exitOK
+		case <-time.After(followEvery):
+		}
+	}
+}
+
+func clusterSet(e *env, args []string) int {
+	f := e.flags("cluster set")
+	c, code := e.clusterCommand(f, args, 3)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	if err := c.Set(strings.TrimPrefix(f.Arg(0), "SEP"), f.Arg(1), f.Arg(2)); err != nil {
+		return e.usage("cluster set: %v", err)
+	}
+	return exitOK
+}
+
+func clusterRebuild(e *env, args []string) int {
+	f := e.flags("cluster rebuild")
+	password := f.String("security-password-file", "", "`FILE` with the security password of the new installation")
+	c, code := e.clusterCommand(f, args, 0)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	text, err := os.ReadFile(*password)
+	if err != nil {
+		return e.usage("cluster rebuild: --security-password-file: %v", plainPath(err))
+	}
+	if err := c.Rebuild(strings.TrimRight(string(text), "\r\n")); err != nil {
+		return e.fail(exitNo, "%v", err)
+	}
+	return exitOK
+}
+
+func clusterPasswords(e *env, args []string) int {
+	f := e.flags("cluster passwords")
+	asJSON := f.Bool("json", false, "print one JSON object")
+	c, code := e.clusterCommand(f, args, 0)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	administrator, security := c.Passwords()
+	if *asJSON {
+		json.NewEncoder(e.stdout).Encode(map[string]string{"administrator": administrator, "security": security})
+		return exitOK
+	}
+	fmt.Fprintf(e.stdout, "administrator %s\nsecurity %s\n", administrator, security)
+	return exitOK
 }

@@ -227,20 +227,20 @@ func (s *story) changedSetting() error {
 
 // regenerate is `set cert regen` on a node, past the hold of the last one.
 func (s *story) regenerate(n *cluster.Node, u cluster.Unit) error {
-	s.say("admin:set cert regen %s (on %s)", u, n.Name)
-	return s.cluster.Regenerate(n.Name, u)
+	s.say("admin:set cert regen %s (on %s)", u, n.Name())
+	return s.cluster.Regenerate(n.Name(), u)
 }
 
 // restart restarts TVS and TFTP on every node.
 func (s *story) restart() error {
 	s.say("Cisco Trust Verification Service and Cisco Tftp are restarted on every node")
 	for _, n := range s.cluster.Nodes() {
-		if err := s.cluster.RestartTVS(n.Name); err != nil {
+		if err := s.cluster.RestartTVS(n.Name()); err != nil {
 			return err
 		}
 	}
 	for _, n := range s.cluster.Nodes() {
-		if err := s.cluster.RestartTFTP(n.Name); err != nil {
+		if err := s.cluster.RestartTFTP(n.Name()); err != nil {
 			return err
 		}
 	}
@@ -299,7 +299,7 @@ func (s *story) recovery() error {
 	s.title("The list is reset with the recovery key, which the phone has trusted all along.")
 	before := s.showITL()
 	s.say("admin:utils itl reset localkey")
-	names, err := s.cluster.ResetITL()
+	names, err := s.cluster.ResetITL(nil)
 	if err != nil {
 		return err
 	}
@@ -321,7 +321,7 @@ func (s *story) recovery() error {
 func (s *story) backToNormal() error {
 	s.title("TFTP is restarted and signs with the CallManager key again.")
 	for _, n := range s.cluster.Nodes() {
-		if err := s.cluster.RestartTFTP(n.Name); err != nil {
+		if err := s.cluster.RestartTFTP(n.Name()); err != nil {
 			return err
 		}
 	}

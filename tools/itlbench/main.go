@@ -45,7 +45,8 @@ func commands() []command {
 		{"cert", "CN -o FILE [--bits N | --ec] [--recovery]", "make a test certificate and its key", runCert},
 		{"phone", "--tftp ADDR [--mac MAC] [--model MODEL] [--state DIR | --flash IMAGE] [--once]", "run one handset", runPhone},
 		{"vault", "show|verify IMAGE [--erase-size SIZE] [--json]", "read the flash image of a phone", runVault},
-		{"cluster", "up [--profile NAME] [--dir DIR] [--port N]", "run a test cluster until Ctrl-C", runCluster},
+		{"cluster", "up|down|status|clock|fault|events|set|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
+		{"admin", "[--dir DIR] [--node NAME] [COMMAND ...]", "the cluster's command line", runAdmin},
 		{"demo", "", "tell the story of a lock-out and its recovery", runDemo},
 	}
 }
@@ -89,8 +90,8 @@ func (e *env) flags(name string) *pflag.FlagSet {
 	return f
 }
 
-// parse reads the flags and wants the given number of other arguments. The code
-// counts only where ok is false.
+// parse reads the flags and wants the given number of other arguments, or at most
+// that many where it is negative. The code counts only where ok is false.
 func (e *env) parse(f *pflag.FlagSet, args []string, want int) (code int, ok bool) {
 	err := f.Parse(args)
 	switch {
@@ -100,8 +101,10 @@ func (e *env) parse(f *pflag.FlagSet, args []string, want int) (code int, ok boo
 		return exitOK, false
 	case err != nil:
 		return e.usage("%s: %v", f.Name(), err), false
-	case f.NArg() != want:
+	case want >= 0 && f.NArg() != want:
 		return e.usage("%s: %d arguments, it takes %d; see itlbench %s --help", f.Name(), f.NArg(), want, f.Name()), false
+	case want < 0 && f.NArg() > -want:
+		return e.usage("%s: %d arguments, it takes at most %d; see itlbench %s --help", f.Name(), f.NArg(), -want, f.Name()), false
 	}
 	return exitOK, true
 }

@@ -34,7 +34,7 @@ func TestShowOfTheNote(t *testing.T) {
 		if got := anonymous(out.String()); got != string(want) {
 			t.Errorf("%s:\n%s", golden, firstDifference(got, string(want)))
 		}
-		if _, err := c.ResetITL(); err != nil {
+		if _, err := c.ResetITL(nil); err != nil {
 			t.Fatal(err)
 		}
 	}

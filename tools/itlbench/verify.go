@@ -11,6 +11,7 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
+	"itlagent/testbench/listing"
 )
 
 // verdictJSON is the object that `verify --json` prints.
@@ -148,7 +149,7 @@ func (e *env) printVerdict(path string, v trust.Verdict, asJSON bool) {
 		fmt.Fprintf(e.stdout, "via: %v\n", v.Via)
 	}
 	if v.File != nil {
-		fmt.Fprintf(e.stdout, "signer: %s, serial %s\n", printable(v.File.Signer.Name), trustlist.FormatSerial(v.File.Signer.Serial))
+		fmt.Fprintf(e.stdout, "signer: %s, serial %s\n", listing.Printable(v.File.Signer.Name), trustlist.FormatSerial(v.File.Signer.Serial))
 	}
 	for _, s := range v.Steps {
 		fmt.Fprintf(e.stdout, "tried: %s\n", stepLine(s))

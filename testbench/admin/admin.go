@@ -1,0 +1,265 @@
+// Package admin is the command line of a cluster's node, with the words and the
+// answers that administrators know: prompt "admin:", `show itl`, `utils itl reset
+// localkey`, `set cert regen`.
+//
+//	s := admin.New(node, console)
+//	code := s.Run("utils service restart Cisco Tftp")
+//	s.Loop() // a prompt, until exit
+//
+// ServeSSH serves it to SSH clients. A session is for one user at a time; several
+// sessions may change one cluster. Sources: the transcripts in Cisco's note on ITL
+// enhancements in release 10.0(1), and the command line guides of CUCM; commands
+// that stand for what is done on web pages there are marked as the bench's own.
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"itlagent/testbench/cluster"
+)
+
+// Prompt is what a session asks for commands with.
+const Prompt = "admin:"
+
+// Codes of a command.
+const (
+	Done   = 0 // done
+	Failed = 1 // refused, or gone wrong; nothing has changed
+	Usage  = 2 // no such command, or wrong arguments
+)
+
+// Console is where a session talks with its user.
+type Console interface {
+	io.Writer
+	// Ask prints a prompt and reads one line. io.EOF says that the user has gone.
+	Ask(prompt string, how Echo) (string, error)
+}
+
+// Echo says what a console shows of a line that is typed.
+type Echo int
+
+// The ways to show a line.
+const (
+	Shown Echo = iota
+	Hidden
+	Masked // as asterisks
+)
+
+// Session is one user's command line on one node.
+type Session struct {
+	Node    *cluster.Node
+	cluster *cluster.Cluster
+	io      Console
+}
+
+// New returns a session on a node.
+func New(n *cluster.Node, io Console) *Session {
+	return &Session{Node: n, cluster: n.Cluster(), io: io}
+}
+
+// command is one command: its words, the arguments behind them, and what it does.
+type command struct {
+	words     string
+	args      string // as help shows them
+	min, max  int    // number of arguments
+	publisher bool   // on the publisher alone
+	own       bool   // the bench's own: a web page, or nothing at all, with a cluster
+	about     string
+	run       func(s *Session, args []string) error
+}
+
+// commands returns all commands, sorted by their words.
+func commands() []command {
+	all := slices.Concat(showCommands, setCommands, itlCommands, serviceCommands, fileCommands, bulkCommands)
+	slices.SortFunc(all, func(a, b command) int { return strings.Compare(a.words, b.words) })
+	return all
+}
+
+// usageError is an error about the words of a command.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// errQuiet fails a command that has said why already.
+var errQuiet = errors.New("")
+
+// Loop asks for commands until exit, quit, or the end of what the user types.
+func (s *Session) Loop() {
+	for {
+		line, err := s.io.Ask(Prompt, Shown)
+		if err != nil {
+			return
+		}
+		switch strings.TrimSpace(line) {
+		case "":
+			continue
+		case "exit", "quit":
+			return
+		}
+		s.Run(line)
+	}
+}
+
+// Run runs one command and returns its code.
+func (s *Session) Run(line string) int {
+	words, err := split(line)
+	if err == nil && len(words) == 0 {
+		return Done
+	}
+	if err == nil {
+		err = s.run(words)
+	}
+	var usage usageError
+	switch {
+	case err == nil:
+		return Done
+	case errors.As(err, &usage):
+		s.say("%s\nExecuted command unsuccessfully", err)
+		return Usage
+	case errors.Is(err, io.EOF):
+		s.say("\nExecuted command unsuccessfully")
+		return Failed
+	case err != errQuiet:
+		s.say("%s", err)
+	}
+	return Failed
+}
+
+func (s *Session) run(words []string) error {
+	if words[0] == "help" || words[0] == "?" {
+		return s.help(words[1:])
+	}
+	cmd, args, ok := find(words)
+	if !ok {
+		return usageError("No valid command entered")
+	}
+	if len(args) < cmd.min || len(args) > cmd.max {
+		return usageError("Syntax: " + strings.TrimSpace(cmd.words+" "+cmd.args))
+	}
+	if cmd.publisher && !s.Node.IsPublisher() {
+		return cluster.ErrNotPublisher
+	}
+	return cmd.run(s, args)
+}
+
+// find returns the command with the most words that the line begins with.
+func find(words []string) (cmd command, args []string, ok bool) {
+	for _, c := range commands() {
+		n := len(strings.Fields(c.words))
+		if n <= len(words) && strings.Join(words[:n], " ") == c.words && (!ok || n > len(strings.Fields(cmd.words))) {
+			cmd, args, ok = c, words[n:], true
+		}
+	}
+	return cmd, args, ok
+}
+
+// split parts a line into words; double quotes hold words together.
+func split(line string) ([]string, error) {
+	var words []string
+	quoted, in := false, false
+	for _, r := range line {
+		switch {
+		case r == '"':
+			if !in {
+				words = append(words, "")
+			}
+			quoted, in = !quoted, true
+		case r == ' ' && !quoted:
+			in = false
+		case r < ' ' || r == 0x7f:
+			return nil, usageError("No valid command entered")
+		default:
+			if !in {
+				words = append(words, "")
+				in = true
+			}
+			words[len(words)-1] += string(r)
+		}
+	}
+	if quoted {
+		return nil, usageError("No valid command entered")
+	}
+	return words, nil
+}
+
+func (s *Session) say(format string, args ...any) { fmt.Fprintf(s.io, format+"\n", args...) }
+
+func (s *Session) help(words []string) error {
+	prefix := strings.Join(words, " ")
+	shown := 0
+	for _, c := range commands() {
+		if prefix != "" && c.words != prefix && !strings.HasPrefix(c.words, prefix+" ") {
+			continue
+		}
+		shown++
+		about := c.about
+		if c.own {
+			about += " (of this bench alone)"
+		}
+		s.say("%s\n    %s", strings.TrimSpace(c.words+" "+c.args), about)
+	}
+	if shown == 0 {
+		return usageError("No valid command entered")
+	}
+	if prefix == "" {
+		s.say("help [WORDS]\n    these lines\nexit\n    end the session")
+	}
+	return nil
+}
+
+// Complete returns what the last word of a line can be completed to: the line
+// itself where there is nothing to add or several ways are open, and those ways.
+func Complete(line string) (completed string, choices []string) {
+	words := strings.Fields(line)
+	if line == "" || strings.HasSuffix(line, " ") {
+		words = append(words, "")
+	}
+	at := len(words) - 1
+	for _, c := range append(commands(), command{words: "help"}, command{words: "exit"}) {
+		have := strings.Fields(c.words)
+		if len(have) > at && slices.Equal(have[:at], words[:at]) && strings.HasPrefix(have[at], words[at]) && !slices.Contains(choices, have[at]) {
+			choices = append(choices, have[at])
+		}
+	}
+	if len(choices) == 0 {
+		return line, nil
+	}
+	common := choices[0]
+	for _, c := range choices[1:] {
+		for !strings.HasPrefix(c, common) {
+			common = common[:len(common)-1]
+		}
+	}
+	if len(choices) == 1 {
+		common += " "
+	}
+	return line + common[len(words[at]):], choices
+}
+
+// confirm asks a question that only the one answer says yes to.
+func (s *Session) confirm(prompt, yes string) error {
+	answer, err := s.io.Ask(prompt, Shown)
+	if err != nil {
+		return err
+	}
+	if !strings.EqualFold(strings.TrimSpace(answer), yes) {
+		return errors.New("Operation cancelled. Nothing was changed.")
+	}
+	return nil
+}
+
+// authenticate asks for the administrator's password.
+func (s *Session) authenticate() error {
+	password, err := s.io.Ask("Enter CCM Administrator password :", Hidden)
+	if err != nil {
+		return err
+	}
+	if !s.cluster.CheckAdmin(password) {
+		return errors.New("The CCM Administrator password is not correct. Nothing was changed.")
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package admin
+
+import (
+	"fmt"
+	"strings"
+
+	"itlagent/testbench/cluster"
+	"itlagent/testbench/pki"
+)
+
+var itlCommands = []command{
+	{words: "utils itl reset localkey", publisher: true, about: "sign the ITL with the recovery key of this publisher", run: itlResetLocal},
+	{words: "utils itl reset remotekey", args: "HOST[:PORT] USER PATH", min: 3, max: 3, publisher: true, about: "sign the ITL with a recovery key that is kept on an SFTP server", run: itlResetRemote},
+	{words: "utils ctl set-cluster mixed-mode", publisher: true, about: "make a CTL and turn mixed mode on", run: func(s *Session, _ []string) error { return s.setMode(true) }},
+	{words: "utils ctl set-cluster non-secure-mode", publisher: true, about: "turn mixed mode off", run: func(s *Session, _ []string) error { return s.setMode(false) }},
+	{words: "utils ctl update CTLFile", publisher: true, about: "make the CTL anew", run: ctlUpdate},
+	{words: "utils ctl reset localkey", publisher: true, about: "sign the CTL with the recovery key of this publisher", run: ctlReset},
+}
+
+func itlResetLocal(s *Session, _ []string) error {
+	if err := s.authenticate(); err != nil {
+		return err
+	}
+	return s.resetITL(nil)
+}
+
+func itlResetRemote(s *Session, args []string) error {
+	password, err := s.io.Ask("Enter Sftp password :", Hidden)
+	if err != nil {
+		return err
+	}
+	s.say("Processing token in else 0 tac\ncount is 1\nProcessing token in else 0 tac\ncount is 1")
+	kept, err := s.fetchP12(args[0], args[1], password, args[2])
+	if err != nil {
+		return fmt.Errorf("%w\nThe reset ITL file was not generated. Nothing was changed.", err)
+	}
+	s.say("")
+	if err := s.authenticate(); err != nil {
+		return err
+	}
+	return s.resetITL(kept)
+}
+
+func (s *Session) resetITL(kept *pki.Identity) error {
+	s.say("\nLocating active Tftp servers in the cluster.....\n")
+	s.nodeList(s.cluster.TFTPNodes())
+	names, err := s.cluster.ResetITL(kept)
+	if err != nil {
+		return fmt.Errorf("%w\nNothing was changed.", err)
+	}
+	s.say("The reset ITL file was generated successfully\n")
+	s.say("Transferring new reset ITL file to the TFTP server nodes in the cluster.....\n")
+	s.transferred(names, "ITL")
+	return nil
+}
+
+func (s *Session) nodeList(names []string) {
+	s.say("Following is the list of Active tftp servers in the cluster\n\n['%s']\n", strings.Join(names, "', '"))
+}
+
+func (s *Session) transferred(names []string, what string) {
+	for _, name := range names {
+		if name != s.Node.Name() {
+			s.say("Successfully transferred reset %s to node %s\n", what, name)
+		}
+		s.say("Restarting Cisco Tftp service on host %s\nCisco Tftp service restarted on host %s", name, name)
+	}
+}
+
+func (s *Session) setMode(mixed bool) error {
+	name := "Non-Secure Mode"
+	if mixed {
+		name = "Mixed Mode"
+	}
+	if err := s.confirm(fmt.Sprintf("This operation will set the cluster to %s. Do you want to continue? (y/n):", name), "y"); err != nil {
+		return err
+	}
+	s.say("\nMoving Cluster to %s", name)
+	if err := s.cluster.SetMixedMode(mixed); err != nil {
+		return err
+	}
+	s.say("Cluster set to %s\nYou must reset all phones to ensure they received the updated CTL file.\n"+
+		"You must restart Cisco Tftp and Cisco CallManager services on all the nodes in the cluster that run these services.", name)
+	return nil
+}
+
+func ctlUpdate(s *Session, _ []string) error {
+	if err := s.confirm("This operation will update the CTLFile. Do you want to continue? (y/n):", "y"); err != nil {
+		return err
+	}
+	s.say("\nUpdating CTL file")
+	if err := s.cluster.UpdateCTL(); err != nil {
+		return err
+	}
+	s.say("CTL file Updated\nYou must reset all phones to ensure they received the updated CTL file.\n" +
+		"You must restart Cisco Tftp and Cisco CallManager services on all the nodes in the cluster that run these services.")
+	return nil
+}
+
+func ctlReset(s *Session, _ []string) error {
+	if err := s.authenticate(); err != nil {
+		return err
+	}
+	s.say("\nLocating active Tftp servers in the cluster.....\n")
+	s.nodeList(s.cluster.TFTPNodes())
+	names, err := s.cluster.ResetCTL()
+	if err != nil {
+		return fmt.Errorf("%w\nNothing was changed.", err)
+	}
+	s.say("The reset CTL file was generated successfully\n")
+	s.say("Transferring new reset CTL file to the TFTP server nodes in the cluster.....\n")
+	s.transferred(names, "CTL")
+	return nil
+}
+
+var serviceCommands = []command{
+	{words: "utils service list", about: "the services of this node", run: serviceList},
+	{words: "utils service start", args: "NAME", min: 1, max: 8, about: "start a service", run: func(s *Session, a []string) error { return s.service(a, true, false) }},
+	{words: "utils service stop", args: "NAME", min: 1, max: 8, about: "stop a service", run: func(s *Session, a []string) error { return s.service(a, false, true) }},
+	{words: "utils service restart", args: "NAME", min: 1, max: 8, about: "stop and start a service", run: func(s *Session, a []string) error { return s.service(a, true, true) }},
+	{words: "utils disaster_recovery backup", args: "NAME", min: 1, max: 1, publisher: true, about: "write a backup", run: backup},
+	{words: "utils disaster_recovery restore", args: "NAME", min: 1, max: 1, publisher: true, about: "put a backup back", run: restore},
+}
+
+func serviceList(s *Session, _ []string) error {
+	s.say("Requesting service status, please wait...\nSystem SSH [STARTED]")
+	for _, service := range cluster.Services() {
+		switch active, started := s.Node.Runs(service); {
+		case !active:
+			s.say("%s[STOPPED]  Service Not Activated", service)
+		case started:
+			s.say("%s[STARTED]", service)
+		default:
+			s.say("%s[STOPPED]  Commanded Out of Service", service)
+		}
+	}
+	return nil
+}
+
+func (s *Session) service(args []string, start, stop bool) error {
+	name := strings.Join(args, " ")
+	service, err := cluster.FindService(name)
+	if err != nil {
+		return usageError(fmt.Sprintf("%s is not a service of this node; see utils service list", name))
+	}
+	if active, _ := s.Node.Runs(service); !active {
+		return fmt.Errorf("%s[STOPPED]  Service Not Activated", service)
+	}
+	s.say("Service Manager is running")
+	if err := s.cluster.Do(s.Node.Name(), service, start, stop); err != nil {
+		return err
+	}
+	if stop {
+		s.say("%s[STOPPING]\nCommanded Out of Service\n%s[NOTRUNNING]", service, service)
+	}
+	if start {
+		s.say("%s[STARTING]\n%s[STARTED]", service, service)
+	}
+	return nil
+}
+
+func backup(s *Session, args []string) error {
+	if err := s.cluster.Backup(args[0]); err != nil {
+		return err
+	}
+	s.say("drfCliMsg: Backup completed successfully. Backup file: %s", args[0])
+	return nil
+}
+
+func restore(s *Session, args []string) error {
+	if err := s.confirm("This operation replaces the data of every node. Do you want to continue? (y/n):", "y"); err != nil {
+		return err
+	}
+	if err := s.cluster.Restore(args[0]); err != nil {
+		return fmt.Errorf("%w\nNothing was changed.", err)
+	}
+	s.say("drfCliMsg: Restore completed successfully. Reset all devices.")
+	return nil
+}

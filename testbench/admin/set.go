@@ -1,0 +1,192 @@
+package admin
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"itlagent/agent/trustlist"
+	"itlagent/testbench/cluster"
+)
+
+// The enterprise parameters.
+const (
+	parameterRollback = "Prepare Cluster for Rollback to Pre 8.0"
+	parameterDigest   = "TFTP File Signature Algorithm"
+	parameterKeys     = "Certificate Key Length"
+)
+
+var setCommands = []command{
+	{words: "set cert regen", args: "UNIT", min: 1, max: 1, about: "make a certificate of this node and its key anew", run: setCertRegen},
+	{words: "set cert import trust", args: "STORE", min: 1, max: 1, about: "put a certificate, pasted in PEM form, into CallManager-trust, Phone-SAST-trust or tomcat-trust", run: setCertImport},
+	{words: "set password user security", about: "change the security password of the cluster", publisher: true, run: setSecurityPassword},
+	{words: "set enterprise parameter", args: `"NAME" VALUE`, min: 2, max: 2, own: true, about: "change a parameter: " + parameterRollback + ", " + parameterDigest + ", " + parameterKeys, run: setParameter},
+	{words: "set network hostname", args: "NAME", min: 1, max: 1, about: "rename this node; its certificates are made anew", run: setHostname},
+	{words: "set network domain", args: "DOMAIN", min: 1, max: 1, about: "move this node to another domain; its certificates are made anew", run: setDomain},
+	{words: "utils network hostname", args: "NAME", min: 1, max: 1, about: "as set network hostname", run: setHostname},
+	{words: "utils network domain", args: "DOMAIN", min: 1, max: 1, about: "as set network domain", run: setDomain},
+	{words: "utils reset devices", own: true, about: "tell every phone to reset", run: resetDevices},
+}
+
+func setCertRegen(s *Session, args []string) error {
+	unit := cluster.Unit("")
+	var units []string
+	for _, c := range s.Node.Certificates() {
+		if strings.EqualFold(string(c.Unit), args[0]) {
+			unit = c.Unit
+		}
+		units = append(units, string(c.Unit))
+	}
+	if unit == "" {
+		return usageError(fmt.Sprintf("%s is not a valid certificate name. There are: %s", args[0], strings.Join(units, ", ")))
+	}
+	if err := s.cluster.Held(s.Node.Name(), unit); err != nil {
+		return err
+	}
+	s.say("\nWARNING: This operation will overwrite any CA signed certificate previously imported for %s", unit)
+	if err := s.confirm("Proceed with regeneration (yes|no)? ", "yes"); err != nil {
+		return err
+	}
+	if err := s.cluster.Regenerate(s.Node.Name(), unit); err != nil {
+		return err
+	}
+	s.say("\nSuccessfully Regenerated Certificate for %s.\n"+
+		"Please do a backup of the server as soon as possible. Failure to do so can stale the cluster in case of a crash.", unit)
+	if release := s.cluster.Release(); !release.Restarts || unit == cluster.ITLRecovery {
+		s.say("You must restart services related to %s for the regenerated certificates to become active.", unit)
+	}
+	return nil
+}
+
+func setCertImport(s *Session, args []string) error {
+	store := cluster.Store("")
+	for _, known := range cluster.Stores() {
+		if strings.EqualFold(string(known), args[0]) || strings.EqualFold(string(known), args[0]+"-trust") {
+			store = known
+		}
+	}
+	if store == "" {
+		return usageError(fmt.Sprintf("%s is not a trust store. There are: CallManager-trust, Phone-SAST-trust, tomcat-trust", args[0]))
+	}
+	var text strings.Builder
+	const maxLines = 200
+	prompt := "Paste the Certificate and Hit Enter\n"
+	for n := 0; ; n++ {
+		line, err := s.io.Ask(prompt, Shown)
+		if err != nil {
+			return err
+		}
+		prompt = ""
+		if text.WriteString(line + "\n"); strings.HasPrefix(line, "-----END") {
+			break
+		}
+		if n > maxLines || n == 0 && !strings.HasPrefix(line, "-----BEGIN CERTIFICATE") {
+			return errors.New("This is not a certificate in PEM form. Nothing was changed.")
+		}
+	}
+	block, _ := pem.Decode([]byte(text.String()))
+	if block == nil || block.Type != "CERTIFICATE" {
+		return errors.New("This is not a certificate in PEM form. Nothing was changed.")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return fmt.Errorf("This is not a certificate: %v. Nothing was changed.", err)
+	}
+	if err := s.cluster.Import(store, cert); err != nil {
+		return err
+	}
+	s.say("Import of trust certificate is successful\nYou must restart Cisco Trust Verification Service on every node for it to become active.")
+	return nil
+}
+
+func setSecurityPassword(s *Session, _ []string) error {
+	s.say("\nWARNING:\nThe security password protects %s. After a change the file must be saved again.\n", cluster.P12Name)
+	if err := s.confirm("Continue (y/n)?", "y"); err != nil {
+		return err
+	}
+	var words [3]string
+	for i, prompt := range []string{"Please enter the old password: ", "Please enter the new password: ", "Reenter new password to confirm: "} {
+		var err error
+		if words[i], err = s.io.Ask(prompt, Masked); err != nil {
+			return err
+		}
+	}
+	switch {
+	case !s.cluster.CheckSecurity(words[0]):
+		return errors.New("The old password is not correct. Nothing was changed.")
+	case words[1] != words[2]:
+		return errors.New("The new passwords do not match. Nothing was changed.")
+	}
+	if err := s.cluster.SetSecurityPassword(words[1]); err != nil {
+		return err
+	}
+	s.say("Password updated successfully.")
+	return nil
+}
+
+func setParameter(s *Session, args []string) error {
+	value := args[1]
+	switch args[0] {
+	case parameterRollback:
+		on, err := strconv.ParseBool(value)
+		if err != nil {
+			return usageError(parameterRollback + ": True or False")
+		}
+		if err := s.cluster.SetRollback(on); err != nil {
+			return err
+		}
+		if release := s.cluster.Release(); release.RollbackResets {
+			s.say("Services are restarted and devices are reset.")
+		} else {
+			s.say("Restart Cisco Trust Verification Service and Cisco Tftp on every node, and reset all devices.")
+		}
+	case parameterDigest:
+		digests := map[string]trustlist.Digest{"SHA-1": trustlist.SHA1, "SHA-512": trustlist.SHA512}
+		d, ok := digests[value]
+		if !ok {
+			return usageError(parameterDigest + ": SHA-1 or SHA-512")
+		}
+		if err := s.cluster.SetDigest(d); err != nil {
+			return err
+		}
+		s.say("Restart Cisco Tftp on every node, and reset all devices.")
+	case parameterKeys:
+		bits, err := strconv.Atoi(value)
+		if err != nil {
+			return usageError(parameterKeys + ": 1024, 2048 or 4096")
+		}
+		if err := s.cluster.SetKeyBits(bits); err != nil {
+			return usageError(err.Error())
+		}
+		s.say("Certificates have that key length from their next regeneration on, but for ITLRecovery.")
+	default:
+		return usageError(fmt.Sprintf("There is no parameter %q; see show enterprise parameters", args[0]))
+	}
+	return nil
+}
+
+func setHostname(s *Session, args []string) error { return s.rename(args[0], "") }
+func setDomain(s *Session, args []string) error   { return s.rename("", args[0]) }
+
+func (s *Session) rename(host, domain string) error {
+	s.say("\n***   W A R N I N G   ***\nAll certificates of this node but ITLRecovery are regenerated, its services restarted and devices reset.\n")
+	if err := s.confirm("Continue (y/n)?", "y"); err != nil {
+		return err
+	}
+	if err := s.cluster.Rename(s.Node.Name(), host, domain); err != nil {
+		return fmt.Errorf("%w. Nothing was changed.", err)
+	}
+	s.say("This node is now %s", s.Node.FQDN())
+	return nil
+}
+
+func resetDevices(s *Session, _ []string) error {
+	if err := s.cluster.ResetPhones("an administrator wanted it"); err != nil {
+		return err
+	}
+	s.say("All devices were told to reset.")
+	return nil
+}

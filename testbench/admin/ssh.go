@@ -1,0 +1,194 @@
+package admin
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"itlagent/testbench/cluster"
+)
+
+// User is the name that an administrator logs in with.
+const User = "admin"
+
+// Limits of an SSH connection.
+const (
+	sshLogin    = 30 * time.Second // until the user is in
+	sshIdle     = 30 * time.Minute // between two lines
+	sshTries    = 6                // passwords
+	sshChannels = 8                // sessions of one connection
+)
+
+// AuthorizedKeys is the file in the cluster's directory with the public keys of
+// administrators, in OpenSSH's form.
+const AuthorizedKeys = "authorized_keys"
+
+// hostKey returns the key that the node shows to SSH clients, and to SFTP servers.
+func hostKey(n *cluster.Node) (ssh.Signer, error) {
+	key, err := x509.ParsePKCS8PrivateKey(n.HostKey())
+	if err != nil {
+		return nil, fmt.Errorf("host key: %w", err)
+	}
+	return ssh.NewSignerFromKey(key)
+}
+
+var errLogin = errors.New("not an administrator")
+
+// ServeSSH serves the command line of a node to the client of one connection,
+// until that ends. The user is admin, with the administrator's password or a key
+// of the file AuthorizedKeys.
+func ServeSSH(raw net.Conn, n *cluster.Node) {
+	signer, err := hostKey(n)
+	if err != nil {
+		return
+	}
+	conf := &ssh.ServerConfig{
+		MaxAuthTries: sshTries,
+		PasswordCallback: func(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+			if meta.User() == User && n.Cluster().CheckAdmin(string(password)) {
+				return nil, nil
+			}
+			return nil, errLogin
+		},
+		PublicKeyCallback: func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			if meta.User() == User && authorized(n.Cluster().Dir(), key) {
+				return nil, nil
+			}
+			return nil, errLogin
+		},
+	}
+	conf.AddHostKey(signer)
+	raw.SetDeadline(time.Now().Add(sshLogin))
+	conn, channels, requests, err := ssh.NewServerConn(raw, conf)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	raw.SetDeadline(time.Time{})
+	go ssh.DiscardRequests(requests)
+	slots := make(chan struct{}, sshChannels)
+	var sessions sync.WaitGroup
+	defer sessions.Wait()
+	for ch := range channels {
+		if ch.ChannelType() != "session" {
+			ch.Reject(ssh.UnknownChannelType, "sessions alone")
+			continue
+		}
+		select {
+		case slots <- struct{}{}:
+		default:
+			ch.Reject(ssh.ResourceShortage, "too many sessions")
+			continue
+		}
+		channel, requests, err := ch.Accept()
+		if err != nil {
+			return
+		}
+		sessions.Go(func() {
+			defer func() { <-slots }()
+			serveSession(raw, n, channel, requests)
+		})
+	}
+}
+
+// authorized reports whether a key stands in the file of keys.
+func authorized(dir string, key ssh.PublicKey) bool {
+	if dir == "" {
+		return false
+	}
+	data, err := os.ReadFile(filepath.Join(dir, AuthorizedKeys))
+	if err != nil {
+		return false
+	}
+	for len(data) > 0 {
+		known, _, _, rest, err := ssh.ParseAuthorizedKey(data)
+		if err != nil {
+			return false
+		}
+		if bytes.Equal(known.Marshal(), key.Marshal()) {
+			return true
+		}
+		data = rest
+	}
+	return false
+}
+
+// idle closes a connection whose user types nothing for sshIdle.
+type idle struct {
+	ssh.Channel
+	conn net.Conn
+}
+
+func (i idle) Read(b []byte) (int, error) {
+	i.conn.SetDeadline(time.Now().Add(sshIdle))
+	return i.Channel.Read(b)
+}
+
+// serveSession serves one session: a shell, or one command.
+func serveSession(raw net.Conn, n *cluster.Node, ch ssh.Channel, requests <-chan *ssh.Request) {
+	defer ch.Close()
+	tty := idle{ch, raw}
+	var terminal *Terminal
+	started := make(chan string, 1)
+	go func() {
+		defer close(started)
+		running := false
+		for req := range requests {
+			ok := false
+			switch req.Type {
+			case "pty-req":
+				var pty struct {
+					Term                         string
+					Columns, Rows, Width, Height uint32
+					Modes                        string
+				}
+				if ok = ssh.Unmarshal(req.Payload, &pty) == nil && !running; ok {
+					terminal = NewTerminal(tty)
+					terminal.SetSize(int(pty.Columns), int(pty.Rows))
+				}
+			case "window-change":
+				var size struct{ Columns, Rows, Width, Height uint32 }
+				if ok = ssh.Unmarshal(req.Payload, &size) == nil && terminal != nil; ok {
+					terminal.SetSize(int(size.Columns), int(size.Rows))
+				}
+			case "shell", "exec":
+				var exec struct{ Command string }
+				if ok = !running && (req.Type == "shell" || ssh.Unmarshal(req.Payload, &exec) == nil); ok {
+					running = true
+					started <- exec.Command
+				}
+			case "env":
+				ok = true
+			}
+			if req.WantReply {
+				req.Reply(ok, nil)
+			}
+		}
+	}()
+	command, ok := <-started
+	if !ok {
+		return
+	}
+	var console Console = NewPlain(tty, ch)
+	if terminal != nil {
+		console = terminal
+	}
+	s := New(n, console)
+	code := Done
+	if command != "" {
+		code = s.Run(command)
+	} else {
+		io.WriteString(console, "Command Line Interface is starting up, please wait ...\n\n   Welcome to the command line of "+n.FQDN()+"\n\n")
+		s.Loop()
+	}
+	ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(code)}))
+}

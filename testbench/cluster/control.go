@@ -1,0 +1,214 @@
+package cluster
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"itlagent/agent/trustlist"
+)
+
+// The control socket of a node, in the cluster's directory, takes one line and
+// answers with one: "follow" makes the process act on a state that another one
+// wrote, "status" describes it, "down" ends it.
+const (
+	controlTime  = 10 * time.Second
+	controlConns = 16
+	controlLine  = 64 << 10 // bytes
+)
+
+// NodeStatus describes a node.
+type NodeStatus struct {
+	Name      string            `json:"name"`
+	Domain    string            `json:"domain"`
+	Role      string            `json:"role"` // "publisher" or "subscriber"
+	Up        bool              `json:"up"`
+	PID       int               `json:"pid"` // 0 where it is not up
+	Addresses map[string]string `json:"addresses"`
+	Services  map[string]string `json:"services"` // "started", "stopped", or "absent"
+	Faults    map[string]string `json:"faults"`
+	ITLSigner string            `json:"itlSigner"`
+}
+
+func controlPath(index int) string { return fmt.Sprintf("node-%d.sock", index) }
+
+// inDir runs a function with a short path of a file in the directory: the
+// address of a socket is at most 108 bytes long.
+func (c *Cluster) inDir(name string, f func(path string) error) error {
+	d, err := os.Open(c.opts.Dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return f(fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name))
+}
+
+func (c *Cluster) listenControl() error {
+	if c.opts.Dir == "" {
+		return nil
+	}
+	c.serving.Lock()
+	defer c.serving.Unlock()
+	for _, n := range c.hosted() {
+		name := controlPath(n.index)
+		os.Remove(filepath.Join(c.opts.Dir, name)) // of a process that was killed: the lock is ours
+		err := c.inDir(name, func(path string) error {
+			l, err := net.Listen("unix", path)
+			if err != nil {
+				return err
+			}
+			l.(*net.UnixListener).SetUnlinkOnClose(false) // its path is gone by then
+			r := &running{ending: make(chan struct{}), closers: []func(){func() {
+				l.Close()
+				os.Remove(filepath.Join(c.opts.Dir, name))
+			}}}
+			n.accept(r, l, controlConns, n.serveControl)
+			c.control = append(c.control, r)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("control socket: %w", err)
+		}
+	}
+	return nil
+}
+
+func (n *Node) serveControl(conn net.Conn) {
+	conn.SetDeadline(time.Now().Add(controlTime))
+	line, err := bufio.NewReaderSize(conn, 256).ReadString('\n')
+	if err != nil {
+		return
+	}
+	answer := "ok"
+	switch strings.TrimSpace(line) {
+	case "follow":
+		if err := n.cluster.followHere(); err != nil {
+			answer = "error: " + strings.ReplaceAll(err.Error(), "\n", "; ")
+		}
+	case "pid":
+		answer = fmt.Sprint(os.Getpid())
+	case "down":
+		n.cluster.downOnce.Do(func() { close(n.cluster.down) })
+	default:
+		answer = "error: follow, pid or down"
+	}
+	fmt.Fprintln(conn, answer)
+}
+
+// Down returns a channel that is closed when another process wants this one to
+// end.
+func (c *Cluster) Down() <-chan struct{} { return c.down }
+
+// errDown says that no process runs the node.
+var errDown = errors.New("the node is down")
+
+// ask sends a line to the process that runs a node.
+func (c *Cluster) ask(n *Node, line string) (answer string, err error) {
+	err = c.inDir(controlPath(n.index), func(path string) error {
+		conn, err := net.DialTimeout("unix", path, controlTime)
+		if err != nil {
+			return errDown
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(controlTime))
+		if _, err := fmt.Fprintln(conn, line); err != nil {
+			return errDown
+		}
+		answer, err = bufio.NewReaderSize(conn, controlLine).ReadString('\n')
+		if err != nil {
+			return errDown
+		}
+		answer = strings.TrimSpace(answer)
+		if text, bad := strings.CutPrefix(answer, "error: "); bad {
+			return errors.New(text)
+		}
+		return nil
+	})
+	return answer, err
+}
+
+// tellOthers makes the processes that run the other nodes follow.
+func (c *Cluster) tellOthers() error {
+	if c.opts.Dir == "" {
+		return nil
+	}
+	for _, n := range c.nodes {
+		if n.services.hosts != nil {
+			continue
+		}
+		if _, err := c.ask(n, "follow"); err != nil && !errors.Is(err, errDown) {
+			return fmt.Errorf("node %s: %w", n.Name(), err)
+		}
+	}
+	return nil
+}
+
+// TakeDown ends the processes that run nodes of the cluster, and returns the
+// names of those nodes once they are down.
+func (c *Cluster) TakeDown() ([]string, error) {
+	var names []string
+	for _, n := range c.nodes {
+		if _, err := c.ask(n, "down"); err == nil {
+			names = append(names, n.Name())
+		}
+	}
+	for _, n := range c.nodes {
+		for deadline := time.Now().Add(controlTime); ; time.Sleep(10 * time.Millisecond) {
+			if _, err := c.ask(n, "pid"); errors.Is(err, errDown) {
+				break
+			}
+			if time.Now().After(deadline) {
+				return names, fmt.Errorf("node %s does not go down", n.Name())
+			}
+		}
+	}
+	return names, nil
+}
+
+// Status describes every node.
+func (c *Cluster) Status() []NodeStatus {
+	s := c.state()
+	var out []NodeStatus
+	for i, n := range c.nodes {
+		node := s.Nodes[i]
+		st := NodeStatus{Name: node.Name, Domain: node.Domain, Role: "subscriber",
+			Addresses: make(map[string]string), Services: make(map[string]string), Faults: make(map[string]string)}
+		if i == s.publisherIndex() {
+			st.Role = "publisher"
+		}
+		if c.opts.Dir != "" {
+			if answer, err := c.ask(n, "pid"); err == nil {
+				fmt.Sscan(answer, &st.PID)
+				st.Up = true
+			}
+		} else {
+			st.Up, st.PID = c.up, os.Getpid()
+		}
+		for name := range node.Ports {
+			st.Addresses[name] = s.address(node, name)
+		}
+		for name, service := range short {
+			switch {
+			case s.spec(node).Absent[service]:
+				st.Services[name] = "absent"
+			case node.Stopped[service]:
+				st.Services[name] = "stopped"
+			default:
+				st.Services[name] = "started"
+			}
+			if kind := node.Faults[service]; kind != "" {
+				st.Faults[name] = kind
+			}
+		}
+		if list, err := trustlist.Parse(trustlist.ITL, node.ITL); err == nil {
+			st.ITLSigner = string(list.Signer.Name)
+		}
+		out = append(out, st)
+	}
+	return out
+}

@@ -1,0 +1,169 @@
+package cluster
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"time"
+
+	"itlagent/agent/trust"
+	"itlagent/agent/trustlist"
+	"itlagent/agent/tvs"
+	"itlagent/testbench/pki"
+)
+
+// AnswerTTL is the time to live of TVS answers, in seconds.
+const AnswerTTL = 86400
+
+func (n *Node) startTVS(r *running) error {
+	l, err := n.listen(r, "tvs")
+	if err != nil {
+		return err
+	}
+	n.accept(r, l, tvsConns, func(conn net.Conn) {
+		if err := n.answerTVS(r, conn); err != nil {
+			n.cluster.opts.Logf("%s: TVS %v: %v", n.Name(), conn.RemoteAddr(), err)
+		}
+	})
+	return nil
+}
+
+// answerTVS serves one request of one connection.
+func (n *Node) answerTVS(r *running, raw net.Conn) error {
+	f := n.fault(TVSService)
+	raw.SetDeadline(time.Now().Add(tvsConnTime))
+	switch f.kind {
+	case "close":
+		return nil
+	case "pause":
+		raw.SetDeadline(time.Now().Add(held))
+		raw.Read(make([]byte, 1)) // the client's first byte, or its end
+		n.wait(r, nil, held)
+		return nil
+	case "slow":
+		raw.SetDeadline(time.Now().Add(tvsConnTime + f.delay))
+		n.wait(r, nil, f.delay)
+	}
+	s := n.cluster.state()
+	conn := tls.Server(raw, &tls.Config{
+		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{s.Nodes[n.index].Vouching.TLS()}, SessionTicketsDisabled: true,
+	})
+	defer conn.Close()
+	req, err := tvs.Read(conn)
+	if err != nil {
+		return err
+	}
+	if f.kind == "garbage" {
+		rubbish := make([]byte, 64)
+		rand.Read(rubbish)
+		_, err := conn.Write(rubbish)
+		return err
+	}
+	known := s.directory(s.Nodes[n.index])
+	if f.kind == "invalid" {
+		known = nil
+	}
+	res := tvs.Respond(req, known, AnswerTTL)
+	if res == nil {
+		return fmt.Errorf("%v is no request", req.Type)
+	}
+	res.Reserved = 0xf7 // servers leave rubbish there
+	b, err := res.Append(nil)
+	if err != nil {
+		return err
+	}
+	_, err = conn.Write(b)
+	return err
+}
+
+// directory is what a TVS service knows: the certificates of every node, the
+// recovery certificate, and what was imported before it started.
+type directory []known
+
+type known struct {
+	der   []byte
+	roles []trustlist.Role
+	q     trust.Question
+}
+
+func (s *state) directory(n *nodeState) directory {
+	var d directory
+	add := func(cert *x509.Certificate, roles ...trustlist.Role) {
+		for i := range d {
+			if bytes.Equal(d[i].der, cert.Raw) {
+				d[i].roles = append(d[i].roles, roles...)
+				return
+			}
+		}
+		d = append(d, known{cert.Raw, roles, trust.Question{
+			Issuer: trustlist.FormatName(cert.Issuer), Serial: cert.SerialNumber.Bytes()}})
+	}
+	for _, node := range s.Nodes {
+		for _, u := range s.release().units() {
+			add(node.Units[u].Certificate, unitRoles[u]...)
+		}
+	}
+	// A certificate in Phone-SAST-trust may sign lists; where it is in
+	// CallManager-trust too, files.
+	lists := make(map[string]bool)
+	for _, t := range n.Stores {
+		switch cert := t.Identity.Certificate; t.Store {
+		case PhoneSASTTrust:
+			lists[string(cert.Raw)] = true
+			add(cert, trustlist.SAST)
+		case TomcatTrust:
+			add(cert, trustlist.AppServer)
+		}
+	}
+	for _, t := range n.Stores {
+		if cert := t.Identity.Certificate; t.Store == CallManagerTrust && lists[string(cert.Raw)] {
+			add(cert, trustlist.TFTP)
+		}
+	}
+	return d
+}
+
+// unitRoles are what TVS says that a node's certificates may do.
+var unitRoles = map[Unit][]trustlist.Role{
+	CallManager:   {trustlist.SAST, trustlist.CCMTFTP},
+	CallManagerEC: {trustlist.TFTP},
+	TVS:           {trustlist.TVS},
+	CAPF:          {trustlist.CAPF},
+	Tomcat:        {trustlist.AppServer},
+	ITLRecovery:   {trustlist.SAST},
+}
+
+// Find looks a certificate up by issuer and serial number.
+func (d directory) Find(q trust.Question) ([]byte, []trustlist.Role, bool) {
+	for _, k := range d {
+		if k.q.Same(q) {
+			return k.der, k.roles, true
+		}
+	}
+	return nil, nil, false
+}
+
+// Vouch looks a certificate up by its bytes.
+func (d directory) Vouch(der []byte) ([]trustlist.Role, bool) {
+	for _, k := range d {
+		if bytes.Equal(k.der, der) {
+			return k.roles, true
+		}
+	}
+	return nil, false
+}
+
+// appCertificate returns what the application server presents.
+func (n *Node) appCertificate() (tls.Certificate, error) {
+	if n.fault(TomcatService).kind != "foreign" {
+		return n.state().App.TLS(), nil
+	}
+	id, err := pki.New(pki.Request{Subject: pki.Name{CN: n.FQDN()}, EC: true, From: n.cluster.Now()})
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return id.TLS(), nil
+}

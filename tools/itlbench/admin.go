@@ -1,0 +1,79 @@
+package main
+
+import (
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"itlagent/testbench/admin"
+	"itlagent/testbench/cluster"
+)
+
+// runAdmin is the command line of a node. The codes of its commands are those of
+// the program.
+func runAdmin(e *env, args []string) int {
+	f := e.flags("admin")
+	f.SetInterspersed(false) // what follows the flags is the command's
+	dir := dirFlag(f)
+	node := f.String("node", "", "`NAME` of the node; the publisher where none is given")
+	const maxWords = 64
+	if code, ok := e.parse(f, args, -maxWords); !ok {
+		return code
+	}
+	c, code := e.openCluster(*dir)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	n := c.Publisher()
+	if *node != "" {
+		var err error
+		if n, err = c.Node(*node); err != nil {
+			return e.usage("admin: %v", err)
+		}
+	}
+	if f.NArg() > 0 {
+		return admin.New(n, admin.NewPlain(e.stdin, e.stdout)).Run(commandLine(f.Args()))
+	}
+	return e.adminLoop(n)
+}
+
+// commandLine joins words; those with spaces are quoted.
+func commandLine(words []string) string {
+	if len(words) == 1 {
+		return words[0]
+	}
+	var line []string
+	for _, w := range words {
+		if strings.ContainsRune(w, ' ') {
+			w = `"` + w + `"`
+		}
+		line = append(line, w)
+	}
+	return strings.Join(line, " ")
+}
+
+// adminLoop runs a session on the user's terminal, or on what is piped in.
+func (e *env) adminLoop(n *cluster.Node) int {
+	in, ok := e.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		admin.New(n, admin.NewPlain(e.stdin, e.stdout)).Loop()
+		return exitOK
+	}
+	old, err := term.MakeRaw(int(in.Fd()))
+	if err != nil {
+		return e.fail(exitInfra, "%v", err)
+	}
+	defer term.Restore(int(in.Fd()), old)
+	t := admin.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{in, e.stdout})
+	if w, h, err := term.GetSize(int(in.Fd())); err == nil {
+		t.SetSize(w, h)
+	}
+	admin.New(n, t).Loop()
+	return exitOK
+}
