@@ -28,7 +28,8 @@ func pages(t *testing.T) []string {
 
 // TestDocumentedCommands runs every command of a ```console block, a page after
 // the other, and compares what it prints with what the page shows. "..." stands
-// for any text, on a line of its own for any lines. A command that ends in "&"
+// for any text, on a line of its own for any lines. Lines that begin with ">" go
+// on with the command. A command that ends in "&"
 // goes on behind the next ones, which wait for the lines shown. Makefile targets
 // are looked up rather than run: TestMakeRun runs the one that is quick.
 func TestDocumentedCommands(t *testing.T) {
@@ -76,6 +77,11 @@ func scriptOf(t *testing.T, page, text string) (script string, commands int) {
 		for _, part := range strings.Split("\n"+block, "\n$ ")[1:] {
 			commands++
 			command, want, _ := strings.Cut(part, "\n")
+			for strings.HasPrefix(want, "> ") { // a command of several lines
+				var more string
+				more, want, _ = strings.Cut(want[2:], "\n")
+				command += "\n" + more
+			}
 			if target, ok := strings.CutPrefix(command, "make "); ok {
 				run(t, nil, "make", "-n", strings.Fields(target)[0])
 				continue

@@ -367,3 +367,15 @@ func (c *Cluster) Settings(mac string) map[string]string {
 
 // Now returns the bench clock.
 func (c *Cluster) Now() time.Time { return c.state().now() }
+
+// ParseDuration reads a time span: one of package time, or days as in "2d".
+func ParseDuration(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		d, err := time.ParseDuration(days + "h")
+		if err != nil || d > 1000*time.Hour {
+			return 0, fmt.Errorf("%q is no number of days", text)
+		}
+		return 24 * d, nil
+	}
+	return time.ParseDuration(text)
+}

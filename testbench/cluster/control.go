@@ -153,9 +153,12 @@ func (c *Cluster) tellOthers() error {
 func (c *Cluster) TakeDown() ([]string, error) {
 	var names []string
 	for _, n := range c.nodes {
-		if _, err := c.ask(n, "down"); err == nil {
+		if _, err := c.ask(n, "pid"); err == nil {
 			names = append(names, n.Name())
 		}
+	}
+	for _, n := range c.nodes {
+		c.ask(n, "down") // a node of a process that has ended with another one gives errDown
 	}
 	for _, n := range c.nodes {
 		for deadline := time.Now().Add(controlTime); ; time.Sleep(10 * time.Millisecond) {

@@ -192,7 +192,7 @@ func Builtin(name string) (Profile, error) {
 	p := Note()
 	if name != "note" {
 		p.Name, p.Release = name, name
-		p.RecoveryName = "ITLRECOVERY_test10pub.joemar2.lab"
+		p.RecoveryName = "" // the publisher's name
 		p.Nodes[1].Bits = nil
 	}
 	return p, nil

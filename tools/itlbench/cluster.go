@@ -288,7 +288,7 @@ func clusterClock(e *env, args []string) int {
 	defer c.Close()
 	if f.NArg() == 1 {
 		text, ok := strings.CutPrefix(f.Arg(0), "+")
-		d, err := parseDays(text)
+		d, err := cluster.ParseDuration(text)
 		if err != nil || !ok {
 			return e.usage("cluster clock: %q is not like +5m or +36h or +2d", f.Arg(0))
 		}
@@ -298,15 +298,6 @@ func clusterClock(e *env, args []string) int {
 	}
 	fmt.Fprintln(e.stdout, c.Now().UTC().Format(time.RFC3339))
 	return exitOK
-}
-
-// parseDays reads a duration, also one of days.
-func parseDays(text string) (time.Duration, error) {
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		d, err := time.ParseDuration(days + "h")
-		return 24 * d, err
-	}
-	return time.ParseDuration(text)
 }
 
 func clusterFault(e *env, args []string) int {

@@ -47,6 +47,7 @@ func commands() []command {
 		{"vault", "show|verify IMAGE [--erase-size SIZE] [--json]", "read the flash image of a phone", runVault},
 		{"cluster", "up|down|status|clock|fault|events|set|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
 		{"admin", "[--dir DIR] [--node NAME] [COMMAND ...]", "the cluster's command line", runAdmin},
+		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "tell stories with expectations", runScenario},
 		{"demo", "", "tell the story of a lock-out and its recovery", runDemo},
 	}
 }

@@ -1,0 +1,417 @@
+package scenario
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"itlagent/agent"
+	"itlagent/agent/fetch"
+	"itlagent/agent/trust"
+	"itlagent/testbench/admin"
+	"itlagent/testbench/cluster"
+	"itlagent/testbench/sftpd"
+)
+
+// Options are how a story is run.
+type Options struct {
+	Out io.Writer // for what happens, line by line; nil for nowhere
+	Dir string    // for the clusters' states; a temporary one where ""
+}
+
+// Result is what came of a story.
+type Result struct {
+	Story   *Story
+	Checks  int // expectations that held
+	Took    time.Duration
+	Failed  bool  // an expectation did not hold
+	Err     error // why it ended; nil where all is as expected
+	Journal string
+}
+
+// unmet is an expectation that did not hold.
+type unmet string
+
+func (u unmet) Error() string { return string(u) }
+
+// runner is a story that is being told.
+type runner struct {
+	story    *Story
+	out      io.Writer
+	clusters map[string]*cluster.Cluster
+	phones   []*phone
+	sftp     *sftpd.Server
+	values   map[string]string // of what stands in braces
+	checks   int
+	alerts   map[string]int // seen already, by cluster
+}
+
+// phone is one phone of a story.
+type phone struct {
+	Phone
+	store   *agent.MemStore
+	agent   *agent.Agent
+	cluster string
+	resets  int // of the cluster that it has followed
+	off     bool
+	report  *agent.Report
+}
+
+// Run tells a story until its end or the first expectation that does not hold.
+func Run(ctx context.Context, s *Story, o Options) (res Result) {
+	begin := time.Now()
+	var journal bytes.Buffer
+	var out io.Writer = &journal
+	if o.Out != nil {
+		out = io.MultiWriter(&journal, o.Out)
+	}
+	r := &runner{story: s, out: out, clusters: make(map[string]*cluster.Cluster), alerts: make(map[string]int)}
+	defer func() {
+		res.Story, res.Checks, res.Took, res.Journal = s, r.checks, time.Since(begin), journal.String()
+		var u unmet
+		res.Failed = errors.As(res.Err, &u)
+	}()
+	dir := o.Dir
+	if dir == "" {
+		var err error
+		if dir, err = os.MkdirTemp("", "itlbench-scenario-"); err != nil {
+			res.Err = err
+			return res
+		}
+		defer os.RemoveAll(dir)
+	}
+	defer r.close()
+	if res.Err = r.setUp(dir); res.Err != nil {
+		return res
+	}
+	for i := range s.Steps {
+		if res.Err = ctx.Err(); res.Err == nil {
+			res.Err = r.step(ctx, &s.Steps[i])
+		}
+		if res.Err != nil {
+			res.Err = fmt.Errorf("step %d: %w", i+1, res.Err)
+			r.say("NOT SO: %v", res.Err)
+			return res
+		}
+	}
+	if r.checks == 0 {
+		res.Err = errors.New("the story expects nothing")
+	}
+	return res
+}
+
+func (r *runner) say(format string, args ...any) { fmt.Fprintf(r.out, "   "+format+"\n", args...) }
+
+func (r *runner) setUp(dir string) error {
+	for _, c := range r.story.Clusters {
+		p, err := cluster.Builtin(c.Profile)
+		if c.Config != "" {
+			p, err = cluster.ParseProfile([]byte(c.Config))
+		}
+		if err != nil {
+			return fmt.Errorf("cluster %s: %w", c.Name, err)
+		}
+		if p.Installed.IsZero() {
+			p.Installed = cluster.Note().Installed
+		}
+		run, err := cluster.New(p, cluster.Options{Dir: filepath.Join(dir, c.Name)})
+		if err != nil {
+			return fmt.Errorf("cluster %s: %w", c.Name, err)
+		}
+		r.clusters[c.Name] = run
+		if err := run.Start(); err != nil {
+			return fmt.Errorf("cluster %s: %w", c.Name, err)
+		}
+	}
+	files := filepath.Join(dir, "sftp")
+	if err := os.MkdirAll(files, 0o700); err != nil {
+		return err
+	}
+	password := rand.Text()
+	var err error
+	if r.sftp, err = sftpd.Start(sftpd.Options{Dir: files, User: "joe", Password: password}); err != nil {
+		return err
+	}
+	host, port, _ := net.SplitHostPort(r.sftp.Address())
+	r.values = map[string]string{"sftp": r.sftp.Address(), "sftp.host": host, "sftp.port": port, "sftp.user": "joe", "sftp.password": password, "sftp.dir": files}
+	for _, spec := range r.story.Phones {
+		p := &phone{Phone: spec, store: new(agent.MemStore), cluster: spec.Cluster}
+		if p.cluster == "" {
+			p.cluster = r.story.Clusters[0].Name
+		}
+		if p.MAC == "" {
+			known := r.clusters[p.cluster].Phones()
+			if len(known) == 0 {
+				return fmt.Errorf("cluster %s knows no phone", p.cluster)
+			}
+			p.MAC, p.Model = known[0].MAC, known[0].Model
+		}
+		if err := r.connect(p); err != nil {
+			return err
+		}
+		r.phones = append(r.phones, p)
+	}
+	return nil
+}
+
+// connect gives a phone the TFTP servers of its cluster; what it keeps stays.
+func (r *runner) connect(p *phone) error {
+	c := r.clusters[p.cluster]
+	var servers []string
+	for _, name := range c.TFTPNodes() {
+		n, err := c.Node(name)
+		if err != nil {
+			return err
+		}
+		servers = append(servers, n.Address())
+	}
+	var err error
+	p.agent, err = agent.New(agent.Config{
+		MAC: p.MAC, Model: p.Model, Servers: servers, Store: p.store,
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now,
+	})
+	p.resets = c.Resets()
+	return err
+}
+
+func (r *runner) close() {
+	for _, c := range r.clusters {
+		c.Close()
+	}
+	if r.sftp != nil {
+		r.sftp.Close()
+	}
+}
+
+func (r *runner) phone(name string) *phone {
+	if name == "" {
+		return r.phones[0]
+	}
+	return r.phones[slices.IndexFunc(r.phones, func(p *phone) bool { return p.Name == name })] // Parse has checked it
+}
+
+// fill puts values in the place of names in braces.
+func (r *runner) fill(c *cluster.Cluster, text string) string {
+	administrator, security := c.Passwords()
+	pairs := []string{"{admin}", administrator, "{security}", security}
+	for name, value := range r.values {
+		pairs = append(pairs, "{"+name+"}", value)
+	}
+	return strings.NewReplacer(pairs...).Replace(text)
+}
+
+func (r *runner) step(ctx context.Context, st *Step) error {
+	name := st.Cluster
+	if name == "" {
+		name = r.story.Clusters[0].Name
+	}
+	c := r.clusters[name]
+	switch {
+	case st.Say != "":
+		fmt.Fprintf(r.out, "\n%s\n", st.Say)
+		return nil
+	case st.Admin != "":
+		if err := r.admin(c, st); err != nil {
+			return err
+		}
+	case st.Clock != "":
+		d, err := cluster.ParseDuration(strings.TrimPrefix(st.Clock, "+"))
+		if err != nil {
+			return err
+		}
+		r.say("the bench clock moves %s ahead", strings.TrimPrefix(st.Clock, "+"))
+		for _, other := range r.clusters { // one time for all
+			if err := other.Advance(d); err != nil {
+				return err
+			}
+		}
+	case st.Set != nil:
+		r.say("administrator sets %s to %s", st.Set.Name, st.Set.Value)
+		if err := c.Set(r.phone(st.Set.Phone).MAC, st.Set.Name, st.Set.Value); err != nil {
+			return err
+		}
+	case st.Fault != nil:
+		service, err := cluster.FindService(st.Fault.Service)
+		if err == nil {
+			err = c.SetFault(st.Fault.Node, service, st.Fault.Kind)
+		}
+		if err != nil {
+			return err
+		}
+		r.say("%s on %s: fault %s", service, st.Fault.Node, st.Fault.Kind)
+	case st.Rebuild != "":
+		r.say("the publisher is installed anew")
+		if err := c.Rebuild(r.fill(c, st.Rebuild)); err != nil {
+			return err
+		}
+	case st.Alerts != nil:
+		return r.countAlerts(c, name, *st.Alerts)
+	case st.Erase != "":
+		r.say("somebody deletes the lists of %s by hand", st.Erase)
+		for _, key := range []string{"itl", "ctl"} {
+			if err := r.phone(st.Erase).store.Delete(key); err != nil {
+				return err
+			}
+		}
+	case st.Unplug != "":
+		r.say("%s is unplugged", st.Unplug)
+		r.phone(st.Unplug).off = true
+	case st.Move != "":
+		p := r.phone(st.Move)
+		p.cluster = name
+		r.say("%s is given the TFTP servers of %s", p.Name, name)
+		if err := r.connect(p); err != nil {
+			return err
+		}
+		return r.reset(ctx, p, st.Expect)
+	case st.Plug != "":
+		p := r.phone(st.Plug)
+		p.off, p.resets = false, c.Resets()
+		return r.reset(ctx, p, st.Expect)
+	case st.Reset != "":
+		return r.reset(ctx, r.phone(st.Reset), st.Expect)
+	}
+	return r.follow(ctx)
+}
+
+// follow resets the phones that their clusters have told to.
+func (r *runner) follow(ctx context.Context) error {
+	for _, p := range r.phones {
+		if now := r.clusters[p.cluster].Resets(); now != p.resets && !p.off {
+			p.resets = now
+			if err := r.reset(ctx, p, nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *runner) check(ok bool, format string, args ...any) error {
+	if !ok {
+		return unmet(fmt.Sprintf(format, args...))
+	}
+	r.checks++
+	return nil
+}
+
+// admin runs a command on a node's command line.
+func (r *runner) admin(c *cluster.Cluster, st *Step) error {
+	nodes := []*cluster.Node{c.Publisher()}
+	if st.On != "" {
+		n, err := c.Node(st.On)
+		if err != nil {
+			return err
+		}
+		nodes[0] = n
+	}
+	if st.All {
+		nodes = c.Nodes()
+	}
+	for _, n := range nodes {
+		var answers, printed strings.Builder
+		for _, a := range st.Answers {
+			answers.WriteString(r.fill(c, a) + "\n")
+		}
+		r.say("%s %s%s", n.Name(), admin.Prompt, st.Admin)
+		code := admin.New(n, admin.NewPlain(strings.NewReader(answers.String()), &printed)).Run(r.fill(c, st.Admin))
+		if st.Fails || code != admin.Done {
+			for line := range strings.Lines(strings.TrimSpace(printed.String())) {
+				r.say("   %s", strings.TrimRight(line, "\n"))
+			}
+		}
+		if err := r.check((code != admin.Done) == st.Fails, "the command ends with code %d", code); err != nil {
+			return err
+		}
+		for _, want := range st.Prints {
+			if err := r.check(regexp.MustCompile("(?m)"+want).MatchString(printed.String()), "it does not print %q but:\n%s", want, &printed); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *runner) countAlerts(c *cluster.Cluster, name string, want int) error {
+	all, _, err := c.Events().Since(0)
+	if err != nil {
+		return err
+	}
+	count := 0
+	for _, e := range all {
+		if e.Name == "ITLRecoveryBackup" {
+			count++
+		}
+	}
+	got := count - r.alerts[name]
+	r.alerts[name] = count
+	r.say("%d alerts about the recovery key", got)
+	return r.check(got == want, "%d alerts, want %d", got, want)
+}
+
+// reset runs one cycle of a phone.
+func (r *runner) reset(ctx context.Context, p *phone, e *Expect) error {
+	rep := p.agent.Cycle(ctx)
+	p.report = rep
+	r.say("%s (%s) resets:", p.Name, rep.Device)
+	for _, o := range []*agent.Outcome{&rep.CTL, &rep.ITL, &rep.Config} {
+		if o == &rep.CTL && !o.Verdict.Accepted && o.Verdict.Reason == trust.NotFound {
+			continue // a cluster in non-secure mode
+		}
+		verdict := o.Verdict.Reason.String()
+		if o.Verdict.Accepted {
+			verdict = "accepted via " + o.Verdict.Via.String()
+		}
+		r.say("   %-28s %s", o.Name, verdict)
+	}
+	for _, m := range rep.Messages {
+		r.say("   %s", m)
+	}
+	if e == nil {
+		return nil
+	}
+	return r.expect(rep, e)
+}
+
+func (r *runner) expect(rep *agent.Report, e *Expect) error {
+	text := func(what, got, want string) error {
+		if want == "" {
+			return nil
+		}
+		return r.check(got == want, "%s is %s, want %s", what, got, want)
+	}
+	flag := func(what string, got bool, want *bool) error {
+		if want == nil {
+			return nil
+		}
+		return r.check(got == *want, "%s is %v, want %v", what, got, *want)
+	}
+	err := errors.Join(
+		flag("trusted", rep.Reason() == trust.Accepted, e.Trusted),
+		text("reason", rep.Reason().String(), e.Reason),
+		text("ITL", rep.ITL.Verdict.Reason.String(), e.ITL),
+		text("CTL", rep.CTL.Verdict.Reason.String(), e.CTL),
+		text("via", rep.ITL.Verdict.Via.String(), e.Via),
+		text("CTL via", rep.CTL.Verdict.Via.String(), e.CTLVia),
+		flag("unsigned", rep.Config.Verdict.Accepted && rep.Config.Verdict.Via == trust.ViaNone, e.Unsigned),
+		flag("changed", rep.ITL.Changed, e.Changed),
+	)
+	if e.Message != "" {
+		err = errors.Join(err, r.check(slices.Contains(rep.Messages, e.Message), "it shows %q, not %q", rep.Messages, e.Message))
+	}
+	in := map[string]string{"webAccess": rep.Settings.Web, "sshAccess": rep.Settings.SSH, "settingsAccess": rep.Settings.Settings, "spanToPCPort": rep.Settings.SPANToPCPort}
+	for name, want := range e.Settings {
+		err = errors.Join(err, text(name, in[name], want))
+	}
+	return err
+}

@@ -1,0 +1,202 @@
+// Package sftpd is an SFTP server for the bench: where an administrator keeps the
+// recovery key of a cluster.
+//
+//	s, err := sftpd.Start(sftpd.Options{Dir: dir, User: "joe", Password: "secret"})
+//	defer s.Close()
+//	fmt.Println(s.Address())
+//
+// It listens on loopback. The files are served by this process, or by OpenSSH's
+// sftp-server where Options names it; the login is this package's in both cases,
+// so that each way to log in can be had. Names that begin with a slash are those
+// of the machine: whoever can log in reads and writes what this process may.
+package sftpd
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os/exec"
+	"sync"
+	"time"
+
+	"github.com/pkg/sftp"
+	"golang.org/x/crypto/ssh"
+)
+
+// Login is a way to log in.
+type Login int
+
+// The ways to log in. A server offers one.
+const (
+	Password Login = iota
+	KeyboardInteractive
+	PublicKey
+)
+
+// Options describe a server.
+type Options struct {
+	Dir            string // where names without a leading slash are
+	User, Password string
+	Login          Login
+	Keys           []ssh.PublicKey // of users, for PublicKey
+	Program        string          // OpenSSH's sftp-server; "" serves in this process
+}
+
+// Server is a running server.
+type Server struct {
+	opts     Options
+	listener net.Listener
+	conf     *ssh.ServerConfig
+	done     sync.WaitGroup
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool // nil once closed
+}
+
+var errLogin = errors.New("not a user")
+
+// Start makes a host key and serves until Close.
+func Start(o Options) (*Server, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: o, conf: new(ssh.ServerConfig), conns: make(map[net.Conn]bool)}
+	check := func(user string, ok bool) (*ssh.Permissions, error) {
+		if user != o.User || !ok {
+			return nil, errLogin
+		}
+		return nil, nil
+	}
+	switch o.Login {
+	case Password:
+		s.conf.PasswordCallback = func(c ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
+			return check(c.User(), string(password) == o.Password)
+		}
+	case KeyboardInteractive:
+		s.conf.KeyboardInteractiveCallback = func(c ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+			answers, err := ask("", "", []string{"Password: "}, []bool{false})
+			return check(c.User(), err == nil && len(answers) == 1 && answers[0] == o.Password)
+		}
+	case PublicKey:
+		s.conf.PublicKeyCallback = func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			for _, known := range o.Keys {
+				if bytes.Equal(known.Marshal(), key.Marshal()) {
+					return check(c.User(), true)
+				}
+			}
+			return nil, errLogin
+		}
+	}
+	s.conf.AddHostKey(signer)
+	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, err
+	}
+	s.done.Go(s.accept)
+	return s, nil
+}
+
+// Address returns "host:port".
+func (s *Server) Address() string { return s.listener.Addr().String() }
+
+// Close ends every connection and waits for it.
+func (s *Server) Close() {
+	s.listener.Close()
+	s.mu.Lock()
+	for c := range s.conns {
+		c.Close()
+	}
+	s.conns = nil
+	s.mu.Unlock()
+	s.done.Wait()
+}
+
+func (s *Server) accept() {
+	for {
+		conn, err := s.listener.Accept()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		if s.conns == nil {
+			s.mu.Unlock()
+			conn.Close()
+			return
+		}
+		s.conns[conn] = true
+		s.mu.Unlock()
+		s.done.Go(func() {
+			s.serve(conn)
+			conn.Close()
+			s.mu.Lock()
+			delete(s.conns, conn)
+			s.mu.Unlock()
+		})
+	}
+}
+
+func (s *Server) serve(raw net.Conn) {
+	const most = time.Minute // for a whole connection
+	raw.SetDeadline(time.Now().Add(most))
+	conn, channels, requests, err := ssh.NewServerConn(raw, s.conf)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	go ssh.DiscardRequests(requests)
+	for offered := range channels {
+		if offered.ChannelType() != "session" {
+			offered.Reject(ssh.UnknownChannelType, "sessions alone")
+			continue
+		}
+		ch, requests, err := offered.Accept()
+		if err != nil {
+			return
+		}
+		for req := range requests {
+			var subsystem struct{ Name string }
+			ok := req.Type == "subsystem" && ssh.Unmarshal(req.Payload, &subsystem) == nil && subsystem.Name == "sftp"
+			req.Reply(ok, nil)
+			if ok {
+				go ssh.DiscardRequests(requests)
+				s.files(ch)
+				break
+			}
+		}
+		ch.Close()
+	}
+}
+
+// files serves one SFTP session.
+func (s *Server) files(ch ssh.Channel) error {
+	if s.opts.Program == "" {
+		srv, err := sftp.NewServer(ch, sftp.WithServerWorkingDirectory(s.opts.Dir))
+		if err != nil {
+			return err
+		}
+		defer srv.Close()
+		return srv.Serve()
+	}
+	cmd := exec.Command(s.opts.Program, "-d", s.opts.Dir)
+	in, err := cmd.StdinPipe() // copied by hand: Wait must not wait for the client
+	if err != nil {
+		return err
+	}
+	cmd.Stdout, cmd.Stderr = ch, ch.Stderr()
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("%s: %w", s.opts.Program, err)
+	}
+	go func() {
+		io.Copy(in, ch)
+		in.Close()
+	}()
+	return cmd.Wait()
+}

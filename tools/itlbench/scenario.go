@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"itlagent/testbench/scenario"
+)
+
+func runScenario(e *env, args []string) int {
+	f := e.flags("scenario")
+	junit := f.String("junit", "", "write a JUnit report to `FILE`")
+	tap := f.Bool("tap", false, "print results in the Test Anything Protocol")
+	quiet := f.BoolP("quiet", "q", false, "print the results alone")
+	on := f.String("on", "host", "where the phones are: host")
+	const maxNames = 100
+	if code, ok := e.parse(f, args, -maxNames); !ok {
+		return code
+	}
+	switch {
+	case f.NArg() == 1 && f.Arg(0) == "list":
+		for _, name := range scenario.Names() {
+			s, err := scenario.Load(name)
+			if err != nil {
+				return e.fail(exitInfra, "%v", err)
+			}
+			fmt.Fprintf(e.stdout, "%s\n    %s\n", s.Name, s.About)
+		}
+		return exitOK
+	case f.NArg() < 2 || f.Arg(0) != "run":
+		return e.usage("scenario: list, or run NAME...|FILE.yaml...|all")
+	case *on != "host":
+		return e.usage("scenario run: no phones on %q; there are those on: host", *on)
+	}
+	stories, code := e.stories(f.Args()[1:])
+	if code != exitOK {
+		return code
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var out io.Writer = e.stdout
+	if *quiet || *tap {
+		out = nil
+	}
+	var results []scenario.Result
+	worst := exitOK
+	for _, s := range stories {
+		if out != nil {
+			fmt.Fprintf(out, "\n%s: %s\n\n", s.Name, s.About)
+		}
+		r := scenario.Run(ctx, s, scenario.Options{Out: out})
+		results = append(results, r)
+		switch {
+		case r.Failed:
+			worst = max(worst, exitNo)
+		case r.Err != nil:
+			worst = exitInfra
+		}
+		if !*tap {
+			fmt.Fprintln(e.stdout, summary(r))
+		}
+	}
+	if *tap {
+		scenario.WriteTAP(e.stdout, results)
+	}
+	if *junit != "" {
+		report, err := scenario.JUnit(results)
+		if err == nil {
+			err = writeOutput(*junit, report)
+		}
+		if err != nil {
+			return e.fail(exitInfra, "%v", err)
+		}
+	}
+	return worst
+}
+
+func summary(r scenario.Result) string {
+	if r.Err != nil {
+		text, _, _ := strings.Cut(r.Err.Error(), "\n")
+		return fmt.Sprintf("FAILED %s: %s", r.Story.Name, text)
+	}
+	return fmt.Sprintf("passed %s: %d checks, %.1f s", r.Story.Name, r.Checks, r.Took.Seconds())
+}
+
+// stories loads stories by name or from files.
+func (e *env) stories(names []string) ([]*scenario.Story, int) {
+	if len(names) == 1 && names[0] == "all" {
+		names = scenario.Names()
+	}
+	var out []*scenario.Story
+	for _, name := range names {
+		s, err := scenario.Load(name)
+		if strings.HasSuffix(name, ".yaml") {
+			var data []byte
+			if data, err = os.ReadFile(name); err == nil {
+				if s, err = scenario.Parse(data); err != nil {
+					err = fmt.Errorf("%s: %w", name, err)
+				}
+			}
+		}
+		if err != nil {
+			return nil, e.usage("scenario run: %v", plainPath(err))
+		}
+		out = append(out, s)
+	}
+	return out, exitOK
+}
