@@ -35,7 +35,7 @@ bench:
 
 soak: deps build
 	$(GO) test -v ./agent/vault -soak -timeout 12h | grep -Ev '^(=== |    --- )'
-	$(GO) test -v ./tools/itlbench -run KilledPhone -kills 200 | grep -v '^=== '
+	$(GO) test -v ./tools/itlbench -run Killed -kills 200 -clusterkills 200 -timeout 1h | grep -v '^=== '
 	./.ci/fuzz 20m
 
 generate:

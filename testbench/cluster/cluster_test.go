@@ -231,3 +231,62 @@ func TestPortsInUse(t *testing.T) {
 		t.Errorf("a cluster was installed all the same: %v", err)
 	}
 }
+
+// ITLRecovery regenerated: phones are not reset, and lists follow when TFTP
+// restarts. A subscriber's own one counts for nothing.
+func TestRecoveryRegenerated(t *testing.T) {
+	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub, sub := c.Nodes()[0], c.Nodes()[1]
+	before, p12 := pub.ITL(), pub.RecoveryP12()
+	if sub.RecoveryP12() != nil {
+		t.Error("a subscriber has the recovery key")
+	}
+	if err := c.Regenerate(sub.Name(), cluster.ITLRecovery); err != nil {
+		t.Fatal(err)
+	}
+	if got := sub.Identity(cluster.ITLRecovery).Certificate.Subject.CommonName; got != "ITLRECOVERY_test10sub.joemar2.lab" {
+		t.Errorf("the subscriber's is %s", got)
+	}
+	if !bytes.Equal(pub.RecoveryP12(), p12) || c.Recovery() != pub.Identity(cluster.ITLRecovery) {
+		t.Error("the subscriber's certificate counts")
+	}
+	old := c.Recovery().Certificate
+	if err := c.Regenerate(pub.Name(), cluster.ITLRecovery); err != nil {
+		t.Fatal(err)
+	}
+	if c.Resets() != 0 || !bytes.Equal(pub.ITL(), before) || bytes.Equal(pub.RecoveryP12(), p12) {
+		t.Errorf("%d resets, list changed %v, p12 changed %v", c.Resets(), !bytes.Equal(pub.ITL(), before), !bytes.Equal(pub.RecoveryP12(), p12))
+	}
+	if got := c.Recovery().Certificate; got.Subject.CommonName != old.Subject.CommonName || got.SerialNumber.Cmp(old.SerialNumber) == 0 {
+		t.Errorf("regenerated: %s, serial %x", got.Subject.CommonName, got.SerialNumber)
+	}
+	has := func(list *trustlist.File) bool {
+		for _, r := range list.Records {
+			if trustlist.SameSerial(r.Serial(), c.Recovery().Certificate.SerialNumber.Bytes()) {
+				return true
+			}
+		}
+		return false
+	}
+	if has(itl(t, pub)) {
+		t.Error("the list has the new certificate before TFTP restarts")
+	}
+	if err := c.RestartTFTP(pub.Name()); err != nil || !has(itl(t, pub)) {
+		t.Errorf("the list does not have the new certificate: %v", err)
+	}
+	// Any other certificate resets the phones.
+	for i, u := range []cluster.Unit{cluster.CallManager, cluster.TVS, cluster.CAPF} {
+		if err := c.Advance(cluster.HoldTime); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Regenerate(pub.Name(), u); err != nil || c.Resets() != i+1 {
+			t.Errorf("%s: %v, %d resets", u, err, c.Resets())
+		}
+	}
+	if err := c.Advance(-time.Second); err == nil {
+		t.Error("the bench clock went back")
+	}
+}

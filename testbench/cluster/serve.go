@@ -76,17 +76,27 @@ func (e *PortError) Unwrap() error { return e.Err }
 // ErrUp says that another process runs the node.
 var ErrUp = errors.New("the node is up already")
 
-// Start opens the listeners of every hosted node and serves until Close.
-func (c *Cluster) Start() error {
+// Host takes the hosted nodes for this process, so that no other runs them. A node
+// that another one runs gives ErrUp.
+func (c *Cluster) Host() error {
 	c.serving.Lock()
-	c.up = true
+	defer c.serving.Unlock()
 	for _, n := range c.hosted() {
 		if err := n.host(); err != nil {
-			c.serving.Unlock()
-			c.Stop()
 			return err
 		}
 	}
+	return nil
+}
+
+// Start hosts the nodes, opens their listeners and serves until Stop.
+func (c *Cluster) Start() error {
+	if err := c.Host(); err != nil {
+		c.Stop()
+		return err
+	}
+	c.serving.Lock()
+	c.up = true
 	c.serving.Unlock()
 	if err := c.follow(); err != nil {
 		c.Stop()
@@ -109,8 +119,10 @@ func (c *Cluster) hosted() []*Node {
 
 // host takes the lock of the node.
 func (n *Node) host() error {
-	n.services.open = make(map[Service]*running)
-	if n.cluster.opts.Dir == "" {
+	if n.services.open == nil {
+		n.services.open = make(map[Service]*running)
+	}
+	if n.cluster.opts.Dir == "" || n.services.hosts != nil {
 		return nil
 	}
 	f, err := os.OpenFile(filepath.Join(n.cluster.opts.Dir, fmt.Sprintf("node-%d.lock", n.index)), os.O_CREATE|os.O_RDWR, 0o600)

@@ -111,10 +111,13 @@ func clusterUp(e *env, args []string) int {
 		return e.clusterFailed(*config, err)
 	}
 	defer c.Close()
-	removeAddresses(*dir, c, *only) // whoever sees them finds the services up
 	if (f.Changed("profile") || *config != "") && c.Name() != p.Name {
 		return e.usage("cluster up: %s keeps the cluster %s; give another --dir, or no profile", *dir, c.Name())
 	}
+	if err := c.Host(); err != nil {
+		return e.clusterFailed(*config, err)
+	}
+	removeAddresses(*dir, c, *only) // whoever sees them finds the services up
 	if err := c.Start(); err != nil {
 		return e.clusterFailed(*config, err)
 	}
@@ -335,7 +338,7 @@ func clusterEvents(e *env, args []string) int {
 	defer c.Close()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	for next := *since; ; {
+	for next, last := *since, !*follow; ; {
 		var list []events.Event
 		var err error
 		if list, next, err = c.Events().Since(next); err != nil {
@@ -348,12 +351,12 @@ func clusterEvents(e *env, args []string) int {
 				fmt.Fprintln(e.stdout, event)
 			}
 		}
-		if !*follow {
+		if last {
 			return exitOK
 		}
 		select {
 		case <-ctx.Done():
-			return exitOK
+			last = true
 		case <-time.After(followEvery):
 		}
 	}
