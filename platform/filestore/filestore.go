@@ -84,6 +84,12 @@ func (s *Store) Put(key string, value []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return WriteFile(path, value)
+}
+
+// WriteFile replaces a file, mode 0600, the way Put does. The name with ".new"
+// behind it must not be used for anything else.
+func WriteFile(path string, value []byte) error {
 	tmp := path + ".new"
 	if err := writeSynced(tmp, value); err != nil {
 		os.Remove(tmp)
@@ -93,7 +99,7 @@ func (s *Store) Put(key string, value []byte) error {
 		os.Remove(tmp)
 		return err
 	}
-	return syncDir(s.dir)
+	return syncDir(filepath.Dir(path))
 }
 
 // Delete removes a value; an absent one is no error.

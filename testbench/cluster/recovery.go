@@ -17,6 +17,7 @@ import (
 
 	"software.sslmate.com/src/go-pkcs12"
 
+	"itlagent/platform/filestore"
 	"itlagent/testbench/pki"
 )
 
@@ -231,7 +232,7 @@ func (c *Cluster) Backup(name string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	if err := writeFile(path, seal.Seal(append(salt, nonce...), nonce, plain, nil)); err != nil {
+	if err := filestore.WriteFile(path, seal.Seal(append(salt, nonce...), nonce, plain, nil)); err != nil {
 		return err
 	}
 	return c.update(func(s *state) error {

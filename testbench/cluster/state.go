@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"itlagent/agent/trustlist"
+	"itlagent/platform/filestore"
 	"itlagent/testbench/events"
 	"itlagent/testbench/pki"
 )
@@ -254,34 +255,9 @@ func saveState(dir string, s *state) (stamp, error) {
 		return stamp{}, err
 	}
 	path := filepath.Join(dir, stateFile)
-	if err := writeFile(path, data); err != nil {
+	if err := filestore.WriteFile(path, data); err != nil {
 		return stamp{}, err
 	}
 	info, err := os.Stat(path)
 	return stamp{info}, err
-}
-
-// writeFile replaces a file: after a cut the old or the new one is there.
-func writeFile(path string, data []byte) error {
-	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		os.Remove(tmp)
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

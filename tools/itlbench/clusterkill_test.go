@@ -6,7 +6,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	mrand "math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
@@ -55,17 +54,7 @@ func look(t *testing.T, dir string) seen {
 // while a command changes it. Started again it has the same keys and lists, those
 // of before or after that command, and every event that was shown.
 func TestKilledCluster(t *testing.T) {
-	dir := t.TempDir()
-	program := filepath.Join(dir, "itlbench")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	seed := *killSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("the moments are those of -killseed %d", seed)
-	r := mrand.New(mrand.NewPCG(seed, 2))
+	dir, program, r := toKill(t)
 	moment := func(most time.Duration) time.Duration { return time.Duration(r.Int64N(int64(most))) }
 	state := filepath.Join(dir, "cluster")
 	start := func() (*exec.Cmd, *bytes.Buffer) {

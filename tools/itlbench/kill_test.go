@@ -31,6 +31,22 @@ var (
 	killSeed = flag.Uint64("killseed", 0, "seed of the moments; 0 takes the time")
 )
 
+// toKill builds the program and chooses the moments at which it is killed.
+func toKill(t *testing.T) (dir, program string, moments *mrand.Rand) {
+	t.Helper()
+	dir = t.TempDir()
+	program = filepath.Join(dir, "itlbench")
+	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	seed := *killSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("the moments are those of -killseed %d", seed)
+	return dir, program, mrand.New(mrand.NewPCG(seed, 1))
+}
+
 // A phone whose lists and configuration change at every cycle is killed at random
 // moments. Each time the vault mounts, holds one of the lists, and the independent
 // reader agrees.
@@ -80,17 +96,7 @@ func TestKilledPhone(t *testing.T) {
 		}
 	}()
 
-	dir := t.TempDir()
-	program := filepath.Join(dir, "itlbench")
-	if out, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	seed := *killSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("the moments are those of -killseed %d", seed)
-	r := mrand.New(mrand.NewPCG(seed, 1))
+	dir, program, r := toKill(t)
 	path := filepath.Join(dir, "phone.img")
 	g := flash.Geometry{Size: 128 << 10, EraseSize: 4 << 10, ProgramSize: 1}
 	updates, sequence := 0, uint64(0)
