@@ -107,7 +107,7 @@ func (t *Terminal) complete(line string, pos int, key rune) (string, int, bool) 
 	}
 	completed, choices := Complete(line)
 	if completed == line && len(choices) > 1 {
-		io.WriteString(t.mask, "\r\n"+strings.Join(choices, "  ")+"\r\n"+Prompt+line)
+		io.WriteString(t.t, strings.Join(choices, "  ")+"\n") // above the line, which is drawn again
 		return "", 0, false
 	}
 	return completed, len(completed), true
