@@ -22,8 +22,5 @@ require (
 require (
 	github.com/kr/fs v0.1.0 // indirect
 	github.com/philhofer/fwd v1.2.0 // indirect
-	golang.org/x/mod v0.21.0 // indirect
 	golang.org/x/tools v0.26.0 // indirect
 )
-
-tool github.com/tinylib/msgp

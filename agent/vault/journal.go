@@ -210,11 +210,9 @@ func (v *Vault) open() error {
 		if victim >= 0 {
 			m.Seq = v.blocks[victim].seq
 		}
-		payload, err := v.markPayload(&m)
-		if err != nil {
-			return err
-		}
+		payload := v.markPayload(&m)
 		if victim >= 0 && !v.blocks[victim].void {
+			var err error
 			if copies, err = v.carry(victim, v.limit-v.size(len(payload), flagCopy)); err != nil {
 				if marked && errors.Is(err, errNoRoom) {
 					return nil // one erased block less, until the next head
@@ -265,13 +263,13 @@ func (v *Vault) victim() int {
 	return -1
 }
 
-func (v *Vault) markPayload(m *mark) ([]byte, error) {
+func (v *Vault) markPayload(m *mark) []byte {
 	for _, e := range v.keys {
 		if e.known > 0 {
 			m.Newest = append(m.Newest, newest{e.key, e.known})
 		}
 	}
-	return m.MarshalMsg(nil)
+	return m.encode()
 }
 
 // parts calls f for every part that is needed.

@@ -112,10 +112,7 @@ func (v *Vault) flush(now int64) error {
 
 func (v *Vault) save(m *stored) error {
 	m.Replaces = m.rev
-	payload, err := m.MarshalMsg(nil)
-	if err != nil {
-		return err
-	}
+	payload := m.encode()
 	v.rev++
 	f := fragment{kind: kindMessage, flags: flagLast, rev: v.rev, total: uint32(len(payload)), value: valueHash(payload)}
 	for tries := 0; ; {

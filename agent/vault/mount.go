@@ -233,12 +233,12 @@ func (m *mount) visit(b *block, f *found, payload []byte) {
 	switch {
 	case f.valid && f.kind == kindMark:
 		fm := foundMark{block: int(f.block)}
-		if rest, err := fm.UnmarshalMsg(payload); err == nil && len(rest) == 0 {
+		if fm.decode(payload) == nil {
 			m.marks = append(m.marks, fm)
 		}
 	case f.valid && f.kind == kindMessage && f.counts():
 		fm := foundMessage{found: *f}
-		if rest, err := fm.UnmarshalMsg(payload); err == nil && len(rest) == 0 && len(fm.Text) <= MaxMessageText {
+		if fm.decode(payload) == nil && len(fm.Text) <= MaxMessageText {
 			m.entries = append(m.entries, fm)
 			if len(m.entries) >= 8*MaxMessages {
 				m.entries = latest(m.entries, 4*MaxMessages)
