@@ -5,10 +5,10 @@ GO       ?= go
 FUZZTIME ?= 5s
 export CGO_ENABLED ?= 1
 
-.PHONY: build run test deps bench soak generate fuzz
+.PHONY: build run test deps bench size soak generate
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tools/itlbench ./firmware/itlagent
+	CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 -o bin/ ./tools/itlbench ./firmware/itlagent
 
 run: build
 	bin/itlbench demo
@@ -29,6 +29,9 @@ test: deps build
 
 deps:
 	@./.ci/deps
+
+size:
+	@./.ci/size
 
 bench:
 	$(GO) run ./tools/bench

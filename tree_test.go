@@ -166,23 +166,37 @@ var targets = [][]string{
 	{"GOARCH=mips", "GOMIPS=softfloat"}, {"GOARCH=mipsle", "GOMIPS=softfloat"}, {"GOARCH=amd64"},
 }
 
-// Ceilings of the stripped device program, in bytes.
-const armCeiling = 6 << 20
+// Ceilings of the stripped device program for arm, in bytes, raw and as xz: with
+// the phone's pages, and without.
+var ceilings = map[string][2]int{"": {6 << 20, 18 << 20 / 10}, "small": {5 << 20, 15 << 20 / 10}}
 
 func TestDeviceProgram(t *testing.T) {
+	xz, err := exec.LookPath("xz")
+	if err != nil {
+		t.Error("xz is not installed (package xz-utils): the compressed sizes are not checked")
+	}
 	for _, target := range targets {
 		env := append([]string{"CGO_ENABLED=0", "GOOS=linux"}, target...)
 		t.Run(strings.Join(target, " "), func(t *testing.T) {
-			bin := filepath.Join(t.TempDir(), "itlagent")
-			run(t, env, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", bin, "./firmware/itlagent")
-			run(t, env, "go", "vet", "./agent/...", "./platform/...", "./firmware/...")
-			info, err := os.Stat(bin)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Logf("%d bytes", info.Size())
-			if target[0] == "GOARCH=arm" && info.Size() > armCeiling {
-				t.Errorf("%d bytes, the ceiling is %d", info.Size(), armCeiling)
+			run(t, env, "go", "vet", "-tags", "nethttpomithttp2", "./agent/...", "./platform/...", "./firmware/...")
+			for kind, ceiling := range ceilings {
+				bin := filepath.Join(t.TempDir(), "itlagent")
+				run(t, env, ".ci/device", bin, kind)
+				info, err := os.Stat(bin)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if target[0] != "GOARCH=arm" {
+					continue
+				}
+				packed := 0
+				if xz != "" {
+					packed = len(run(t, nil, xz, "-9e", "-c", bin))
+				}
+				t.Logf("%s %d bytes, %d as xz", kind, info.Size(), packed)
+				if info.Size() > int64(ceiling[0]) || packed > ceiling[1] {
+					t.Errorf("%q: %d bytes, %d as xz; the ceilings are %d and %d", kind, info.Size(), packed, ceiling[0], ceiling[1])
+				}
 			}
 		})
 	}
@@ -196,7 +210,7 @@ func TestDevicePackages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := run(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm"}, "go", "list", "-deps", "./firmware/itlagent")
+	got := run(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm"}, "go", "list", "-tags", "nethttpomithttp2", "-deps", "./firmware/itlagent")
 	if got != string(want) {
 		a, b := strings.Fields(got), strings.Fields(string(want))
 		for _, p := range a {
@@ -211,8 +225,9 @@ func TestDevicePackages(t *testing.T) {
 		}
 		t.Error("firmware/itlagent/packages.txt is out of date: go generate ./firmware/itlagent")
 	}
-	for _, never := range []string{"C", "runtime/cgo", "net/http", "github.com/spf13/pflag"} {
-		if slices.Contains(strings.Fields(got), never) {
+	small := run(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm"}, "go", "list", "-tags", "small", "-deps", "./firmware/itlagent")
+	for never, list := range map[string]string{"runtime/cgo": got, "encoding/json": got, "github.com/spf13/pflag": got, "net/http": small} {
+		if slices.Contains(strings.Fields(list), never) {
 			t.Errorf("the device program links %s", never)
 		}
 	}

@@ -21,13 +21,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"strings"
 	"sync"
 	"time"
 
+	"itlagent/agent/alarm"
 	"itlagent/agent/fetch"
+	"itlagent/agent/model"
 	"itlagent/agent/settings"
 	"itlagent/agent/status"
 	"itlagent/agent/trust"
@@ -38,20 +41,23 @@ import (
 // Config is what a phone is made of. MAC, Model, Servers, Store and Dial must be
 // set.
 type Config struct {
-	MAC     string   // 12 hex digits, with or without separators or "SEP"
-	Model   string   // "CP-7965G"
-	Servers []string // TFTP servers in order, "host" or "host:port"
-	Store   Store
-	Dial    func(ctx context.Context, network, address string) (net.Conn, error)
-	TFTP    func(ctx context.Context, address, name string, limit int) ([]byte, error) // nil: HTTP only
+	MAC   string // 12 hex digits, with or without separators or "SEP"
+	Model string // "CP-7965G"
+	// Firmware is the version of what a real phone would run, "9.4.2"; that of the
+	// family where "".
+	Firmware string
+	Servers  []string // TFTP servers in order, "host" or "host:port"
+	Address  string   // the phone's own IPv4 address, for alarms; "" takes the connection's
+	Store    Store
+	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
+	TFTP     func(ctx context.Context, address, name string, limit int) ([]byte, error) // nil: HTTP only
 
-	// Messages keeps what the phone shows, in the order shown; nil keeps nothing.
-	Messages interface {
-		Append(at time.Time, text string) error
-	}
+	// Messages keeps what the phone shows; nil keeps it in Store.
+	Messages status.Backend
+	// Rand is a source of random bytes; nil sends no alarms, which need them.
+	Rand io.Reader
 
 	Policy       trust.Policy
-	Certificate  *tls.Certificate // shown to TVS; may be nil
 	TVSPerServer time.Duration    // tvs.DefaultPerServer where 0
 	TVSTotal     time.Duration    // tvs.DefaultTotal where 0
 	PerFile      time.Duration    // fetch.DefaultPerServer where 0: a file from one server
@@ -61,15 +67,24 @@ type Config struct {
 
 // Agent is one phone.
 type Agent struct {
-	conf   Config
-	device string // "SEP64A0E71502CC"
-	files  *fetch.Client
-	tvs    *tvs.Client
+	conf     Config
+	device   string // "SEP64A0E71502CC"
+	model    model.Model
+	files    *fetch.Client
+	tvs      *tvs.Client
+	messages *status.Log
+	alarms   *alarm.Queue
 
 	mu       sync.Mutex // held for a whole cycle
 	ctl, itl *trustlist.File
 	config   []byte
 	settings settings.Settings
+	network  network
+
+	seen     sync.Mutex // guards what others look at while a cycle runs
+	last     *Report
+	identity *tls.Certificate // LSC, else MIC; nil without
+	view     view
 }
 
 // consistsOf reports whether s has from least to most bytes, each one of set.
@@ -102,12 +117,26 @@ func New(c Config) (*Agent, error) {
 	if c.Logf == nil {
 		c.Logf = func(string, ...any) {}
 	}
-	a := &Agent{conf: c, device: "SEP" + mac}
+	a := &Agent{conf: c, device: "SEP" + mac, model: model.Find(c.Model, c.Firmware)}
 	a.files = &fetch.Client{Dial: c.Dial, TFTP: c.TFTP, PerServer: c.PerFile, Logf: c.Logf}
 	a.tvs = &tvs.Client{
-		Dial: c.Dial, Device: modelInTVS(c.Model) + "-" + a.device, Certificate: c.Certificate,
+		Dial: c.Dial, Device: modelInTVS(c.Model) + "-" + a.device,
 		PerServer: c.TVSPerServer, Total: c.TVSTotal, Now: c.Now, Logf: c.Logf,
 	}
+	backend := c.Messages
+	if backend == nil {
+		kept, err := status.NewKept(c.Store)
+		if err != nil {
+			c.Logf("messages: %v", err)
+		}
+		backend = kept
+	}
+	a.messages = status.NewLog(backend, a.model)
+	var err error
+	if a.alarms, err = alarm.Open(c.Store); err != nil {
+		c.Logf("%v", err)
+	}
+	a.loadOutside()
 	return a, nil
 }
 
@@ -122,10 +151,10 @@ func (a *Agent) Cycle(ctx context.Context) *Report {
 	defer a.mu.Unlock()
 	report := &Report{Device: a.device}
 
-	defer a.keepMessages(report)
+	defer a.finish(report)
 	if err := a.load(); err != nil {
 		a.conf.Logf("%v", err)
-		report.damaged(err)
+		report.damaged(err, a.model.Family)
 		return report
 	}
 	a.takeList(ctx, trustlist.CTL, &report.CTL)
@@ -134,33 +163,63 @@ func (a *Agent) Cycle(ctx context.Context) *Report {
 
 	report.HeldCTL, report.HeldITL = a.ctl, a.itl
 	report.Settings = a.settings
-	report.describe()
+	report.describe(a.model.Family)
+	if report.CTL.Changed || report.ITL.Changed {
+		a.queueAlarm()
+	}
 	return report
 }
 
-// keepMessages logs and keeps the messages of a cycle.
-func (a *Agent) keepMessages(r *Report) {
+// finish logs and keeps the messages of a cycle, and lets others see its report.
+func (a *Agent) finish(r *Report) {
+	r.Time = a.conf.Now()
 	for _, m := range r.Messages {
-		a.conf.Logf("%s", m)
-		if a.conf.Messages == nil {
-			continue
-		}
-		if err := a.conf.Messages.Append(a.conf.Now(), m); err != nil {
-			a.conf.Logf("keep %q: %v", m, err)
-		}
+		a.show(m)
+	}
+	a.seen.Lock()
+	defer a.seen.Unlock()
+	a.last = r
+}
+
+// show shows a message.
+func (a *Agent) show(text string) {
+	a.conf.Logf("%s", text)
+	if err := a.messages.Add(a.conf.Now(), text); err != nil {
+		a.conf.Logf("keep %q: %v", text, err)
 	}
 }
 
-// Held returns the lists and the settings in force; lists may be nil.
+// view is what is in force, for others to look at.
+type view struct {
+	ctl, itl *trustlist.File
+	settings settings.Settings
+	network  network
+}
+
+// publish lets others see what is in force now. The caller holds mu.
+func (a *Agent) publish() {
+	a.seen.Lock()
+	defer a.seen.Unlock()
+	a.view = view{a.ctl, a.itl, a.settings, a.network}
+}
+
+func (a *Agent) look() view {
+	a.seen.Lock()
+	defer a.seen.Unlock()
+	return a.view
+}
+
+// Held returns the lists and the settings in force; lists may be nil. It does not
+// wait for a cycle to end.
 func (a *Agent) Held() (ctl, itl *trustlist.File, s settings.Settings) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.ctl, a.itl, a.settings
+	v := a.look()
+	return v.ctl, v.itl, v.settings
 }
 
 // load puts into force what was stored. A list that cannot be read is an error,
 // and not a reason to trust the next one that comes along.
 func (a *Agent) load() error {
+	defer a.publish()
 	var err error
 	if a.ctl, err = a.loadList(keyCTL, trustlist.CTL); err != nil {
 		return err
@@ -214,9 +273,15 @@ func (a *Agent) decide(ctx context.Context, c trust.Candidate) trust.Verdict {
 
 // fetch gets the first of the named files that the servers have.
 func (a *Agent) fetch(ctx context.Context, names []string, limit int, out *Outcome) ([]byte, bool) {
+	return a.fetchBy(ctx, a.files.Get, names, limit, out)
+}
+
+type getter func(ctx context.Context, servers []string, name string, limit int) (fetch.File, error)
+
+func (a *Agent) fetchBy(ctx context.Context, get getter, names []string, limit int, out *Outcome) ([]byte, bool) {
 	for _, name := range names {
 		out.Name = name
-		f, err := a.files.Get(ctx, a.conf.Servers, name, limit)
+		f, err := get(ctx, a.servers(), name, limit)
 		out.Server, out.Transport = f.Server, f.Transport
 		switch {
 		case err == nil:
@@ -264,41 +329,23 @@ func (a *Agent) takeList(ctx context.Context, kind trustlist.Kind, out *Outcome)
 	*held = out.Verdict.File
 	out.Changed = true
 	a.tvs.Flush()
+	a.publish()
 }
 
 // takeConfig brings the configuration up to date: the phone's own, or the
-// default where the server knows no such phone.
+// default where the server knows no such phone. Where that says so the whole of
+// it is fetched encrypted.
 func (a *Agent) takeConfig(ctx context.Context, out *Outcome) {
-	suffix, kind := "", trustlist.Kind(0)
-	limit := settings.MaxSize
-	state := a.state()
-	if state.WantsSigned() {
-		suffix, kind, limit = ".sgn", trustlist.SGN, trustlist.MaxSignedSize
-	}
 	out.Held = a.config != nil
-	data, ok := a.fetch(ctx, []string{a.device + ".cnf.xml" + suffix, "XMLDefault.cnf.xml" + suffix}, limit, out)
-	if !ok {
-		return
+	suffix := ""
+	if s := a.state(); s.WantsSigned() {
+		suffix = ".sgn"
 	}
-	content := data
-	if kind == trustlist.SGN {
-		out.Verdict = a.decide(ctx, trust.Candidate{Kind: kind, Name: out.Name, Data: data})
-		if out.Verdict.Accepted {
-			content = out.Verdict.File.Content()
-		}
-	} else {
-		out.Verdict = trust.Unsigned(state)
+	content, parsed, ok := a.configuration(ctx, []string{a.device + ".cnf.xml" + suffix, "XMLDefault.cnf.xml" + suffix}, out)
+	if ok && parsed.Reduced && parsed.Encrypt {
+		content, parsed, ok = a.encrypted(ctx, parsed, out)
 	}
-	if !out.Verdict.Accepted {
-		a.conf.Logf("%s: rejected: %v: %s", out.Name, out.Verdict.Reason, out.Verdict.Reason.Text())
-		return
-	}
-	parsed, err := settings.Parse(content)
-	if err != nil {
-		out.Verdict = trust.Verdict{Reason: trust.BadContent, Detail: err.Error()}
-		return
-	}
-	if bytes.Equal(a.config, content) {
+	if !ok || bytes.Equal(a.config, content) {
 		return
 	}
 	if err := a.persist(keyConfig, content); err != nil {
@@ -307,6 +354,66 @@ func (a *Agent) takeConfig(ctx context.Context, out *Outcome) {
 	}
 	a.config, a.settings = content, parsed
 	out.Changed = true
+	a.publish()
+}
+
+// configuration gets one configuration and judges it.
+func (a *Agent) configuration(ctx context.Context, names []string, out *Outcome) (content []byte, parsed settings.Settings, ok bool) {
+	state := a.state()
+	signed, limit := state.WantsSigned(), settings.MaxSize
+	if signed {
+		limit = trustlist.MaxSignedSize
+	}
+	get, verdict := a.secureGetter(ctx)
+	data, ok := a.fetchBy(ctx, get, names, limit, out)
+	if !ok {
+		return nil, parsed, false
+	}
+	content = data
+	switch {
+	case out.Transport == "HTTPS":
+		out.Verdict = *verdict
+	case signed:
+		out.Verdict = a.decide(ctx, trust.Candidate{Kind: trustlist.SGN, Name: out.Name, Data: data})
+		if out.Verdict.Accepted {
+			content = out.Verdict.File.Content()
+		}
+	default:
+		out.Verdict = trust.Unsigned(state)
+	}
+	parsed, ok = a.judged(content, out)
+	return content, parsed, ok
+}
+
+// judged logs a rejection, and reads the configuration that was not rejected.
+func (a *Agent) judged(content []byte, out *Outcome) (settings.Settings, bool) {
+	if !out.Verdict.Accepted {
+		a.conf.Logf("%s: rejected: %v: %s", out.Name, out.Verdict.Reason, out.Verdict.Reason.Text())
+		return settings.Settings{}, false
+	}
+	parsed, err := settings.Parse(content)
+	if err != nil {
+		out.Verdict = trust.Verdict{Reason: trust.BadContent, Detail: err.Error()}
+		return parsed, false
+	}
+	return parsed, true
+}
+
+// encrypted gets the whole configuration, encrypted for the phone's own key.
+func (a *Agent) encrypted(ctx context.Context, reduced settings.Settings, out *Outcome) (content []byte, parsed settings.Settings, ok bool) {
+	data, ok := a.fetch(ctx, []string{a.device + ".cnf.xml.enc.sgn"}, trustlist.MaxSignedSize, out)
+	if !ok {
+		return nil, parsed, false
+	}
+	out.Verdict = a.decide(ctx, trust.Candidate{Kind: trustlist.ENC, Name: out.Name, Data: data})
+	if out.Verdict.Accepted {
+		var err error
+		if content, err = a.decrypt(out.Verdict.File, reduced.CertHash); err != nil {
+			out.Verdict = trust.Verdict{Reason: trust.NotForThisPhone, Detail: err.Error()}
+		}
+	}
+	parsed, ok = a.judged(content, out)
+	return content, parsed, ok
 }
 
 // persist stores a value and reads it back. Only what came back equal counts.
@@ -322,105 +429,4 @@ func (a *Agent) persist(key string, value []byte) error {
 		return fmt.Errorf("read back %s: %d bytes that differ from the %d stored", key, len(back), len(value))
 	}
 	return nil
-}
-
-// Report is the outcome of a cycle.
-type Report struct {
-	Device           string
-	CTL, ITL, Config Outcome
-	HeldCTL, HeldITL *trustlist.File // in force after the cycle; nil where none
-	Settings         settings.Settings
-	Messages         []string // what the phone shows, in order
-}
-
-// Outcome is what came of one file.
-type Outcome struct {
-	Name      string // the file last asked for
-	Server    string // who answered
-	Transport string // "HTTP" or "TFTP"; "" where nothing was got
-	Held      bool   // one was in force before
-	Changed   bool   // what was got is newly in force
-	Verdict   trust.Verdict
-}
-
-func (o *Outcome) notStored(err error) {
-	o.Verdict.Accepted, o.Verdict.Via = false, trust.ViaNone
-	o.Verdict.Reason, o.Verdict.Detail = trust.NotStored, err.Error()
-}
-
-// Rejected reports whether a file was there and was not taken.
-func (o *Outcome) Rejected() bool {
-	return !o.Verdict.Accepted && o.Verdict.Reason != trust.NotFound && o.Verdict.Reason != trust.DownloadFailed
-}
-
-// Locked reports whether the phone refused what its cluster serves, or cannot
-// store it: its old lists and settings stay.
-func (r *Report) Locked() bool {
-	return r.CTL.Rejected() || r.ITL.Rejected() || r.Config.Rejected()
-}
-
-// Reason returns the first reason that matters: of a rejected list, then of a
-// rejected configuration, then of a failed download. A phone that took what it
-// was served, and one that was served no list, get Accepted and NotFound.
-func (r *Report) Reason() trust.Reason {
-	for _, o := range []*Outcome{&r.CTL, &r.ITL, &r.Config} {
-		if o.Rejected() {
-			return o.Verdict.Reason
-		}
-	}
-	for _, o := range []*Outcome{&r.CTL, &r.ITL, &r.Config} {
-		if o.Verdict.Reason == trust.DownloadFailed {
-			return trust.DownloadFailed
-		}
-	}
-	if r.HeldCTL == nil && r.HeldITL == nil {
-		return trust.NotFound
-	}
-	return trust.Accepted
-}
-
-// ExitCode sums the cycle up for scripts: 0 where the phone's lists are in force,
-// 1 where it is locked or holds none, 3 where no server delivered.
-func (r *Report) ExitCode() int {
-	switch reason := r.Reason(); {
-	case reason == trust.Accepted:
-		return 0
-	case reason == trust.DownloadFailed:
-		return 3
-	}
-	return 1
-}
-
-func (r *Report) damaged(err error) {
-	v := trust.Verdict{Reason: trust.HeldDamaged, Detail: err.Error()}
-	r.CTL.Verdict, r.ITL.Verdict, r.Config.Verdict = v, v, v
-	r.Messages = []string{status.TrustListUpdateFailed.String()}
-}
-
-// describe writes the status messages of the cycle.
-func (r *Report) describe() {
-	say := func(m status.Message, more string) { r.Messages = append(r.Messages, m.String()+more) }
-	held := r.CTL.Held || r.ITL.Held
-	switch {
-	case r.CTL.Rejected() || r.ITL.Rejected() || held && r.ITL.Verdict.Reason == trust.DownloadFailed:
-		say(status.TrustListUpdateFailed, "")
-	case r.CTL.Changed && !r.CTL.Held && r.ITL.Changed && !r.ITL.Held:
-		say(status.CTLAndITLInstalled, "")
-	case r.CTL.Changed && !r.CTL.Held:
-		say(status.CTLInstalled, "")
-	case r.ITL.Changed && !r.ITL.Held:
-		say(status.ITLInstalled, "")
-	case r.CTL.Changed || r.ITL.Changed:
-		say(status.TrustListUpdated, "")
-	case r.HeldCTL == nil && r.HeldITL == nil:
-		say(status.NoTrustListInstalled, "")
-	}
-	switch {
-	case r.Config.Verdict.Accepted:
-		r.Messages = append(r.Messages, r.Config.Name+"("+r.Config.Transport+")")
-	case r.Config.Verdict.Reason == trust.NotFound:
-		say(status.FileNotFound, " : "+r.Config.Name)
-	default:
-		say(status.TFTPError, " : "+r.Config.Name)
-	}
 }

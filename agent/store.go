@@ -21,6 +21,11 @@ const (
 	keyCTL    = "ctl"
 	keyITL    = "itl"
 	keyConfig = "config" // the configuration's XML, without its signature
+
+	keyNetwork = "network" // what was set on the phone: TFTP servers
+	// The phone's certificates with their keys, in PEM.
+	keyLSC = "lsc" // of its cluster
+	keyMIC = "mic" // of its maker
 )
 
 // MemStore is a Store in memory, for phones that need not outlive their process.

@@ -1,11 +1,12 @@
-// Package fetch gets one file from a list of servers, as a phone does: by HTTP
-// on port 6970, then by TFTP from the same server, then from the next.
+// Package fetch gets one file from a list of servers, as a phone does: by HTTPS on
+// port 6971 where it is to, by HTTP on port 6970, then by TFTP from the same
+// server, then from the next.
 //
 //	c := &fetch.Client{Dial: dialer.DialContext, TFTP: fetch.PlainTFTP}
 //	f, err := c.Get(ctx, []string{"192.0.2.1"}, "ITLSEP64A0E71502CC.tlv", 65535)
 //
 // A server is "host" or "host:port"; the port then is meant for both, tcp for
-// HTTP and udp for TFTP. Whatever HTTP answers but the file itself, and be it
+// HTTP and udp for TFTP, and HTTPS has the next one. Whatever HTTP answers but the file itself, and be it
 // silence, leads to TFTP. A server that says "not found" and is heard by either
 // way has answered; only a server that cannot be heard leads to the next.
 //
@@ -16,17 +17,20 @@ package fetch
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // The ports of a server named without one.
 const (
-	HTTPPort = "6970"
-	TFTPPort = "69"
+	HTTPPort  = "6970"
+	HTTPSPort = "6971"
+	TFTPPort  = "69"
 )
 
 // DefaultPerServer bounds what one server may take for one file, by both
@@ -52,7 +56,10 @@ type Client struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// TFTP gets a file of at most limit bytes; PlainTFTP is one. It returns
 	// ErrNotFound and ErrTooLarge as such.
-	TFTP      func(ctx context.Context, address, name string, limit int) ([]byte, error)
+	TFTP func(ctx context.Context, address, name string, limit int) ([]byte, error)
+	// Secure is how GetSecure reaches HTTPS; it must decide about the server's
+	// certificate. nil: not at all.
+	Secure    *tls.Config
 	PerServer time.Duration // for both transports together; DefaultPerServer where 0
 	Logf      func(format string, args ...any)
 }
@@ -61,7 +68,7 @@ type Client struct {
 type File struct {
 	Data      []byte
 	Server    string // as it stands in the list
-	Transport string // "HTTP" or "TFTP"
+	Transport string // "HTTPS", "HTTP" or "TFTP"
 }
 
 // CheckName reports, with ErrName, a name that is not one plain file: it may
@@ -83,6 +90,16 @@ func CheckName(name string) error {
 // answers. The error wraps ErrNotFound where that server has no such file, and
 // names each server's troubles where none answered.
 func (c *Client) Get(ctx context.Context, servers []string, name string, limit int) (File, error) {
+	return c.get(ctx, servers, name, limit, false)
+}
+
+// GetSecure is Get with HTTPS tried first on each server. What came that way is
+// vouched for by the connection.
+func (c *Client) GetSecure(ctx context.Context, servers []string, name string, limit int) (File, error) {
+	return c.get(ctx, servers, name, limit, c.Secure != nil)
+}
+
+func (c *Client) get(ctx context.Context, servers []string, name string, limit int, secure bool) (File, error) {
 	if err := CheckName(name); err != nil {
 		return File{}, err
 	}
@@ -92,7 +109,7 @@ func (c *Client) Get(ctx context.Context, servers []string, name string, limit i
 	var troubles []error
 	for i, server := range servers {
 		c.logf("look up server - %d", i)
-		f, err := c.fromOne(ctx, server, name, limit)
+		f, err := c.fromOne(ctx, server, name, limit, secure)
 		if err == nil {
 			return f, nil
 		}
@@ -107,7 +124,7 @@ func (c *Client) Get(ctx context.Context, servers []string, name string, limit i
 	return File{}, errors.Join(troubles...)
 }
 
-func (c *Client) fromOne(ctx context.Context, server, name string, limit int) (File, error) {
+func (c *Client) fromOne(ctx context.Context, server, name string, limit int, secure bool) (File, error) {
 	per := c.PerServer
 	if per == 0 {
 		per = DefaultPerServer
@@ -115,8 +132,18 @@ func (c *Client) fromOne(ctx context.Context, server, name string, limit int) (F
 	ctx, cancel := context.WithTimeout(ctx, per)
 	defer cancel()
 
+	if secure {
+		httpsCtx, cancelHTTPS := context.WithTimeout(ctx, per/httpShare)
+		data, err := c.https(httpsCtx, withHTTPSPort(server), name, limit)
+		cancelHTTPS()
+		if err == nil {
+			c.logf("XXTP complete - status = 100, %s, %d bytes (HTTPS)", name, len(data))
+			return File{data, server, "HTTPS"}, nil
+		}
+		c.logf("HTTPS %s: %v", name, err)
+	}
 	httpCtx, cancelHTTP := context.WithTimeout(ctx, per/httpShare)
-	data, httpErr := c.http(httpCtx, withPort(server, HTTPPort), name, limit)
+	data, httpErr := c.http(httpCtx, WithPort(server, HTTPPort), name, limit)
 	cancelHTTP()
 	if httpErr == nil {
 		c.logf("XXTP complete - status = 100, %s, %d bytes (HTTP)", name, len(data))
@@ -126,7 +153,7 @@ func (c *Client) fromOne(ctx context.Context, server, name string, limit int) (F
 	if c.TFTP == nil || errors.Is(httpErr, ErrTooLarge) {
 		return File{}, httpErr
 	}
-	data, tftpErr := c.TFTP(ctx, withPort(server, TFTPPort), name, limit)
+	data, tftpErr := c.TFTP(ctx, WithPort(server, TFTPPort), name, limit)
 	switch {
 	case tftpErr == nil:
 		c.logf("XXTP complete - status = 100, %s, %d bytes (TFTP)", name, len(data))
@@ -140,12 +167,22 @@ func (c *Client) fromOne(ctx context.Context, server, name string, limit int) (F
 	return File{}, fmt.Errorf("HTTP: %w; TFTP: %w", httpErr, tftpErr)
 }
 
-// withPort adds the port where the server names none.
-func withPort(server, port string) string {
+// WithPort adds the port where the server names none.
+func WithPort(server, port string) string {
 	if _, _, err := net.SplitHostPort(server); err == nil {
 		return server
 	}
 	return net.JoinHostPort(strings.Trim(server, "[]"), port)
+}
+
+// withHTTPSPort returns where HTTPS is: on the port behind HTTP's.
+func withHTTPSPort(server string) string {
+	host, port, err := net.SplitHostPort(server)
+	n, err2 := strconv.Atoi(port)
+	if err != nil || err2 != nil {
+		return WithPort(server, HTTPSPort)
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n+1))
 }
 
 func (c *Client) logf(format string, args ...any) {

@@ -3,9 +3,11 @@ package fetch
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -24,13 +26,43 @@ func (c *Client) http(ctx context.Context, address, name string, limit int) ([]b
 		return nil, err
 	}
 	defer conn.Close()
+	return c.request(ctx, conn, address, "/"+name, limit)
+}
+
+// https gets a file over TLS with the same bytes.
+func (c *Client) https(ctx context.Context, address, name string, limit int) ([]byte, error) {
+	return c.Page(ctx, address, "/"+name, c.Secure, limit)
+}
+
+// Page gets a page of at most limit bytes from "host:port", over TLS where that
+// is configured. The caller answers for the path's bytes.
+func (c *Client) Page(ctx context.Context, address, path string, secure *tls.Config, limit int) ([]byte, error) {
+	conn, err := c.Dial(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	if secure != nil {
+		stop := context.AfterFunc(ctx, func() { conn.Close() })
+		defer stop()
+		over := tls.Client(conn, secure)
+		if err := over.HandshakeContext(ctx); err != nil {
+			return nil, fmt.Errorf("TLS: %w", err)
+		}
+		conn = over
+	}
+	return c.request(ctx, conn, address, path, limit)
+}
+
+// request sends the request and reads the answer.
+func (c *Client) request(ctx context.Context, conn net.Conn, address, path string, limit int) ([]byte, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 
-	if _, err := io.WriteString(conn, "GET /"+name+" HTTP/1.1\r\nHost:"+address+"\r\n\r\n"); err != nil {
+	if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost:"+address+"\r\n\r\n"); err != nil {
 		return nil, fmt.Errorf("send request: %w", err)
 	}
 	return readResponse(conn, limit)

@@ -44,7 +44,19 @@ type Settings struct {
 
 	Name   string // of the device, as in "SEP64A0E71502CC"; XMLDefault has none
 	Load   string // loadInformation
-	Secure string // deviceSecurityMode
+	Secure string // deviceSecurityMode: "1" non-secure, "2" authenticated, "3" encrypted
+
+	CallManagers   []string // "host:port" of SIP in the order of priority
+	SecureManagers []string // the same for SIP over TLS
+	Directory      string   // directoryURL
+	Services       string   // servicesURL
+	ShellUser      string   // sshUserId
+	ShellPassword  string   // sshPassword
+
+	// A reduced configuration says that the whole one is encrypted.
+	Reduced  bool   // fullConfig is false
+	Encrypt  bool   // encrConfig is true
+	CertHash string // MD5 of the phone's certificate that it is encrypted for, hex
 }
 
 // ErrTooLarge says that a configuration exceeds MaxSize or MaxDepth.
@@ -66,10 +78,10 @@ func charset(label string, r io.Reader) (io.Reader, error) {
 	return strings.NewReader(string(runes)), err
 }
 
-// member is one TVS server as it stands in the file.
+// member is one TVS server or call manager as it stands in the file.
 type member struct {
-	priority      int
-	address, port string
+	priority            int
+	address, port, safe string
 }
 
 // Parse reads a configuration. It errs on what is not well-formed XML with one
@@ -95,22 +107,31 @@ func Parse(doc []byte) (Settings, error) {
 	if !p.rooted {
 		return Settings{}, errors.New("configuration: it has no root element")
 	}
-	slices.SortStableFunc(p.members, func(a, b member) int { return a.priority - b.priority })
-	for _, m := range p.members {
-		if m.address != "" && len(p.out.TVS) < maxServers {
-			p.out.TVS = append(p.out.TVS, net.JoinHostPort(m.address, m.port))
-		}
-	}
+	p.out.TVS, _ = addresses(p.members)
+	p.out.CallManagers, p.out.SecureManagers = addresses(p.managers)
 	return p.out, nil
 }
 
+// addresses sorts members and returns their addresses, plain and secure.
+func addresses(members []member) (plain, safe []string) {
+	slices.SortStableFunc(members, func(a, b member) int { return a.priority - b.priority })
+	for _, m := range members {
+		if m.address != "" && len(plain) < maxServers {
+			plain = append(plain, net.JoinHostPort(m.address, m.port))
+			safe = append(safe, net.JoinHostPort(m.address, m.safe))
+		}
+	}
+	return plain, safe
+}
+
 type parser struct {
-	dec     *xml.Decoder
-	path    []string
-	text    []byte
-	members []member
-	rooted  bool
-	out     Settings
+	dec      *xml.Decoder
+	path     []string
+	text     []byte
+	members  []member // of TVS
+	managers []member
+	rooted   bool
+	out      Settings
 }
 
 func (p *parser) take(tok xml.Token) error {
@@ -141,22 +162,30 @@ func (p *parser) start(t xml.StartElement) error {
 		return fmt.Errorf("%w: nested deeper than %d", ErrTooLarge, MaxDepth)
 	}
 	p.text = p.text[:0]
-	if t.Name.Local == "member" && p.under("TVS", "members") {
-		if len(p.members) == maxMembers {
-			return fmt.Errorf("more than %d TVS members", maxMembers)
-		}
-		m := member{port: strconv.Itoa(2445)}
-		for _, a := range t.Attr {
-			if a.Name.Local == "priority" {
-				n, err := strconv.Atoi(a.Value)
-				if err != nil || n < 0 || n > 99 {
-					return fmt.Errorf("TVS priority %.20q", a.Value)
-				}
-				m.priority = n
-			}
-		}
-		p.members = append(p.members, m)
+	if t.Name.Local != "member" {
+		return nil
 	}
+	to, m := &p.members, member{port: "2445"}
+	switch {
+	case p.under("TVS", "members"):
+	case p.under("callManagerGroup", "members"):
+		to, m = &p.managers, member{port: "5060", safe: "5061"}
+	default:
+		return nil
+	}
+	if len(*to) == maxMembers {
+		return fmt.Errorf("more than %d members", maxMembers)
+	}
+	for _, a := range t.Attr {
+		if a.Name.Local == "priority" {
+			n, err := strconv.Atoi(a.Value)
+			if err != nil || n < 0 || n > 99 {
+				return fmt.Errorf("priority %.20q", a.Value)
+			}
+			m.priority = n
+		}
+	}
+	*to = append(*to, m)
 	return nil
 }
 
@@ -169,21 +198,31 @@ func (p *parser) under(names ...string) bool {
 
 func (p *parser) end(text string) error {
 	name := p.path[len(p.path)-1]
-	if p.under("TVS", "members", "member") && len(p.members) > 0 {
+	switch {
+	case p.under("TVS", "members", "member") && len(p.members) > 0:
 		m := &p.members[len(p.members)-1]
 		switch name {
 		case "address":
-			if len(text) > maxAddress || strings.ContainsAny(text, " \t\r\n/") {
-				return fmt.Errorf("TVS address %.60q", text)
-			}
-			m.address = text
+			return setAddress(&m.address, text)
 		case "port":
-			if n, err := strconv.Atoi(text); err != nil || n < 1 || n > 65535 {
-				return fmt.Errorf("TVS port %.20q", text)
-			}
-			m.port = text
+			return setPort(&m.port, text)
 		}
 		return nil
+	case len(p.managers) > 0 && slices.Contains(p.path, "callManagerGroup"):
+		m := &p.managers[len(p.managers)-1]
+		switch {
+		case name == "processNodeName" && p.under("member", "callManager"):
+			return setAddress(&m.address, text)
+		case name == "sipPort" && p.under("callManager", "ports"):
+			return setPort(&m.port, text)
+		case name == "securedSipPort" && p.under("callManager", "ports"):
+			return setPort(&m.safe, text)
+		}
+		return nil
+	case name == "fullConfig" && p.under("device"):
+		p.out.Reduced = text == "false"
+	case name == "encrConfig" && p.under("device"):
+		p.out.Encrypt = text == "true"
 	}
 	for _, known := range []struct {
 		parent, name string
@@ -196,10 +235,31 @@ func (p *parser) end(text string) error {
 		{"device", "name", &p.out.Name},
 		{"device", "loadInformation", &p.out.Load},
 		{"device", "deviceSecurityMode", &p.out.Secure},
+		{"device", "certHash", &p.out.CertHash},
+		{"device", "directoryURL", &p.out.Directory},
+		{"device", "servicesURL", &p.out.Services},
+		{"device", "sshUserId", &p.out.ShellUser},
+		{"device", "sshPassword", &p.out.ShellPassword},
 	} {
 		if name == known.name && p.under(known.parent) {
 			*known.to = text
 		}
 	}
+	return nil
+}
+
+func setAddress(to *string, text string) error {
+	if len(text) > maxAddress || strings.ContainsAny(text, " \t\r\n/") {
+		return fmt.Errorf("address %.60q", text)
+	}
+	*to = text
+	return nil
+}
+
+func setPort(to *string, text string) error {
+	if n, err := strconv.Atoi(text); err != nil || n < 1 || n > 65535 {
+		return fmt.Errorf("port %.20q", text)
+	}
+	*to = text
 	return nil
 }

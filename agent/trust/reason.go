@@ -27,7 +27,8 @@ const (
 	NotFound                 // the server has no such file
 	DownloadFailed           // no server delivered the file
 	BadContent               // authentic, but the content cannot be used
-	lastReason        = BadContent
+	NotForThisPhone          // authentic, but encrypted for another key
+	lastReason        = NotForThisPhone
 )
 
 var reasons = [lastReason + 1]struct{ word, text string }{
@@ -53,6 +54,7 @@ var reasons = [lastReason + 1]struct{ word, text string }{
 	NotFound:          {"not-found", "the server has no such file"},
 	DownloadFailed:    {"download-failed", "no server delivered the file"},
 	BadContent:        {"bad-content", "the file is authentic but its content cannot be used"},
+	NotForThisPhone:   {"not-for-this-phone", "the file is authentic but encrypted for another key than this phone's"},
 }
 
 // Reasons returns every reason, Accepted first.

@@ -90,7 +90,7 @@ func BuildList(spec ListSpec, signer SigningKey) ([]byte, error) {
 	if spec.Version == (Version{}) {
 		spec.Version = Version{1, 2}
 	}
-	head := head{spec.Version, spec.SignerVersion, spec.Digest, listFileName(spec.Kind), spec.Time}
+	head := head{spec.Version, spec.SignerVersion, spec.Digest, listFileName(spec.Kind), spec.Time, nil}
 	return head.sign(records, signer, spec.Kind.SizeLimit())
 }
 
@@ -100,7 +100,7 @@ func Resign(list *File, at time.Time, signer SigningKey) ([]byte, error) {
 	if !list.Kind.IsList() {
 		return nil, fmt.Errorf("%v is not a list", list.Kind)
 	}
-	head := head{list.Version, list.SignerVersion, list.Digest, string(list.FileName), at}
+	head := head{list.Version, list.SignerVersion, list.Digest, string(list.FileName), at, nil}
 	return head.sign(list.Content(), signer, list.Kind.SizeLimit())
 }
 
@@ -117,6 +117,7 @@ type head struct {
 	digest                 Digest
 	fileName               string
 	time                   time.Time
+	encryption             *Encryption // nil for a content that is not encrypted
 }
 
 func (h head) sign(body []byte, signer SigningKey, limit int) ([]byte, error) {
@@ -158,6 +159,9 @@ func (h head) sign(body []byte, signer SigningKey, limit int) ([]byte, error) {
 	sigEnd := len(w.b)
 	w.put(tagFileName, nul(h.fileName))
 	w.put(tagTimestamp, binary.BigEndian.AppendUint32(nil, uint32(secs)))
+	if h.encryption != nil {
+		h.encryption.put(&w)
+	}
 	for len(w.b)%headerAlign != 0 {
 		w.b = append(w.b, byte(tagPad))
 	}

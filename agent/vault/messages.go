@@ -5,18 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"itlagent/agent/status"
 )
 
 // maxMessage bounds the payload of a message, encoded.
 const maxMessage = 1 + 9 + 9 + 5 + 9 + 3 + MaxMessageText
-
-// Message is one entry of the messages that a phone shows.
-type Message struct {
-	Time  time.Time // of the first
-	Last  time.Time // of the last of equal ones in a row
-	Count int
-	Text  string
-}
 
 // stored is a message that is held.
 type stored struct {
@@ -128,13 +122,13 @@ func (v *Vault) save(m *stored) error {
 }
 
 // Messages returns the messages, oldest first.
-func (v *Vault) Messages() []Message {
+func (v *Vault) Messages() []status.Entry {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	shown := v.messages[max(0, len(v.messages)-max(v.keep, 1)):]
-	out := make([]Message, len(shown))
+	out := make([]status.Entry, len(shown))
 	for i, m := range shown {
-		out[i] = Message{time.Unix(m.Time, 0), time.Unix(m.Last, 0), int(m.Count), m.Text}
+		out[i] = status.Entry{Time: time.Unix(m.Time, 0), Last: time.Unix(m.Last, 0), Count: int(m.Count), Text: m.Text}
 	}
 	return out
 }

@@ -322,3 +322,13 @@ func (v *Vault) fail(err error) error {
 	v.health.Last = err
 	return err
 }
+
+// Tell writes the vault's health for people.
+func (v *Vault) Tell(w io.Writer) error {
+	h := v.Health()
+	_, err := fmt.Fprintf(w, "%d erase blocks, bad %v, erased %d to %d times\n%d updates, damaged keys %v\n", h.Blocks, h.Bad, h.MinWear, h.MaxWear, h.Sequence, h.Degraded)
+	if h.ReadOnly != nil && err == nil {
+		_, err = fmt.Fprintf(w, "read-only: %v\n", h.ReadOnly)
+	}
+	return err
+}

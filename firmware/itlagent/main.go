@@ -1,15 +1,15 @@
 // Itlagent is the phone as a program for a board: it joins the agent to the
-// board's network and storage, and does nothing else.
+// board's network, storage and console, and does nothing else.
 //
 //	itlagent -mac 64A0E71502CC -model CP-7965G -tftp 192.0.2.1 -flash /dev/mtd1
 //
 // What must survive is kept in a vault on the raw flash partition of -flash, which
 // is formatted where it holds none, or in the directory of -state. It runs a
-// cycle, and another one after each interval or SIGHUP, until SIGTERM. Messages go
-// to standard error, one a line.
+// cycle, and another one after each interval, SIGHUP, or reset in its shell, until
+// SIGTERM. Messages go to standard error, one a line.
 package main
 
-//go:generate sh -c "CGO_ENABLED=0 GOOS=linux GOARCH=arm go list -deps . > packages.txt"
+//go:generate sh -c "CGO_ENABLED=0 GOOS=linux GOARCH=arm go list -tags nethttpomithttp2 -deps . > packages.txt"
 
 import (
 	"context"
@@ -24,83 +24,168 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/term"
+
 	"itlagent/agent"
 	"itlagent/agent/fetch"
+	"itlagent/agent/model"
+	"itlagent/agent/shell"
 	"itlagent/agent/vault"
+	"itlagent/agent/web"
+	"itlagent/platform/console"
 	"itlagent/platform/filestore"
 	"itlagent/platform/mtd"
 )
 
-func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
-
-// run returns the exit code: 0 after an orderly end, with -once 1 for a locked
-// phone; 2 for wrong arguments; 3 where storage or every server is out of reach.
-func run(args []string, stdout, stderr io.Writer) int {
-	flags := flag.NewFlagSet("itlagent", flag.ContinueOnError)
-	flags.SetOutput(stderr)
-	mac := flags.String("mac", "", "the phone's MAC `address`, 12 hex digits")
-	model := flags.String("model", "CP-7965G", "the phone's `model`")
-	servers := flags.String("tftp", "", "TFTP `servers`, host[:port], joined by commas")
-	partition := flags.String("flash", "", "MTD `partition` that holds the vault")
-	state := flags.String("state", "/var/lib/itlagent", "`directory` that survives power cuts, where no -flash is given")
-	once := flags.Bool("once", false, "run one cycle and exit")
-	interval := flags.Duration("interval", 10*time.Minute, "time between cycles")
-	if err := flags.Parse(args); err != nil {
-		return 2
-	}
-	conf := agent.Config{
-		MAC: *mac, Model: *model, Servers: strings.FieldsFunc(*servers, func(r rune) bool { return r == ',' }),
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP,
-		Logf: func(format string, args ...any) { fmt.Fprintf(stderr, format+"\n", args...) },
-	}
-	if err := keep(&conf, *partition, *state); err != nil {
-		fmt.Fprintln(stderr, "itlagent:", err)
-		return 3
-	}
-	phone, err := agent.New(conf)
-	if err != nil {
-		fmt.Fprintln(stderr, "itlagent:", err)
-		return 2
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
+func main() {
 	for {
-		report := phone.Cycle(ctx)
-		reason := report.Reason()
-		fmt.Fprintf(stdout, "%s %s: %s\n", report.Device, reason, reason.Text())
-		if *once {
-			return report.ExitCode()
-		}
-		select {
-		case <-ctx.Done():
-			return 0
-		case <-hangup:
-		case <-time.After(*interval):
+		code, again := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+		if !again {
+			os.Exit(code)
 		}
 	}
 }
 
+// run returns the exit code: 0 after an orderly end, with -once 1 for a locked
+// phone; 2 for wrong arguments; 3 where storage or every server is out of reach.
+// again says that the program is to start anew.
+func run(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, again bool) {
+	flags := flag.NewFlagSet("itlagent", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	mac := flags.String("mac", "", "the phone's MAC `address`, 12 hex digits")
+	name := flags.String("model", "CP-7965G", "the phone's `model`")
+	version := flags.String("firmware", "", "the `version` of a real phone's firmware; that of the family where empty")
+	servers := flags.String("tftp", "", "TFTP `servers`, host[:port], joined by commas")
+	partition := flags.String("flash", "", "MTD `partition` that holds the vault")
+	state := flags.String("state", "/var/lib/itlagent", "`directory` that survives power cuts, where no -flash is given")
+	pages := flags.String("web", "", "`address` of the phone's pages, host:port; none where empty")
+	shellOn := flags.Bool("console", false, "run the debug shell on standard input and output")
+	once := flags.Bool("once", false, "run one cycle and exit")
+	interval := flags.Duration("interval", 10*time.Minute, "time between cycles")
+	if err := flags.Parse(args); err != nil {
+		return 2, false
+	}
+	trace := new(shell.Trace)
+	conf := agent.Config{
+		MAC: *mac, Model: *name, Firmware: *version, Servers: strings.FieldsFunc(*servers, func(r rune) bool { return r == ',' }),
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Rand: rand.Reader,
+		Logf: func(format string, args ...any) {
+			trace.Logf(format, args...)
+			if !*shellOn { // which shows it on demand
+				fmt.Fprintf(stderr, format+"\n", args...)
+			}
+		},
+	}
+	keeper, err := keep(&conf, *partition, *state)
+	if err != nil {
+		fmt.Fprintln(stderr, "itlagent:", err)
+		return 3, false
+	}
+	phone, err := agent.New(conf)
+	if err != nil {
+		fmt.Fprintln(stderr, "itlagent:", err)
+		return 2, false
+	}
+	m := model.Find(*name, *version)
+	trace.Line = func(n int, text string) string { return m.Trace(n, time.Now(), text) }
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if *once {
+		report := phone.Cycle(ctx)
+		phone.DeliverAlarms(ctx)
+		say(stdout, report)
+		return report.ExitCode(), false
+	}
+	if *pages != "" {
+		l, err := net.Listen("tcp", *pages)
+		if err != nil {
+			fmt.Fprintln(stderr, "itlagent:", err)
+			return 3, false
+		}
+		go web.Serve(ctx, l, phone)
+	}
+	reset := make(chan struct{}, 1)
+	ask := func() {
+		select {
+		case reset <- struct{}{}:
+		default: // one is due already
+		}
+	}
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	go func() {
+		for range hangup {
+			ask()
+		}
+	}()
+	each := func(r *agent.Report) { say(stdout, r) }
+	if *shellOn {
+		each = nil // the shell has the line
+		opts := shell.Options{Reset: ask, Restart: func() { again = true; stop() }, Trace: trace, Flash: keeper}
+		leave, err := serveShell(ctx, phone, stdin, stdout, opts)
+		if err != nil {
+			fmt.Fprintln(stderr, "itlagent:", err)
+			return 3, false
+		}
+		defer leave()
+	}
+	phone.Run(ctx, *interval, reset, each)
+	return 0, again
+}
+
+func say(w io.Writer, r *agent.Report) {
+	reason := r.Reason()
+	fmt.Fprintf(w, "%s %s: %s\n", r.Device, reason, reason.Text())
+}
+
+// serveShell runs the shell beside the phone, and again after each exit. leave
+// gives the terminal back.
+func serveShell(ctx context.Context, phone *agent.Agent, stdin *os.File, stdout io.Writer, o shell.Options) (leave func(), err error) {
+	leave = func() {}
+	var c console.Console = console.NewPlain(stdin, stdout)
+	tty := term.IsTerminal(int(stdin.Fd()))
+	if tty {
+		old, err := term.MakeRaw(int(stdin.Fd()))
+		if err != nil {
+			return nil, err
+		}
+		leave = func() { term.Restore(int(stdin.Fd()), old) }
+		c = console.NewTerminal(struct {
+			io.Reader
+			io.Writer
+		}{stdin, stdout}, shell.Prompt, shell.Complete)
+	}
+	go func() {
+		for ctx.Err() == nil {
+			shell.New(phone, c, o).Loop(ctx)
+			if !tty {
+				return // the end of what was piped in
+			}
+		}
+	}()
+	return leave, nil
+}
+
 // keep gives the phone what survives power cuts: a vault on flash, else a
-// directory.
-func keep(conf *agent.Config, partition, state string) error {
+// directory. tell tells of the flash; it is nil without.
+func keep(conf *agent.Config, partition, state string) (tell func(io.Writer) error, err error) {
 	if partition == "" {
 		store, err := filestore.Open(state)
 		conf.Store = store
-		return err
+		return nil, err
 	}
 	dev, err := mtd.Open(partition)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v, err := vault.Open(dev, vault.Options{Rand: rand.Reader, Format: true})
 	if err != nil {
-		return fmt.Errorf("%s: %w", partition, err)
+		return nil, fmt.Errorf("%s: %w", partition, err)
 	}
 	if h := v.Health(); len(h.Degraded) > 0 || h.ReadOnly != nil {
 		conf.Logf("%s: damaged keys %v, bad blocks %v, read-only: %v", partition, h.Degraded, h.Bad, h.ReadOnly)
 	}
 	conf.Store, conf.Messages = v, v
-	return nil
+	return v.Tell, nil
 }

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 
+	"itlagent/platform/console"
 	"itlagent/testbench/cluster"
 )
 
@@ -32,32 +33,15 @@ const (
 	Usage  = 2 // no such command, or wrong arguments
 )
 
-// Console is where a session talks with its user.
-type Console interface {
-	io.Writer
-	// Ask prints a prompt and reads one line. io.EOF says that the user has gone.
-	Ask(prompt string, how Echo) (string, error)
-}
-
-// Echo says what a console shows of a line that is typed.
-type Echo int
-
-// The ways to show a line.
-const (
-	Shown Echo = iota
-	Hidden
-	Masked // as asterisks
-)
-
 // Session is one user's command line on one node.
 type Session struct {
 	Node    *cluster.Node
 	cluster *cluster.Cluster
-	io      Console
+	io      console.Console
 }
 
 // New returns a session on a node.
-func New(n *cluster.Node, io Console) *Session {
+func New(n *cluster.Node, io console.Console) *Session {
 	return &Session{Node: n, cluster: n.Cluster(), io: io}
 }
 
@@ -90,7 +74,7 @@ var errQuiet = errors.New("")
 // Loop asks for commands until exit, quit, or the end of what the user types.
 func (s *Session) Loop() {
 	for {
-		line, err := s.io.Ask(Prompt, Shown)
+		line, err := s.io.Ask(Prompt, console.Shown)
 		if err != nil {
 			return
 		}
@@ -211,38 +195,18 @@ func (s *Session) help(words []string) error {
 	return nil
 }
 
-// Complete returns what the last word of a line can be completed to: the line
-// itself where there is nothing to add or several ways are open, and those ways.
+// Complete returns what a line can be completed to, and the ways that are open.
 func Complete(line string) (completed string, choices []string) {
-	words := strings.Fields(line)
-	if line == "" || strings.HasSuffix(line, " ") {
-		words = append(words, "")
+	words := []string{"help", "exit"}
+	for _, c := range commands() {
+		words = append(words, c.words)
 	}
-	at := len(words) - 1
-	for _, c := range append(commands(), command{words: "help"}, command{words: "exit"}) {
-		have := strings.Fields(c.words)
-		if len(have) > at && slices.Equal(have[:at], words[:at]) && strings.HasPrefix(have[at], words[at]) && !slices.Contains(choices, have[at]) {
-			choices = append(choices, have[at])
-		}
-	}
-	if len(choices) == 0 {
-		return line, nil
-	}
-	common := choices[0]
-	for _, c := range choices[1:] {
-		for !strings.HasPrefix(c, common) {
-			common = common[:len(common)-1]
-		}
-	}
-	if len(choices) == 1 {
-		common += " "
-	}
-	return line + common[len(words[at]):], choices
+	return console.CompleteWords(words, line)
 }
 
 // confirm asks a question that only the one answer says yes to.
 func (s *Session) confirm(prompt, yes string) error {
-	answer, err := s.io.Ask(prompt, Shown)
+	answer, err := s.io.Ask(prompt, console.Shown)
 	if err != nil {
 		return err
 	}
@@ -254,7 +218,7 @@ func (s *Session) confirm(prompt, yes string) error {
 
 // authenticate asks for the administrator's password.
 func (s *Session) authenticate() error {
-	password, err := s.io.Ask("Enter CCM Administrator password :", Hidden)
+	password, err := s.io.Ask("Enter CCM Administrator password :", console.Hidden)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"itlagent/platform/console"
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/sftpd"
@@ -50,7 +51,7 @@ func newCluster(t *testing.T, profile string) *cluster.Cluster {
 func run(n *cluster.Node, line string, answers ...string) (output string, code int) {
 	var out bytes.Buffer
 	in := strings.NewReader(strings.Join(append(answers, ""), "\n"))
-	code = admin.New(n, admin.NewPlain(in, &out)).Run(line)
+	code = admin.New(n, console.NewPlain(in, &out)).Run(line)
 	return out.String(), code
 }
 
@@ -132,7 +133,7 @@ func TestTranscripts(t *testing.T) {
 	tell := func(n *cluster.Node, name string, lines ...string) {
 		t.Helper()
 		var out bytes.Buffer
-		admin.New(n, admin.NewPlain(strings.NewReader(strings.Join(append(lines, "exit", ""), "\n")), &out)).Loop()
+		admin.New(n, console.NewPlain(strings.NewReader(strings.Join(append(lines, "exit", ""), "\n")), &out)).Loop()
 		golden(t, name, strings.TrimSuffix(out.String(), admin.Prompt+"exit\n"))
 	}
 	tell(pub, "show-itl", "show itl")
@@ -435,10 +436,10 @@ func TestTerminal(t *testing.T) {
 		"show \t\x15" + // what there is; then the line is deleted
 		"set password user security\ry\rsecret-one\rx\rx\r" +
 		"\x1b[A\x03"
-	term := admin.NewTerminal(struct {
+	term := console.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{strings.NewReader(keys), &screen})
+	}{strings.NewReader(keys), &screen}, admin.Prompt, admin.Complete)
 	term.SetSize(100, 30)
 	admin.New(c.Publisher(), term).Loop()
 	out := screen.String()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"itlagent/platform/console"
 	"itlagent/testbench/cluster"
 )
 
@@ -55,13 +56,13 @@ func fileGet(s *Session, args []string) error {
 	var answers [5]string
 	for i, q := range []struct {
 		prompt string
-		how    Echo
-	}{{"SFTP server IP: ", Shown}, {"SFTP server port [22]: ", Shown}, {"User ID: ", Shown}, {"Password: ", Masked}, {"\nDownload directory: ", Shown}} {
+		how    console.Echo
+	}{{"SFTP server IP: ", console.Shown}, {"SFTP server port [22]: ", console.Shown}, {"User ID: ", console.Shown}, {"Password: ", console.Masked}, {"\nDownload directory: ", console.Shown}} {
 		answer, err := s.io.Ask(q.prompt, q.how)
 		if err != nil {
 			return err
 		}
-		if q.how == Shown {
+		if q.how == console.Shown {
 			answer = strings.TrimSpace(answer)
 		}
 		answers[i] = answer
@@ -101,7 +102,7 @@ const (
 
 // bulk opens the SFTP server of a bulk command.
 func (s *Session) bulk(args []string) (*remote, error) {
-	password, err := s.io.Ask("Enter Sftp password :", Hidden)
+	password, err := s.io.Ask("Enter Sftp password :", console.Hidden)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"itlagent/platform/console"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/pki"
 )
@@ -25,7 +26,7 @@ func itlResetLocal(s *Session, _ []string) error {
 }
 
 func itlResetRemote(s *Session, args []string) error {
-	password, err := s.io.Ask("Enter Sftp password :", Hidden)
+	password, err := s.io.Ask("Enter Sftp password :", console.Hidden)
 	if err != nil {
 		return err
 	}

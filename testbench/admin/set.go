@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"itlagent/agent/trustlist"
+	"itlagent/platform/console"
 	"itlagent/testbench/cluster"
 )
 
@@ -75,7 +76,7 @@ func setCertImport(s *Session, args []string) error {
 	const maxLines = 200
 	prompt := "Paste the Certificate and Hit Enter\n"
 	for n := 0; ; n++ {
-		line, err := s.io.Ask(prompt, Shown)
+		line, err := s.io.Ask(prompt, console.Shown)
 		if err != nil {
 			return err
 		}
@@ -110,7 +111,7 @@ func setSecurityPassword(s *Session, _ []string) error {
 	var words [3]string
 	for i, prompt := range []string{"Please enter the old password: ", "Please enter the new password: ", "Reenter new password to confirm: "} {
 		var err error
-		if words[i], err = s.io.Ask(prompt, Masked); err != nil {
+		if words[i], err = s.io.Ask(prompt, console.Masked); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh"
 	"software.sslmate.com/src/go-pkcs12"
 
+	"itlagent/platform/console"
 	"itlagent/testbench/pki"
 )
 
@@ -122,7 +123,7 @@ func (s *Session) knowHost(host, address string, at net.Addr, key ssh.PublicKey)
 	}
 	ip, _, _ := net.SplitHostPort(at.String())
 	s.say("The authenticity of host '%s (%s)' can't be established.\n%s key fingerprint is %s.", host, ip, kind, ssh.FingerprintLegacyMD5(key))
-	answer, err := s.io.Ask("Are you sure you want to continue connecting (yes/no)? ", Shown)
+	answer, err := s.io.Ask("Are you sure you want to continue connecting (yes/no)? ", console.Shown)
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"itlagent/platform/console"
 	"itlagent/testbench/cluster"
 )
 
@@ -137,7 +138,7 @@ func (i idle) Read(b []byte) (int, error) {
 func serveSession(raw net.Conn, n *cluster.Node, ch ssh.Channel, requests <-chan *ssh.Request) {
 	defer ch.Close()
 	tty := idle{ch, raw}
-	var terminal *Terminal
+	var terminal *console.Terminal
 	started := make(chan string, 1)
 	go func() {
 		defer close(started)
@@ -152,7 +153,7 @@ func serveSession(raw net.Conn, n *cluster.Node, ch ssh.Channel, requests <-chan
 					Modes                        string
 				}
 				if ok = ssh.Unmarshal(req.Payload, &pty) == nil && !running; ok {
-					terminal = NewTerminal(tty)
+					terminal = console.NewTerminal(tty, Prompt, Complete)
 					terminal.SetSize(int(pty.Columns), int(pty.Rows))
 				}
 			case "window-change":
@@ -178,16 +179,16 @@ func serveSession(raw net.Conn, n *cluster.Node, ch ssh.Channel, requests <-chan
 	if !ok {
 		return
 	}
-	var console Console = NewPlain(tty, ch)
+	var talk console.Console = console.NewPlain(tty, ch)
 	if terminal != nil {
-		console = terminal
+		talk = terminal
 	}
-	s := New(n, console)
+	s := New(n, talk)
 	code := Done
 	if command != "" {
 		code = s.Run(command)
 	} else {
-		io.WriteString(console, "Command Line Interface is starting up, please wait ...\n\n   Welcome to the command line of "+n.FQDN()+"\n\n")
+		io.WriteString(talk, "Command Line Interface is starting up, please wait ...\n\n   Welcome to the command line of "+n.FQDN()+"\n\n")
 		s.Loop()
 	}
 	ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(code)}))

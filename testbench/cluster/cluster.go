@@ -245,7 +245,7 @@ func install(p Profile, tick bool) (*state, error) {
 	for _, ps := range p.Phones {
 		settings := map[string]string{"settingsAccess": "1", "webAccess": "1", "sshAccess": "1", "spanToPCPort": "1"}
 		maps.Copy(settings, ps.Settings)
-		s.Phones = append(s.Phones, PhoneSpec{ps.MAC, ps.Model, settings})
+		s.Phones = append(s.Phones, PhoneSpec{ps.MAC, ps.Model, settings, ps.Certificate})
 	}
 	var jobs errgroup.Group // one key of 2048 bits takes tenths of a second
 	for _, spec := range p.Nodes {

@@ -182,14 +182,15 @@ func (c *config) profile() (Profile, error) {
 		p.Nodes = append(p.Nodes, spec)
 	}
 	for _, ph := range c.Phones {
-		p.Phones = append(p.Phones, PhoneSpec{ph.MAC, ph.Model, ph.Settings})
+		p.Phones = append(p.Phones, PhoneSpec{MAC: ph.MAC, Model: ph.Model, Settings: ph.Settings})
 	}
 	return p, nil
 }
 
 // PortNames are the ports of a node, in the order of their numbers where only
-// the first is given. TFTP (udp) and HTTP (tcp) then share the first one.
-func PortNames() []string { return []string{"http", "tvs", "https", "sip", "tomcat", "ssh"} }
+// the first is given. TFTP (udp) and HTTP (tcp) then share the first one. HTTPS is
+// on the port behind HTTP's: phones know no other place for it.
+func PortNames() []string { return []string{"http", "https", "tvs", "sip", "tomcat", "ssh"} }
 
 // portsPerNode is the distance between the ports of nodes that are numbered from
 // one first port on.

@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"crypto/md5"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"net"
@@ -14,7 +17,7 @@ import (
 // errNoFile is the answer for a name that the node does not serve.
 var errNoFile = errors.New("File not found") // the text that TFTP sends
 
-var perDevice = regexp.MustCompile(`^(CTL|ITL|)SEP([0-9A-F]{12})\.(tlv|cnf\.xml|cnf\.xml\.sgn)$`)
+var perDevice = regexp.MustCompile(`^(CTL|ITL|)SEP([0-9A-F]{12})\.(tlv|cnf\.xml|cnf\.xml\.sgn|cnf\.xml\.enc\.sgn)$`)
 
 // file returns the file of a name. Per-device names of phones that the cluster
 // does not know are not found. Over HTTPS a signed name gives the file unsigned:
@@ -60,10 +63,36 @@ func (s *state) file(n *nodeState, name string, https bool) ([]byte, error) {
 		return n.ITL, nil
 	case m[1] == "CTL" && m[3] == "tlv" && n.CTL != nil:
 		return n.CTL, nil
-	case m[1] == "" && m[3] != "tlv":
-		return s.signedIf(n, signed && !https, name, s.config(s.phone(m[2])))
+	case m[1] != "" || m[3] == "tlv":
+		return nil, errNoFile
 	}
-	return nil, errNoFile
+	p := s.phone(m[2])
+	switch whole := s.config(p); {
+	case m[3] == "cnf.xml.enc.sgn" && p.Certificate == nil:
+		return nil, errNoFile
+	case m[3] == "cnf.xml.enc.sgn":
+		return s.encrypted(n, name, whole, p)
+	case p.Certificate != nil:
+		return s.signedIf(n, signed && !https, name, reduced(p))
+	default:
+		return s.signedIf(n, signed && !https, name, whole)
+	}
+}
+
+// encrypted writes a configuration for the phone's key alone.
+func (s *state) encrypted(n *nodeState, name string, whole []byte, p *PhoneSpec) ([]byte, error) {
+	key, ok := p.Certificate.Certificate.PublicKey.(*rsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("phone %s: its key is not RSA", p.MAC)
+	}
+	return trustlist.EncryptFile(name, whole, key, s.Digest, rand.Reader, s.now(), n.Signer.SigningKey())
+}
+
+// reduced is what everybody may see of a configuration that is encrypted.
+func reduced(p *PhoneSpec) []byte {
+	return fmt.Appendf(nil, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<device>\n<fullConfig>false</fullConfig>\n<ipAddressMode>0</ipAddressMode>\n"+
+		"<loadInformation></loadInformation>\n<capfAuthMode>0</capfAuthMode>\n<certHash>%x</certHash>\n<encrConfig>true</encrConfig>\n</device>\n",
+		md5.Sum(p.Certificate.Certificate.Raw))
 }
 
 func (s *state) signedIf(n *nodeState, signed bool, name string, content []byte) ([]byte, error) {
@@ -129,7 +158,11 @@ func (s *state) config(p *PhoneSpec) []byte {
 	s.callManagers(&b)
 	b.WriteString("</members>\n</callManagerGroup>\n</devicePool>\n")
 	tvs()
-	b.WriteString("<deviceSecurityMode>1</deviceSecurityMode>\n<vendorConfig>\n") // 1: non-secure
+	b.WriteString("<deviceSecurityMode>1</deviceSecurityMode>\n") // 1: non-secure
+	for _, node := range first(s.deviceOrder(TomcatService)) {
+		fmt.Fprintf(&b, "<directoryURL>https://%s%s</directoryURL>\n", s.address(node, "tomcat"), directoryPath)
+	}
+	b.WriteString("<vendorConfig>\n")
 	names := make([]string, 0, len(p.Settings))
 	for name := range p.Settings {
 		names = append(names, name)
@@ -176,3 +209,9 @@ func (s *state) address(n *nodeState, name string) string {
 }
 
 var standardPorts = map[string]int{"http": 6970, "tftp": 69, "tvs": 2445, "https": 6971, "sip": 5060, "tomcat": 8443, "ssh": 22}
+
+// directoryPath is where an application server has the directory.
+const directoryPath = "/ccmcip/xmldirectory.jsp"
+
+// first returns the first node, if there is one.
+func first(nodes []*nodeState) []*nodeState { return nodes[:min(len(nodes), 1)] }

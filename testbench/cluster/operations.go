@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"crypto/rsa"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"regexp"
@@ -336,6 +338,22 @@ func (c *Cluster) ResetITL(kept *pki.Identity) (names []string, err error) {
 	return names, err
 }
 
+// ServeITL makes every active TFTP node serve a list as it is, until the next start
+// of TFTP: an old one that was kept, in the way that a restored file is.
+func (c *Cluster) ServeITL(list []byte) error {
+	if _, err := trustlist.Parse(trustlist.ITL, list); err != nil {
+		return err
+	}
+	return c.update(func(s *state) error {
+		for _, n := range s.Nodes {
+			if s.runs(n, TFTPService) {
+				s.serveITL(n, list)
+			}
+		}
+		return nil
+	})
+}
+
 // shorter reports whether a key is shorter than a node's CallManager key.
 func (s *state) shorter(signer *pki.Identity) bool {
 	for _, n := range s.Nodes {
@@ -456,6 +474,26 @@ func (c *Cluster) Set(mac, name, value string) error {
 		}
 		settings[name] = value
 		p.Settings = settings
+		return nil
+	})
+}
+
+// Encrypt makes the configuration of a phone one for the key of its certificate
+// alone; nil ends that.
+func (c *Cluster) Encrypt(mac string, cert *x509.Certificate) error {
+	return c.update(func(s *state) error {
+		p := s.phone(mac)
+		if p == nil {
+			return fmt.Errorf("no phone with MAC address %s", mac)
+		}
+		p.Certificate = nil
+		if cert == nil {
+			return nil
+		}
+		if _, ok := cert.PublicKey.(*rsa.PublicKey); !ok {
+			return errors.New("the phone's key is not RSA")
+		}
+		p.Certificate = &pki.Identity{Certificate: cert}
 		return nil
 	})
 }

@@ -138,6 +138,9 @@ type PhoneSpec struct {
 	MAC      string // 12 upper-case hex digits
 	Model    string
 	Settings map[string]string // beside the defaults
+	// Certificate is the phone's own, for which its configuration is encrypted; nil
+	// leaves that out.
+	Certificate *pki.Identity
 }
 
 // Profile describes a cluster before its installation.

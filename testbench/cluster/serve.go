@@ -291,38 +291,73 @@ func (n *Node) keepPort(name string, addr net.Addr) error {
 	})
 }
 
-// listenFiles opens HTTP's tcp port and TFTP's udp port; one number serves both
-// where they are free to choose.
-func (n *Node) listenFiles(r *running) (net.Listener, *net.UDPConn, error) {
-	const tries = 20 // a free tcp port may be taken for udp
-	for try := 1; ; try++ {
-		free := strings.HasSuffix(n.Endpoint("http"), ":0")
-		l, err := net.Listen("tcp", n.Endpoint("http"))
-		if err != nil {
-			return nil, nil, n.portError("http", err)
-		}
-		at := n.Endpoint("tftp")
-		if free && strings.HasSuffix(at, ":0") {
-			at = l.Addr().String()
-		}
-		addr, err := net.ResolveUDPAddr("udp", at)
-		var udp *net.UDPConn
-		if err == nil {
-			udp, err = net.ListenUDP("udp", addr)
-		}
-		if err != nil {
+// fileSockets are those of the TFTP service; https is nil without HTTPS.
+type fileSockets struct {
+	http, https net.Listener
+	tftp        *net.UDPConn
+}
+
+func (f *fileSockets) close() {
+	for _, l := range []net.Listener{f.http, f.https} {
+		if l != nil {
 			l.Close()
-			if free && try < tries {
+		}
+	}
+	if f.tftp != nil {
+		f.tftp.Close()
+	}
+}
+
+// listenFiles opens HTTP's tcp port, TFTP's udp port, which has the same number
+// where it is free to choose, and that of HTTPS, which is the next one then.
+func (n *Node) listenFiles(r *running) (*fileSockets, error) {
+	const tries = 50 // the other two may be taken where the first is free
+	for try := 1; ; try++ {
+		f := new(fileSockets)
+		free := strings.HasSuffix(n.Endpoint("http"), ":0")
+		port, err := n.tryFiles(f)
+		if err != nil {
+			f.close()
+			if free && port != "http" && try < tries {
 				continue
 			}
-			return nil, nil, n.portError("tftp", err)
+			return nil, n.portError(port, err)
 		}
-		r.closers = append(r.closers, func() { l.Close(); udp.Close() })
-		if err := n.keepPort("http", l.Addr()); err != nil {
-			return nil, nil, err
+		r.closers = append(r.closers, f.close)
+		if err := n.keepPort("http", f.http.Addr()); err != nil {
+			return nil, err
 		}
-		return l, udp, n.keepPort("tftp", udp.LocalAddr())
+		if f.https != nil {
+			if err := n.keepPort("https", f.https.Addr()); err != nil {
+				return nil, err
+			}
+		}
+		return f, n.keepPort("tftp", f.tftp.LocalAddr())
 	}
+}
+
+// tryFiles returns the name of the port that could not be had.
+func (n *Node) tryFiles(f *fileSockets) (port string, err error) {
+	if f.http, err = net.Listen("tcp", n.Endpoint("http")); err != nil {
+		return "http", err
+	}
+	here := f.http.Addr().(*net.TCPAddr)
+	at := n.Endpoint("tftp")
+	if strings.HasSuffix(at, ":0") {
+		at = here.String()
+	}
+	udp, err := net.ResolveUDPAddr("udp", at)
+	if err == nil {
+		f.tftp, err = net.ListenUDP("udp", udp)
+	}
+	if err != nil || n.state().Web == nil {
+		return "tftp", err
+	}
+	if at = n.Endpoint("https"); strings.HasSuffix(at, ":0") {
+		at = net.JoinHostPort(here.IP.String(), strconv.Itoa(here.Port+1))
+	}
+	f.https, err = net.Listen("tcp", at)
+	return "https", err
 }
 
 // probe tries every port that a profile names.
@@ -382,10 +417,11 @@ func (n *Node) web(r *running, l net.Listener, handler http.HandlerFunc, conf *t
 }
 
 func (n *Node) startTFTP(r *running) error {
-	l, udp, err := n.listenFiles(r)
+	sockets, err := n.listenFiles(r)
 	if err != nil {
 		return err
 	}
+	udp := sockets.tftp
 	work := make(chan struct{}, httpBusy)
 	files := func(https bool) http.HandlerFunc {
 		return func(w http.ResponseWriter, req *http.Request) {
@@ -398,13 +434,9 @@ func (n *Node) startTFTP(r *running) error {
 			}
 		}
 	}
-	n.web(r, l, files(false), nil)
-	if n.state().Web != nil {
-		l, err := n.listen(r, "https")
-		if err != nil {
-			return err
-		}
-		n.web(r, l, files(true), &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	n.web(r, sockets.http, files(false), nil)
+	if sockets.https != nil {
+		n.web(r, sockets.https, files(true), &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			cert := n.state().Web.TLS()
 			return &cert, nil
 		}})
@@ -549,7 +581,7 @@ func (n *Node) startTomcat(r *running) error {
 			n.wait(r, req.Context().Done(), held)
 			panic(http.ErrAbortHandler)
 		}
-		if req.URL.Path != "/ccmcip/xmldirectory.jsp" {
+		if req.URL.Path != directoryPath {
 			w.WriteHeader(http.StatusNotFound)
 			return
 		}

@@ -57,9 +57,9 @@ func printHeader(w io.Writer, f *trustlist.File) {
 	l := f.HeaderLengths()
 	fmt.Fprint(w, columns)
 	fmt.Fprintf(w, "3 SIGNERID 2 %d\n", l.SignerID)
-	fmt.Fprintf(w, "4 SIGNERNAME %d %s\n", l.SignerName, Printable(f.Signer.Name))
+	fmt.Fprintf(w, "4 SIGNERNAME %d %s\n", l.SignerName, trustlist.Printable(f.Signer.Name))
 	fmt.Fprintf(w, "5 SERIALNUMBER %d %s\n", len(f.Signer.Serial), trustlist.FormatSerial(f.Signer.Serial))
-	fmt.Fprintf(w, "6 CANAME %d %s\n", l.SignerIssuer, Printable(f.Signer.Issuer))
+	fmt.Fprintf(w, "6 CANAME %d %s\n", l.SignerIssuer, trustlist.Printable(f.Signer.Issuer))
 	fmt.Fprint(w, "7 SIGNATUREINFO 2 15\n8 DIGESTALGORTITHM 1\n9 SIGNATUREALGOINFO 2 8\n10 SIGNATUREALGORTITHM 1\n11 SIGNATUREMODULUS 1\n")
 	fmt.Fprintf(w, "12 SIGNATURE %d\n", len(f.Signature))
 	const perLine = 8
@@ -94,10 +94,10 @@ func printRecord(w io.Writer, f *trustlist.File, i int) {
 			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%d %s %d %s", tag, name, len(r.Value(tag)), value), " "))
 		}
 	}
-	line(trustlist.DNSName, "DNSNAME", Printable(r.DNS()))
-	line(trustlist.SubjectName, "SUBJECTNAME", Printable(r.Subject()))
+	line(trustlist.DNSName, "DNSNAME", trustlist.Printable(r.DNS()))
+	line(trustlist.SubjectName, "SUBJECTNAME", trustlist.Printable(r.Subject()))
 	line(trustlist.Function, "FUNCTION", r.Role().String())
-	line(trustlist.IssuerName, "ISSUERNAME", Printable(r.Issuer()))
+	line(trustlist.IssuerName, "ISSUERNAME", trustlist.Printable(r.Issuer()))
 	line(trustlist.SerialNumber, "SERIALNUMBER", trustlist.FormatSerial(r.Serial()))
 	line(trustlist.PublicKey, "PUBLICKEY", "")
 	line(trustlist.Signature, "SIGNATURE", "")
@@ -121,13 +121,3 @@ func printRecord(w io.Writer, f *trustlist.File, i int) {
 
 // spacedHex writes upper-case hex pairs with spaces between them.
 func spacedHex(b []byte) string { return strings.ReplaceAll(trustlist.FormatSerial(b), ":", " ") }
-
-// Printable keeps bytes of a file from steering the reader's terminal.
-func Printable(b []byte) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\ufffd' {
-			return '?'
-		}
-		return r
-	}, string(b))
-}

@@ -210,6 +210,17 @@ func (id *Identity) PEM(key bool) ([]byte, error) {
 	return out, nil
 }
 
+// PhonePEM returns the certificate and its RSA key in the form that phones keep:
+// PKCS #1.
+func (id *Identity) PhonePEM() ([]byte, error) {
+	key, ok := id.Key.(*rsa.PrivateKey)
+	if !ok {
+		return nil, fmt.Errorf("a phone's key is RSA, not %T", id.Key)
+	}
+	out := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.Certificate.Raw})
+	return append(out, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})...), nil
+}
+
 // Bits returns the size of an identity's RSA modulus, 0 for other keys.
 func Bits(id *Identity) int {
 	if key, ok := id.Certificate.PublicKey.(*rsa.PublicKey); ok {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -17,9 +18,12 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/fetch"
+	"itlagent/agent/shell"
 	"itlagent/agent/trust"
+	"itlagent/platform/console"
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/pki"
 	"itlagent/testbench/sftpd"
 )
 
@@ -53,7 +57,8 @@ type runner struct {
 	sftp     *sftpd.Server
 	values   map[string]string // of what stands in braces
 	checks   int
-	alerts   map[string]int // seen already, by cluster
+	alerts   map[string]int    // seen already, by cluster
+	kept     map[string][]byte // lists that were put aside
 }
 
 // phone is one phone of a story.
@@ -64,7 +69,6 @@ type phone struct {
 	cluster string
 	resets  int // of the cluster that it has followed
 	off     bool
-	report  *agent.Report
 }
 
 // Run tells a story until its end or the first expectation that does not hold.
@@ -75,7 +79,7 @@ func Run(ctx context.Context, s *Story, o Options) (res Result) {
 	if o.Out != nil {
 		out = io.MultiWriter(&journal, o.Out)
 	}
-	r := &runner{story: s, out: out, clusters: make(map[string]*cluster.Cluster), alerts: make(map[string]int)}
+	r := &runner{story: s, out: out, clusters: make(map[string]*cluster.Cluster), alerts: make(map[string]int), kept: make(map[string][]byte)}
 	defer func() {
 		res.Story, res.Checks, res.Took, res.Journal = s, r.checks, time.Since(begin), journal.String()
 		var u unmet
@@ -156,6 +160,11 @@ func (r *runner) setUp(dir string) error {
 			}
 			p.MAC, p.Model = known[0].MAC, known[0].Model
 		}
+		if p.MIC {
+			if err := makeMIC(p); err != nil {
+				return err
+			}
+		}
 		if err := r.connect(p); err != nil {
 			return err
 		}
@@ -178,10 +187,23 @@ func (r *runner) connect(p *phone) error {
 	var err error
 	p.agent, err = agent.New(agent.Config{
 		MAC: p.MAC, Model: p.Model, Servers: servers, Store: p.store,
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now,
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now, Rand: rand.Reader, Address: "127.0.0.1",
 	})
 	p.resets = c.Resets()
 	return err
+}
+
+// makeMIC gives a phone the certificate of its maker.
+func makeMIC(p *phone) error {
+	id, err := pki.New(pki.Request{Subject: pki.Name{CN: p.Model + "-SEP" + p.MAC, O: "maker"}, Bits: 2048, From: cluster.Note().Installed, Years: 20})
+	if err != nil {
+		return err
+	}
+	pem, err := id.PhonePEM()
+	if err != nil {
+		return err
+	}
+	return p.store.Put("mic", pem)
 }
 
 func (r *runner) close() {
@@ -280,6 +302,41 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 		return r.reset(ctx, p, st.Expect)
 	case st.Reset != "":
 		return r.reset(ctx, r.phone(st.Reset), st.Expect)
+	case st.Factory != "":
+		r.say("%s is reset to factory settings", st.Factory)
+		if err := r.phone(st.Factory).agent.FactoryReset(); err != nil {
+			return err
+		}
+	case st.Encrypt != "":
+		p := r.phone(st.Encrypt)
+		id := p.agent.Identity()
+		if id == nil {
+			return fmt.Errorf("phone %s has no MIC", p.Name)
+		}
+		cert, err := x509.ParseCertificate(id.Certificate[0])
+		if err == nil {
+			err = c.Encrypt(p.MAC, cert)
+		}
+		if err != nil {
+			return err
+		}
+		r.say("the configuration of %s is encrypted for its certificate", p.Name)
+	case st.Directory != "":
+		return r.directory(ctx, r.phone(st.Directory), st)
+	case st.Shell != "":
+		return r.shell(ctx, r.phone(st.On), st)
+	case st.Keep != "":
+		r.kept[st.Keep] = c.Publisher().ITL()
+		r.say("the list of %s is put aside", c.Publisher().Name())
+	case st.Serve != "":
+		list, ok := r.kept[st.Serve]
+		if !ok {
+			return fmt.Errorf("no list was put aside as %q", st.Serve)
+		}
+		r.say("TFTP serves the list that was put aside as %s", st.Serve)
+		if err := c.ServeITL(list); err != nil {
+			return err
+		}
 	}
 	return r.follow(ctx)
 }
@@ -324,7 +381,7 @@ func (r *runner) admin(c *cluster.Cluster, st *Step) error {
 			answers.WriteString(r.fill(c, a) + "\n")
 		}
 		r.say("%s %s%s", n.Name(), admin.Prompt, st.Admin)
-		code := admin.New(n, admin.NewPlain(strings.NewReader(answers.String()), &printed)).Run(r.fill(c, st.Admin))
+		code := admin.New(n, console.NewPlain(strings.NewReader(answers.String()), &printed)).Run(r.fill(c, st.Admin))
 		if st.Fails || code != admin.Done {
 			for line := range strings.Lines(strings.TrimSpace(printed.String())) {
 				r.say("   %s", strings.TrimRight(line, "\n"))
@@ -333,10 +390,48 @@ func (r *runner) admin(c *cluster.Cluster, st *Step) error {
 		if err := r.check((code != admin.Done) == st.Fails, "the command ends with code %d", code); err != nil {
 			return err
 		}
-		for _, want := range st.Prints {
-			if err := r.check(regexp.MustCompile("(?m)"+want).MatchString(printed.String()), "it does not print %q but:\n%s", want, &printed); err != nil {
-				return err
-			}
+		if err := r.prints(st, printed.String()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// directory opens a phone's directory. Where it must fail the phone shows Host Not
+// Found.
+func (r *runner) directory(ctx context.Context, p *phone, st *Step) error {
+	page := p.agent.Directory(ctx)
+	shown := string(page.Text)
+	if page.Err != nil {
+		shown = agent.HostNotFound + "\n" + strings.Join(page.Verdict.Describe(page.URL), "\n")
+	}
+	r.say("%s opens %s", p.Name, page.URL)
+	for line := range strings.Lines(strings.TrimSpace(shown)) {
+		r.say("   %s", strings.TrimRight(line, "\n"))
+	}
+	if err := r.check((page.Err != nil) == st.Fails, "the directory gives %v", page.Err); err != nil {
+		return err
+	}
+	return r.prints(st, shown)
+}
+
+// shell runs a command in a phone's shell.
+func (r *runner) shell(ctx context.Context, p *phone, st *Step) error {
+	var out strings.Builder
+	in := strings.NewReader(strings.Join(append(slices.Clone(st.Answers), ""), "\n"))
+	r.say("%s %s%s", p.Name, shell.Prompt, st.Shell)
+	ok := shell.New(p.agent, console.NewPlain(in, &out), shell.Options{}).Run(ctx, st.Shell)
+	if err := r.check(ok != st.Fails, "the command prints:\n%s", &out); err != nil {
+		return err
+	}
+	return r.prints(st, out.String())
+}
+
+// prints checks what something has printed.
+func (r *runner) prints(st *Step, text string) error {
+	for _, want := range st.Prints {
+		if err := r.check(regexp.MustCompile("(?m)"+want).MatchString(text), "it does not print %q but:\n%s", want, text); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -362,7 +457,6 @@ func (r *runner) countAlerts(c *cluster.Cluster, name string, want int) error {
 // reset runs one cycle of a phone.
 func (r *runner) reset(ctx context.Context, p *phone, e *Expect) error {
 	rep := p.agent.Cycle(ctx)
-	p.report = rep
 	r.say("%s (%s) resets:", p.Name, rep.Device)
 	for _, o := range []*agent.Outcome{&rep.CTL, &rep.ITL, &rep.Config} {
 		if o == &rep.CTL && !o.Verdict.Accepted && o.Verdict.Reason == trust.NotFound {
@@ -376,6 +470,9 @@ func (r *runner) reset(ctx context.Context, p *phone, e *Expect) error {
 	}
 	for _, m := range rep.Messages {
 		r.say("   %s", m)
+	}
+	if _, err := p.agent.DeliverAlarms(ctx); err != nil {
+		r.say("   alarm: %v", err)
 	}
 	if e == nil {
 		return nil
@@ -405,6 +502,7 @@ func (r *runner) expect(rep *agent.Report, e *Expect) error {
 		text("CTL via", rep.CTL.Verdict.Via.String(), e.CTLVia),
 		flag("unsigned", rep.Config.Verdict.Accepted && rep.Config.Verdict.Via == trust.ViaNone, e.Unsigned),
 		flag("changed", rep.ITL.Changed, e.Changed),
+		text("transport", rep.Config.Transport, e.Transport),
 	)
 	if e.Message != "" {
 		err = errors.Join(err, r.check(slices.Contains(rep.Messages, e.Message), "it shows %q, not %q", rep.Messages, e.Message))

@@ -52,10 +52,12 @@ type Phone struct {
 	MAC     string `yaml:"mac"`
 	Model   string `yaml:"model"`
 	Cluster string `yaml:"cluster"` // the first where ""
+	MIC     bool   `yaml:"mic"`     // it has a certificate of its maker
 }
 
 // Step is one step: just one of Say, Admin, Clock, Set, Fault, Rebuild, Reset,
-// Erase, Move, Unplug, Plug and Alerts, with what belongs to it. Texts may have
+// Erase, Move, Unplug, Plug, Alerts, Encrypt, Directory, Factory, Keep, Serve and
+// Shell, with what belongs to it. Texts may have
 // {admin}, {security} and {sftp}, {sftp.host}, {sftp.port}, {sftp.user},
 // {sftp.password}, {sftp.dir} in them.
 type Step struct {
@@ -74,12 +76,18 @@ type Step struct {
 	Rebuild string   `yaml:"rebuild"` // the publisher, with this security password
 	Alerts  *int     `yaml:"alerts"`  // so many alerts since the last such step
 
-	Reset  string  `yaml:"reset"`  // a phone resets
-	Erase  string  `yaml:"erase"`  // a phone's lists are deleted by hand
-	Move   string  `yaml:"move"`   // a phone is given the TFTP servers of Cluster
-	Unplug string  `yaml:"unplug"` // a phone does not follow resets any more
-	Plug   string  `yaml:"plug"`   // it does, and boots
-	Expect *Expect `yaml:"expect"` // of the phone that resets here
+	Reset     string  `yaml:"reset"`     // a phone resets
+	Erase     string  `yaml:"erase"`     // a phone's lists are deleted by hand
+	Move      string  `yaml:"move"`      // a phone is given the TFTP servers of Cluster
+	Unplug    string  `yaml:"unplug"`    // a phone does not follow resets any more
+	Plug      string  `yaml:"plug"`      // it does, and boots
+	Factory   string  `yaml:"factory"`   // a phone is reset to factory settings
+	Encrypt   string  `yaml:"encrypt"`   // a phone's configuration is encrypted for its MIC
+	Directory string  `yaml:"directory"` // a phone opens its directory; Fails is "Host Not Found"
+	Shell     string  `yaml:"shell"`     // a command in the shell of the phone that On names; Prints is its output
+	Keep      string  `yaml:"keep"`      // the publisher's ITL is put aside under a name
+	Serve     string  `yaml:"serve"`     // TFTP of every node serves that list again
+	Expect    *Expect `yaml:"expect"`    // of the phone that resets here
 
 	Cluster string `yaml:"cluster"` // of this step; the first where ""
 }
@@ -100,16 +108,17 @@ type Fault struct {
 
 // Expect is what a reset of a phone must show. Absent parts are not looked at.
 type Expect struct {
-	Trusted  *bool             `yaml:"trusted"`
-	Message  string            `yaml:"message"`  // one of the phone's messages
-	Reason   string            `yaml:"reason"`   // of the whole cycle
-	ITL      string            `yaml:"itl"`      // reason of the ITL's verdict
-	CTL      string            `yaml:"ctl"`      // reason of the CTL's verdict
-	Via      string            `yaml:"via"`      // what the ITL was accepted by
-	CTLVia   string            `yaml:"ctlVia"`   // what the CTL was accepted by
-	Unsigned *bool             `yaml:"unsigned"` // the configuration was accepted unsigned
-	Changed  *bool             `yaml:"changed"`  // the ITL was stored
-	Settings map[string]string `yaml:"settings"` // in force
+	Trusted   *bool             `yaml:"trusted"`
+	Message   string            `yaml:"message"`   // one of the phone's messages
+	Reason    string            `yaml:"reason"`    // of the whole cycle
+	ITL       string            `yaml:"itl"`       // reason of the ITL's verdict
+	CTL       string            `yaml:"ctl"`       // reason of the CTL's verdict
+	Via       string            `yaml:"via"`       // what the ITL was accepted by
+	CTLVia    string            `yaml:"ctlVia"`    // what the CTL was accepted by
+	Unsigned  *bool             `yaml:"unsigned"`  // the configuration was accepted unsigned
+	Changed   *bool             `yaml:"changed"`   // the ITL was stored
+	Settings  map[string]string `yaml:"settings"`  // in force
+	Transport string            `yaml:"transport"` // that the configuration came by
 }
 
 // Names lists the built-in stories, sorted.
@@ -181,7 +190,8 @@ func Parse(data []byte) (*Story, error) {
 func (st *Step) check(clusters, phones map[string]bool) error {
 	kinds := 0
 	for _, set := range []bool{st.Say != "", st.Admin != "", st.Clock != "", st.Set != nil, st.Fault != nil, st.Rebuild != "",
-		st.Alerts != nil, st.Reset != "", st.Erase != "", st.Move != "", st.Unplug != "", st.Plug != ""} {
+		st.Alerts != nil, st.Reset != "", st.Erase != "", st.Move != "", st.Unplug != "", st.Plug != "",
+		st.Factory != "", st.Encrypt != "", st.Directory != "", st.Shell != "", st.Keep != "", st.Serve != ""} {
 		if set {
 			kinds++
 		}
@@ -192,7 +202,7 @@ func (st *Step) check(clusters, phones map[string]bool) error {
 	if st.Cluster != "" && !clusters[st.Cluster] {
 		return fmt.Errorf("no cluster %q", st.Cluster)
 	}
-	for _, name := range []string{st.Reset, st.Erase, st.Move, st.Unplug, st.Plug} {
+	for _, name := range []string{st.Reset, st.Erase, st.Move, st.Unplug, st.Plug, st.Factory, st.Encrypt, st.Directory} {
 		if name != "" && !phones[name] {
 			return fmt.Errorf("no phone %q", name)
 		}
@@ -200,8 +210,11 @@ func (st *Step) check(clusters, phones map[string]bool) error {
 	if st.Set != nil && st.Set.Phone != "" && !phones[st.Set.Phone] {
 		return fmt.Errorf("no phone %q", st.Set.Phone)
 	}
-	if st.Admin == "" && (len(st.Answers)+len(st.Prints) > 0 || st.On != "" || st.All || st.Fails) {
-		return errors.New("on, all, answers, prints and fails belong to admin")
+	if st.Admin == "" && st.Shell == "" && st.Directory == "" && (len(st.Answers)+len(st.Prints) > 0 || st.On != "" || st.All || st.Fails) {
+		return errors.New("on, all, answers, prints and fails belong to admin, shell and directory")
+	}
+	if st.Shell != "" && st.On != "" && !phones[st.On] {
+		return fmt.Errorf("no phone %q", st.On)
 	}
 	for _, p := range st.Prints {
 		if _, err := regexp.Compile(p); err != nil {

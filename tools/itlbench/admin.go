@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/term"
 
+	"itlagent/platform/console"
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
 )
@@ -35,7 +36,7 @@ func runAdmin(e *env, args []string) int {
 		}
 	}
 	if f.NArg() > 0 {
-		return admin.New(n, admin.NewPlain(e.stdin, e.stdout)).Run(commandLine(f.Args()))
+		return admin.New(n, console.NewPlain(e.stdin, e.stdout)).Run(commandLine(f.Args()))
 	}
 	return e.adminLoop(n)
 }
@@ -59,7 +60,7 @@ func commandLine(words []string) string {
 func (e *env) adminLoop(n *cluster.Node) int {
 	in, ok := e.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		admin.New(n, admin.NewPlain(e.stdin, e.stdout)).Loop()
+		admin.New(n, console.NewPlain(e.stdin, e.stdout)).Loop()
 		return exitOK
 	}
 	old, err := term.MakeRaw(int(in.Fd()))
@@ -67,10 +68,10 @@ func (e *env) adminLoop(n *cluster.Node) int {
 		return e.fail(exitInfra, "%v", err)
 	}
 	defer term.Restore(int(in.Fd()), old)
-	t := admin.NewTerminal(struct {
+	t := console.NewTerminal(struct {
 		io.Reader
 		io.Writer
-	}{in, e.stdout})
+	}{in, e.stdout}, admin.Prompt, admin.Complete)
 	if w, h, err := term.GetSize(int(in.Fd())); err == nil {
 		t.SetSize(w, h)
 	}

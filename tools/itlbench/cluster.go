@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"itlagent/agent/trustlist"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -19,7 +20,6 @@ import (
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/events"
-	"itlagent/testbench/listing"
 )
 
 // defaultDir keeps the cluster where no --dir is given.
@@ -267,7 +267,7 @@ func clusterStatus(e *env, args []string) int {
 		if st.Up {
 			state = fmt.Sprintf("up, process %d", st.PID)
 		}
-		fmt.Fprintf(e.stdout, "%s\n  %s\n  ITL signed by %s\n", addressLine(st), state, listing.Printable([]byte(st.ITLSigner)))
+		fmt.Fprintf(e.stdout, "%s\n  %s\n  ITL signed by %s\n", addressLine(st), state, trustlist.Printable([]byte(st.ITLSigner)))
 		for _, name := range []string{"tftp", "tvs", "sip", "tomcat"} {
 			fault := ""
 			if kind := st.Faults[name]; kind != "" {

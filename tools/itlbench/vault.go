@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"itlagent/agent/trustlist"
 	"os"
 	"strconv"
 	"strings"
@@ -17,7 +18,6 @@ import (
 	"itlagent/agent/vault"
 	"itlagent/platform/flash"
 	"itlagent/platform/flash/image"
-	"itlagent/testbench/listing"
 	"itlagent/testbench/vaultimage"
 )
 
@@ -276,7 +276,7 @@ func printImage(w io.Writer, img *vaultimage.Image) {
 	fmt.Fprintf(w, "\nKEY REVISION LENGTH SHA1\n")
 	for i := range img.Keys {
 		k := &img.Keys[i]
-		line := fmt.Sprintf("%s %d %d ", listing.Printable([]byte(k.Name)), k.Revision, len(k.Value))
+		line := fmt.Sprintf("%s %d %d ", trustlist.Printable([]byte(k.Name)), k.Revision, len(k.Value))
 		switch {
 		case k.Deleted:
 			line += "deleted"
@@ -298,6 +298,6 @@ func printImage(w io.Writer, img *vaultimage.Image) {
 		if m.Count > 1 {
 			times = fmt.Sprintf(" (%d times)", m.Count)
 		}
-		fmt.Fprintf(w, "%s %s%s\n", time.Unix(m.Time, 0).UTC().Format("2006-01-02 15:04:05"), listing.Printable([]byte(m.Text)), times)
+		fmt.Fprintf(w, "%s %s%s\n", time.Unix(m.Time, 0).UTC().Format("2006-01-02 15:04:05"), trustlist.Printable([]byte(m.Text)), times)
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
-	"itlagent/testbench/listing"
 )
 
 // verdictJSON is the object that `verify --json` prints.
@@ -139,23 +138,8 @@ func (e *env) printVerdict(path string, v trust.Verdict, asJSON bool) {
 		printJSON(e.stdout, out)
 		return
 	}
-	word := "rejected"
-	if v.Accepted {
-		word = "accepted"
-	}
-	fmt.Fprintf(e.stdout, "%s: %s\n", word, path)
-	fmt.Fprintf(e.stdout, "reason: %v (%s)\n", v.Reason, v.Reason.Text())
-	if v.Via != trust.ViaNone {
-		fmt.Fprintf(e.stdout, "via: %v\n", v.Via)
-	}
-	if v.File != nil {
-		fmt.Fprintf(e.stdout, "signer: %s, serial %s\n", listing.Printable(v.File.Signer.Name), trustlist.FormatSerial(v.File.Signer.Serial))
-	}
-	for _, s := range v.Steps {
-		fmt.Fprintf(e.stdout, "tried: %s\n", stepLine(s))
-	}
-	for _, w := range v.Warnings {
-		fmt.Fprintf(e.stdout, "warning: %s\n", w)
+	for _, line := range v.Describe(path) {
+		fmt.Fprintln(e.stdout, line)
 	}
 }
 
@@ -164,18 +148,6 @@ func reasonLine(v trust.Verdict) string {
 	line := fmt.Sprintf("%v: %s", v.Reason, v.Reason.Text())
 	if v.Detail != "" {
 		line += ": " + v.Detail
-	}
-	return line
-}
-
-func stepLine(s trust.Step) string {
-	line := s.Where
-	if s.Record > 0 {
-		line += fmt.Sprintf(" record %d", s.Record)
-	}
-	line += ": " + s.Result.String()
-	if s.Detail != "" {
-		line += " (" + s.Detail + ")"
 	}
 	return line
 }

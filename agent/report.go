@@ -1,0 +1,115 @@
+package agent
+
+import (
+	"time"
+
+	"itlagent/agent/model"
+	"itlagent/agent/settings"
+	"itlagent/agent/status"
+	"itlagent/agent/trust"
+	"itlagent/agent/trustlist"
+)
+
+// Report is the outcome of a cycle.
+type Report struct {
+	Device           string
+	Time             time.Time // of its end
+	CTL, ITL, Config Outcome
+	HeldCTL, HeldITL *trustlist.File // in force after the cycle; nil where none
+	Settings         settings.Settings
+	Messages         []string // what the phone shows, in order
+}
+
+// Outcome is what came of one file.
+type Outcome struct {
+	Name      string // the file last asked for
+	Server    string // who answered
+	Transport string // "HTTP" or "TFTP"; "" where nothing was got
+	Held      bool   // one was in force before
+	Changed   bool   // what was got is newly in force
+	Verdict   trust.Verdict
+}
+
+func (o *Outcome) notStored(err error) {
+	o.Verdict.Accepted, o.Verdict.Via = false, trust.ViaNone
+	o.Verdict.Reason, o.Verdict.Detail = trust.NotStored, err.Error()
+}
+
+// Rejected reports whether a file was there and was not taken.
+func (o *Outcome) Rejected() bool {
+	return !o.Verdict.Accepted && o.Verdict.Reason != trust.NotFound && o.Verdict.Reason != trust.DownloadFailed
+}
+
+// Locked reports whether the phone refused what its cluster serves, or cannot
+// store it: its old lists and settings stay.
+func (r *Report) Locked() bool {
+	return r.CTL.Rejected() || r.ITL.Rejected() || r.Config.Rejected()
+}
+
+// Reason returns the first reason that matters: of a rejected list, then of a
+// rejected configuration, then of a failed download. A phone that took what it
+// was served, and one that was served no list, get Accepted and NotFound.
+func (r *Report) Reason() trust.Reason {
+	for _, o := range []*Outcome{&r.CTL, &r.ITL, &r.Config} {
+		if o.Rejected() {
+			return o.Verdict.Reason
+		}
+	}
+	for _, o := range []*Outcome{&r.CTL, &r.ITL, &r.Config} {
+		if o.Verdict.Reason == trust.DownloadFailed {
+			return trust.DownloadFailed
+		}
+	}
+	if r.HeldCTL == nil && r.HeldITL == nil {
+		return trust.NotFound
+	}
+	return trust.Accepted
+}
+
+// ExitCode sums the cycle up for scripts: 0 where the phone's lists are in force,
+// 1 where it is locked or holds none, 3 where no server delivered.
+func (r *Report) ExitCode() int {
+	switch reason := r.Reason(); {
+	case reason == trust.Accepted:
+		return 0
+	case reason == trust.DownloadFailed:
+		return 3
+	}
+	return 1
+}
+
+func (r *Report) damaged(err error, f model.Family) {
+	v := trust.Verdict{Reason: trust.HeldDamaged, Detail: err.Error()}
+	r.CTL.Verdict, r.ITL.Verdict, r.Config.Verdict = v, v, v
+	r.Messages = []string{status.TrustListUpdateFailed.Text(f)}
+}
+
+// describe writes the status messages of the cycle.
+func (r *Report) describe(f model.Family) {
+	say := func(m status.Message, more string) { r.Messages = append(r.Messages, m.Text(f)+more) }
+	held := r.CTL.Held || r.ITL.Held
+	switch {
+	case r.CTL.Rejected() || r.ITL.Rejected() || held && r.ITL.Verdict.Reason == trust.DownloadFailed:
+		say(status.TrustListUpdateFailed, "")
+	case r.CTL.Changed && !r.CTL.Held && r.ITL.Changed && !r.ITL.Held:
+		say(status.CTLAndITLInstalled, "")
+	case r.CTL.Changed && !r.CTL.Held:
+		say(status.CTLInstalled, "")
+	case r.ITL.Changed && !r.ITL.Held:
+		say(status.ITLInstalled, "")
+	case r.CTL.Changed || r.ITL.Changed:
+		say(status.TrustListUpdated, "")
+	case r.HeldCTL == nil && r.HeldITL == nil:
+		say(status.NoTrustListInstalled, "")
+	}
+	switch {
+	case r.Config.Verdict.Accepted:
+		r.Messages = append(r.Messages, r.Config.Name+"("+r.Config.Transport+")")
+	case r.Config.Verdict.Reason == trust.NotFound:
+		say(status.FileNotFound, " : "+r.Config.Name)
+	case r.Config.Verdict.Reason == trust.DownloadFailed && r.Config.Transport == "":
+		say(status.TFTPTimeout, " : "+r.Config.Name)
+	default:
+		say(status.TFTPError, " : "+r.Config.Name)
+	}
+}

@@ -1,0 +1,16 @@
+//go:build small
+
+package web
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"itlagent/agent"
+)
+
+// Serve says that there are no pages.
+func Serve(context.Context, net.Listener, *agent.Agent) error {
+	return errors.New("this program was built without pages")
+}

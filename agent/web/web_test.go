@@ -1,0 +1,219 @@
+//go:build !small
+
+package web_test
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha1"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"itlagent/agent"
+	"itlagent/agent/alarm"
+	"itlagent/agent/fetch"
+	"itlagent/agent/web"
+	"itlagent/testbench/cluster"
+)
+
+const mac = "64A0E71502CC"
+
+// page is a phone with pages, and the cluster that it booted from.
+type page struct {
+	t       *testing.T
+	cluster *cluster.Cluster
+	phone   *agent.Agent
+	url     string
+}
+
+func start(t *testing.T, model string) *page {
+	t.Helper()
+	c, err := cluster.New(cluster.Note(), cluster.Options{Logf: t.Logf})
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	phone, err := agent.New(agent.Config{MAC: mac, Model: model, Servers: []string{c.Publisher().Address()}, Store: new(agent.MemStore),
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- web.Serve(ctx, l, phone) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return &page{t, c, phone, "http://" + l.Addr().String()}
+}
+
+// curl fetches a page as scripts in the field do.
+func (p *page) curl(path string) string {
+	p.t.Helper()
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		p.t.Skip("SKIPPED: curl is not installed")
+	}
+	out, err := exec.Command(curl, "-s", "-g", p.url+path).Output()
+	if err != nil {
+		p.t.Fatalf("curl %s: %v", path, err)
+	}
+	return string(out)
+}
+
+func (p *page) allow(value string) {
+	p.t.Helper()
+	if err := p.cluster.Set(mac, "webAccess", value); err != nil {
+		p.t.Fatal(err)
+	}
+	p.phone.Cycle(p.t.Context())
+}
+
+const adapter = "/CGI/Java/Serviceability?adapter="
+
+func TestPages(t *testing.T) {
+	p := start(t, "CP-8845")
+	if got := p.curl("/"); !strings.Contains(got, "Web access is disabled") {
+		t.Errorf("before a configuration allows it:\n%s", got)
+	}
+	p.phone.Cycle(t.Context())
+	if got := p.curl("/"); !strings.Contains(got, "Web access is disabled") {
+		t.Errorf("while the configuration forbids it:\n%s", got)
+	}
+	p.allow("0")
+	list := p.cluster.Publisher().ITL()
+	sum := sha1.Sum(list)
+	signature := alarm.Signature(sum[:])
+	for path, rows := range map[string][]string{
+		adapter + "device.statistics.device": {"<TITLE>Cisco Systems, Inc.</TITLE>", "Cisco IP Phone CP&#x2D;8845 ( SEP64A0E71502CC )",
+			"<TR><TD><B> Host name</B></TD><td width=20></TD><TD><B>SEP64A0E71502CC</B></TD></TR>"},
+		adapter + "device.statistics.configuration": {
+			"<TR><TD><B> ITL signature</B></TD><td width=20></TD><TD><B>" + signature + "</B></TD></TR>",
+			"<TR><TD><B> CTL signature</B></TD><td width=20></TD><TD><B>Not Installed</B></TD></TR>",
+			"<TR><TD><B> CUCM server1</B></TD><td width=20></TD><TD><B>127.0.0.1  Active</B></TD></TR>", "<B> TVS</B>", "<B> Web access</B></TD><td width=20></TD><TD><B>Enabled</B>"},
+		adapter + "device.settings.status.messages":    {"<B>6:00:00pm 02&#x2F;26&#x2F;14 ITL installed</B>"},
+		adapter + "device.trace.display.alarm":         {"Reason=accepted"},
+		adapter + "device.settings.security.trustlist": {fmt.Sprintf("%x", md5.Sum(list)), fmt.Sprintf("%x", sum)},
+		"/DeviceInformationX":                          {"<DeviceInformation>", "<HostName>SEP64A0E71502CC</HostName>", "<modelNumber>CP&#x2D;8845</modelNumber>"},
+		"/NetworkConfigurationX":                       {"<NetworkConfiguration>", "<CallManager1>127.0.0.1</CallManager1>"},
+		"/DeviceLogX?0":                                {"<DeviceLog>", "<status>&#x5B;6:00:00pm 02&#x2F;26&#x2F;14&#x5D; ITL installed</status>"},
+		"/DeviceLogX?1":                                {"Reason=accepted"},
+		"/DeviceInformation":                           {"Device information"},
+		"/NetworkConfiguration":                        {"ITL signature"},
+		"/DeviceLog?2":                                 {"ITL installed"},
+		"/DeviceLog?0":                                 {"Debug display"},
+	} {
+		got := p.curl(path)
+		for _, row := range rows {
+			if !strings.Contains(got, row) {
+				t.Errorf("%s lacks %q:\n%s", path, row, got)
+			}
+		}
+	}
+	for path, want := range map[string]int{"/nonsense": 404, adapter + "nonsense": 404, "/CGI/Execute": 404, "/../etc/passwd": 404} {
+		res, err := http.Get(p.url + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("%s: %d", path, res.StatusCode)
+		}
+	}
+	res, err := http.Post(p.url+"/", "text/plain", strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d", res.StatusCode)
+	}
+}
+
+// While the phone is locked the words that scrapers look for stand at the end of a
+// cell, and a setting that forbids the pages does not reach it.
+func TestLockedPage(t *testing.T) {
+	p := start(t, "CP-7965G")
+	p.allow("0")
+	for _, step := range []func() error{
+		func() error { return p.cluster.Regenerate("test10pub", cluster.CallManager) },
+		func() error { return p.cluster.Advance(time.Hour) },
+		func() error { return p.cluster.Regenerate("test10pub", cluster.TVS) },
+		func() error { return p.cluster.Regenerate("test10sub", cluster.TVS) },
+		func() error { return p.cluster.RestartTVS("test10pub") },
+		func() error { return p.cluster.RestartTVS("test10sub") },
+		func() error { return p.cluster.RestartTFTP("test10pub") },
+	} {
+		if err := step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.allow("1")
+	got := p.curl("/DeviceLog?2")
+	cell := regexp.MustCompile(`(?i)<TD><B>([^<]*trust list update failed)</B></TD>`).FindStringSubmatch(got)
+	if cell == nil || cell[1] != "19:00:00 Trust List Update Failed" {
+		t.Errorf("cells %q:\n%s", cell, got)
+	}
+	if got := p.curl(adapter + "device.trace.display.alarm"); !strings.Contains(got, "Reason=tvs&#x2D;untrusted") {
+		t.Errorf("debug display:\n%s", got)
+	}
+}
+
+// A thousand clients, slow, silent or too loud, are bounded, and others are served
+// when those have had their time.
+func TestHostileClients(t *testing.T) {
+	p := start(t, "CP-7965G")
+	p.allow("0")
+	address := strings.TrimPrefix(p.url, "http://")
+	clients := 1000
+	if testing.Short() {
+		clients = 100
+	}
+	for i := range clients {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			continue
+		}
+		defer conn.Close()
+		switch i % 4 {
+		case 0: // silent
+		case 1:
+			io.WriteString(conn, "GET / HTTP/1.1\r\nX: ") // and no more
+		case 2:
+			io.WriteString(conn, "GET /"+strings.Repeat("A", 5000)+" HTTP/1.1\r\n\r\n")
+			conn.Close()
+		case 3:
+			io.WriteString(conn, strings.Repeat("\x00\xff", 100))
+			conn.Close()
+		}
+		if i%4 < 2 && i > 40 {
+			conn.Close() // what waits behind the limit, and gives up
+		}
+	}
+	client := &http.Client{Timeout: 30 * time.Second}
+	res, err := client.Get(p.url + "/DeviceInformationX")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(body), "SEP"+mac) {
+		t.Errorf("%v\n%s", err, body)
+	}
+}
