@@ -30,7 +30,7 @@ func TestMatrix(t *testing.T) {
 		s.publish("1")
 		w, store := world{"pub": s}, new(agent.MemStore)
 		p := w.phone(t, store, "pub")
-		want(t, "first boot", p.Cycle(t.Context()), trust.ViaFirstUse, trust.ViaITL, installed)
+		want(t, "first boot", cycle(t, p), trust.ViaFirstUse, trust.ViaITL, installed)
 		return s, w, p, store
 	}
 	web := func(t *testing.T, p *agent.Agent, value string) {
@@ -43,7 +43,7 @@ func TestMatrix(t *testing.T) {
 	t.Run("1 first use", func(t *testing.T) {
 		_, _, p, _ := booted(t)
 		web(t, p, "1")
-		r := p.Cycle(t.Context())
+		r := cycle(t, p)
 		if want(t, "again", r, trust.ViaITL, trust.ViaITL, confName+".sgn(HTTP)"); r.ITL.Changed || r.Config.Changed {
 			t.Error("a second cycle stored something")
 		}
@@ -52,7 +52,7 @@ func TestMatrix(t *testing.T) {
 		s, _, p, _ := booted(t)
 		s.regenerate(&s.call)
 		s.publish("0")
-		want(t, "reset", p.Cycle(t.Context()), trust.ViaTVS, trust.ViaITL, updated)
+		want(t, "reset", cycle(t, p), trust.ViaTVS, trust.ViaITL, updated)
 		web(t, p, "0")
 		if s.queries != 1 {
 			t.Errorf("TVS was asked %d times, want 1", s.queries)
@@ -73,7 +73,7 @@ func TestMatrix(t *testing.T) {
 			s.regenerate(&s.call)
 			c.change(s)
 			s.publish("0")
-			r := p.Cycle(t.Context())
+			r := cycle(t, p)
 			want(t, "reset", r, c.reason, c.reason, failed)
 			if web(t, p, "1"); !r.Locked() || r.Reason() != c.reason || r.ExitCode() != 1 {
 				t.Errorf("locked %v, reason %v, exit code %d", r.Locked(), r.Reason(), r.ExitCode())
@@ -91,9 +91,9 @@ func TestMatrix(t *testing.T) {
 	t.Run("4 CallManager and TVS regenerated, reset with the recovery key", func(t *testing.T) {
 		s, _, p, _ := booted(t)
 		lockOut(s)
-		want(t, "locked", p.Cycle(t.Context()), trust.TVSUntrusted, trust.TVSUntrusted, failed)
+		want(t, "locked", cycle(t, p), trust.TVSUntrusted, trust.TVSUntrusted, failed)
 		s.list(trustlist.ITL, s.recovery)
-		want(t, "reset", p.Cycle(t.Context()), trust.ViaITL, trust.ViaITL, updated)
+		want(t, "reset", cycle(t, p), trust.ViaITL, trust.ViaITL, updated)
 		web(t, p, "0")
 	})
 	t.Run("5 recovery key regenerated too, saved key", func(t *testing.T) {
@@ -102,18 +102,18 @@ func TestMatrix(t *testing.T) {
 		s.recovery = pkitest.Identity(t, "ITLRECOVERY_pub", pki.Recovery)
 		lockOut(s)
 		s.list(trustlist.ITL, s.recovery)
-		want(t, "local key", p.Cycle(t.Context()), trust.TVSUntrusted, trust.TVSUntrusted, failed)
+		want(t, "local key", cycle(t, p), trust.TVSUntrusted, trust.TVSUntrusted, failed)
 		s.list(trustlist.ITL, saved)
-		want(t, "saved key", p.Cycle(t.Context()), trust.ViaITL, trust.ViaITL, updated)
+		want(t, "saved key", cycle(t, p), trust.ViaITL, trust.ViaITL, updated)
 	})
 	t.Run("6 roll-back to a release before 8.0", func(t *testing.T) {
 		s, w, p, _ := booted(t)
 		blank(s)
-		want(t, "blank list", p.Cycle(t.Context()), trust.ViaITL, trust.ViaNone, updated)
+		want(t, "blank list", cycle(t, p), trust.ViaITL, trust.ViaNone, updated)
 		other := newSite(t, "other")
 		other.publish("0")
 		w["pub"] = other
-		want(t, "any list", p.Cycle(t.Context()), trust.ViaFirstUse, trust.ViaITL, updated)
+		want(t, "any list", cycle(t, p), trust.ViaFirstUse, trust.ViaITL, updated)
 	})
 	// secure gives the phone a CTL beside its ITL.
 	secure := func(t *testing.T) (*site, world, *agent.Agent, *agent.MemStore) {
@@ -122,7 +122,7 @@ func TestMatrix(t *testing.T) {
 		s.list(trustlist.CTL, s.call)
 		w, store := world{"pub": s}, new(agent.MemStore)
 		p := w.phone(t, store, "pub")
-		want(t, "first boot", p.Cycle(t.Context()), trust.ViaCTL, trust.ViaCTL, "CTL and ITL installed")
+		want(t, "first boot", cycle(t, p), trust.ViaCTL, trust.ViaCTL, "CTL and ITL installed")
 		return s, w, p, store
 	}
 	t.Run("7 secure migration: CTL by the old TVS, ITL by the new CTL", func(t *testing.T) {
@@ -144,13 +144,13 @@ func TestMatrix(t *testing.T) {
 	t.Run("8 CTL and ITL, roll-back, then a new cluster", func(t *testing.T) {
 		s, w, p, _ := secure(t)
 		blank(s)
-		p.Cycle(t.Context())
+		cycle(t, p)
 		next := newSite(t, "pub")
 		next.publish("0")
 		next.list(trustlist.CTL, next.call)
 		next.tvs = s.tvs
 		w["pub"] = next
-		r := p.Cycle(t.Context())
+		r := cycle(t, p)
 		if r.CTL.Verdict.Reason != trust.UnknownSigner || len(r.CTL.Verdict.Steps) == 0 {
 			t.Errorf("CTL %v via %q, want unknown-signer", r.CTL.Verdict.Reason, r.CTL.Verdict.Via)
 		}
@@ -178,20 +178,20 @@ func TestMatrix(t *testing.T) {
 			if c.want != trust.ViaITL {
 				message = failed
 			}
-			want(t, "reset", p.Cycle(t.Context()), c.want, trust.ViaITL, message)
+			want(t, "reset", cycle(t, p), c.want, trust.ViaITL, message)
 		})
 	}
 	t.Run("10 list of more than 64 KiB", func(t *testing.T) {
 		s, _, p, _ := booted(t)
 		s.files["ITLSEP"+mac+".tlv"] = make([]byte, 65536)
-		want(t, "reset", p.Cycle(t.Context()), trust.TooLarge, trust.ViaITL, failed)
+		want(t, "reset", cycle(t, p), trust.TooLarge, trust.ViaITL, failed)
 	})
 	t.Run("11 newer header", func(t *testing.T) {
 		s, _, p, _ := booted(t)
 		f := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Version: trustlist.Version{Major: 1, Minor: 3},
 			SignerVersion: trustlist.Version{Major: 1, Minor: 1}, Records: s.records()}, s.call)
 		s.files["ITLSEP"+mac+".tlv"] = f.Bytes()
-		r := p.Cycle(t.Context())
+		r := cycle(t, p)
 		if want(t, "reset", r, trust.ViaITL, trust.ViaITL, updated); len(r.ITL.Verdict.Warnings) != 1 {
 			t.Errorf("warnings %q, want one", r.ITL.Verdict.Warnings)
 		}
@@ -202,7 +202,7 @@ func TestMatrix(t *testing.T) {
 		home.publish("0")
 		s.known[home.call] = []trustlist.Role{trustlist.SAST, trustlist.TFTP} // imported in bulk
 		s.files = home.files
-		want(t, "log-in", p.Cycle(t.Context()), trust.ViaTVS, trust.ViaITL, updated)
+		want(t, "log-in", cycle(t, p), trust.ViaTVS, trust.ViaITL, updated)
 		web(t, p, "0")
 	})
 	for _, status := range []int{503, 404} {
@@ -210,7 +210,7 @@ func TestMatrix(t *testing.T) {
 			s, _, p, _ := booted(t)
 			s.httpStatus = status
 			s.publish("0")
-			r := p.Cycle(t.Context())
+			r := cycle(t, p)
 			if want(t, "reset", r, trust.ViaITL, trust.ViaITL, confName+".sgn(TFTP)"); r.ITL.Transport != "TFTP" || r.Config.Transport != "TFTP" {
 				t.Errorf("got by %s and %s, want TFTP", r.ITL.Transport, r.Config.Transport)
 			}
@@ -221,7 +221,7 @@ func TestMatrix(t *testing.T) {
 		s.spoil = func(m *tvs.Message) { m.Reserved = 0xf7 }
 		s.regenerate(&s.call)
 		s.publish("0")
-		want(t, "reset", p.Cycle(t.Context()), trust.ViaTVS, trust.ViaITL, updated)
+		want(t, "reset", cycle(t, p), trust.ViaTVS, trust.ViaITL, updated)
 	})
 	for _, c := range []struct {
 		name   string
@@ -236,17 +236,17 @@ func TestMatrix(t *testing.T) {
 			s.spoil = func(m *tvs.Message) { c.spoil(s, m) }
 			s.regenerate(&s.call)
 			s.publish("0")
-			want(t, "reset", p.Cycle(t.Context()), c.reason, c.reason, failed)
+			want(t, "reset", cycle(t, p), c.reason, c.reason, failed)
 		})
 	}
 	t.Run("16 unknown device: a default configuration without TVS", func(t *testing.T) {
 		s, _, p, _ := booted(t)
 		delete(s.files, confName+".sgn")
 		s.serveConfig("XMLDefault.cnf.xml", "<Default><loadInformation></loadInformation></Default>")
-		want(t, "default taken", p.Cycle(t.Context()), trust.ViaITL, trust.ViaITL, "XMLDefault.cnf.xml.sgn(HTTP)")
+		want(t, "default taken", cycle(t, p), trust.ViaITL, trust.ViaITL, "XMLDefault.cnf.xml.sgn(HTTP)")
 		s.regenerate(&s.call)
 		s.publish("0")
-		want(t, "new signer", p.Cycle(t.Context()), trust.UnknownSigner, trust.UnknownSigner, failed)
+		want(t, "new signer", cycle(t, p), trust.UnknownSigner, trust.UnknownSigner, failed)
 		if s.queries != 0 {
 			t.Errorf("TVS was asked %d times, want 0", s.queries)
 		}

@@ -13,9 +13,11 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/fetch"
+	"itlagent/agent/shell"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
+	"itlagent/platform/console"
 	"itlagent/testbench/pki"
 	"itlagent/testbench/pki/pkitest"
 )
@@ -188,6 +190,27 @@ func (w world) phoneWith(t testing.TB, c agent.Config) *agent.Agent {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// cycle runs a cycle, and checks that the shell's why says of it what the decision
+// says, word for word, as `itlbench verify` does.
+func cycle(t testing.TB, p *agent.Agent) *agent.Report {
+	t.Helper()
+	r := p.Cycle(t.Context())
+	var out strings.Builder
+	if !shell.New(p, console.NewPlain(strings.NewReader(""), &out), shell.Options{}).Run(t.Context(), "why") {
+		t.Errorf("why: %s", &out)
+	}
+	lines := []string{fmt.Sprintf("phone: %v (%s)", r.Reason(), r.Reason().Text())}
+	for _, o := range []*agent.Outcome{&r.CTL, &r.ITL, &r.Config} {
+		lines = append(lines, o.Verdict.Describe(o.Name)...)
+	}
+	for _, line := range lines {
+		if !strings.Contains(out.String(), line+"\n") {
+			t.Errorf("why does not say %q:\n%s", line, &out)
+		}
+	}
+	return r
 }
 
 // want checks a cycle: the outcome of the ITL and of the configuration, and the

@@ -59,6 +59,17 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 		fmt.Fprintf(stdout, "%-46s %12.0f %12.0f %7.2f %6.2f%s\n", r.what+", "+r.peerName, ours, peer, ours/peer, r.goal, mark)
 	}
+	now, peak, err := residentMemory()
+	if err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 3
+	}
+	mark := ""
+	if now > memoryLimit {
+		mark = "  missed"
+	}
+	fmt.Fprintf(stdout, "\ndevice program after a whole cycle: %.1f MiB resident, %.1f MiB at most; the limit is %d MiB%s\n",
+		float64(now)/(1<<20), float64(peak)/(1<<20), memoryLimit>>20, mark)
 	return 0
 }
 
