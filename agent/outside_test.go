@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha1"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"itlagent/agent/alarm"
 	"itlagent/agent/fetch"
 	"itlagent/agent/trust"
+	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/pki"
 	"itlagent/testbench/pki/pkitest"
@@ -234,6 +237,89 @@ func TestByHand(t *testing.T) {
 	b.restart()
 	if b.phone.Identity() != nil {
 		t.Error("a key that does not fit: taken")
+	}
+}
+
+// TVS sees the phone's certificate.
+func TestClientCertificate(t *testing.T) {
+	p, err := cluster.Builtin("note")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var logged strings.Builder
+	c, err := cluster.New(p, cluster.Options{Logf: func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(&logged, format+"\n", args...)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	b := &bench{t: t, cluster: c, store: new(agent.MemStore)}
+	b.must(c.Start())
+	id, err := pki.New(pki.Request{Subject: pki.Name{CN: "CP-7965G-SEP" + mac}, Bits: 2048, From: pkitest.Time})
+	b.must(err)
+	pem, err := id.PhonePEM()
+	b.must(err)
+	b.must(b.store.Put("mic", pem))
+	b.conf = agent.Config{MAC: mac, Model: "CP-7965G", Servers: []string{c.Publisher().Address()}, Store: b.store,
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now}
+	b.restart()
+	b.phone.Cycle(t.Context())
+	if p := b.phone.Directory(t.Context()); p.Err != nil { // which asks TVS
+		t.Error(p.Err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if !strings.Contains(logged.String(), "client certificate CP-7965G-SEP"+mac) {
+		t.Errorf("TVS saw no certificate:\n%s", &logged)
+	}
+}
+
+// A secure phone sends its alarms by TLS, to a call manager whose certificate its
+// lists have for that.
+func TestSecureAlarm(t *testing.T) {
+	for name, test := range map[string]struct {
+		role trustlist.Role
+		want int
+	}{"listed": {trustlist.CCMTFTP, 1}, "listed for something else": {trustlist.CAPF, 0}} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, "pub")
+			manager := pkitest.Identity(t, "manager", pki.Service)
+			s.list(trustlist.ITL, s.call, append(s.records(), trustlist.RecordSpec{Role: test.role, Certificate: manager.Certificate})...)
+			s.serveConfig("SEP"+mac+".cnf.xml", `<device><devicePool><callManagerGroup><members><member priority="0"><callManager><ports><sipPort>5060</sipPort>`+
+				`<securedSipPort>5061</securedSipPort></ports><processNodeName>manager</processNodeName></callManager></member></members></callManagerGroup></devicePool>`+
+				`<deviceSecurityMode>3</deviceSecurityMode></device>`)
+			w := world{"pub": s}
+			asked := make(chan string, 8)
+			p := w.phoneWith(t, agent.Config{Store: new(agent.MemStore), Servers: []string{"pub"}, Rand: rand.Reader,
+				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+					if !strings.HasPrefix(address, "manager:") {
+						return w.dial(ctx, network, address)
+					}
+					asked <- network + " " + address
+					here, there := net.Pipe()
+					go func() {
+						conn := tls.Server(there, &tls.Config{Certificates: []tls.Certificate{manager.TLS()}, SessionTicketsDisabled: true})
+						defer conn.Close()
+						buf := make([]byte, 8192)
+						n, _ := conn.Read(buf)
+						_, rest, _ := strings.Cut(string(buf[:n]), "Call-ID: ")
+						id, _, _ := strings.Cut(rest, "\r\n")
+						fmt.Fprintf(conn, "SIP/2.0 202 Accepted\r\nCall-ID: %s\r\nContent-Length: 0\r\n\r\n", id)
+					}()
+					return here, nil
+				}})
+			want(t, "booted", p.Cycle(t.Context()), trust.ViaFirstUse, trust.ViaITL, "ITL installed")
+			if n, err := p.DeliverAlarms(t.Context()); n != test.want || (err == nil) != (test.want == 1) {
+				t.Errorf("%d sent, %v", n, err)
+			}
+			if got := <-asked; got != "tcp manager:5061" {
+				t.Errorf("dialled %s", got)
+			}
+		})
 	}
 }
 

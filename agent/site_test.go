@@ -183,7 +183,10 @@ func (w world) phone(t testing.TB, store agent.Store, servers ...string) *agent.
 
 func (w world) phoneWith(t testing.TB, c agent.Config) *agent.Agent {
 	t.Helper()
-	c.MAC, c.Model, c.Dial, c.TFTP = mac, "CP-7965G", w.dial, w.tftp
+	c.MAC, c.Model, c.TFTP = mac, "CP-7965G", w.tftp
+	if c.Dial == nil {
+		c.Dial = w.dial
+	}
 	c.Now = func() time.Time { return pkitest.Time }
 	a, err := agent.New(c)
 	if err != nil {

@@ -50,11 +50,15 @@ func (n *Node) answerTVS(r *running, raw net.Conn) error {
 	s := n.cluster.state()
 	conn := tls.Server(raw, &tls.Config{
 		MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{s.Nodes[n.index].Vouching.TLS()}, SessionTicketsDisabled: true,
+		ClientAuth: tls.RequestClientCert, // phones show their LSC or MIC; those without are served too
 	})
 	defer conn.Close()
 	req, err := tvs.Read(conn)
 	if err != nil {
 		return err
+	}
+	if shown := conn.ConnectionState().PeerCertificates; len(shown) > 0 {
+		n.cluster.opts.Logf("%s: TVS %v: client certificate %s", n.Name(), raw.RemoteAddr(), shown[0].Subject.CommonName)
 	}
 	if f.kind == "garbage" {
 		rubbish := make([]byte, 64)
