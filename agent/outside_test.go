@@ -304,9 +304,15 @@ func TestSecureAlarm(t *testing.T) {
 					go func() {
 						conn := tls.Server(there, &tls.Config{Certificates: []tls.Certificate{manager.TLS()}, SessionTicketsDisabled: true})
 						defer conn.Close()
-						buf := make([]byte, 8192)
-						n, _ := conn.Read(buf)
-						_, rest, _ := strings.Cut(string(buf[:n]), "Call-ID: ")
+						var req []byte
+						for buf := make([]byte, 8192); !bytes.HasSuffix(req, []byte("</x-cisco-alarm>")); {
+							n, err := conn.Read(buf)
+							if err != nil {
+								return
+							}
+							req = append(req, buf[:n]...)
+						}
+						_, rest, _ := strings.Cut(string(req), "Call-ID: ")
 						id, _, _ := strings.Cut(rest, "\r\n")
 						fmt.Fprintf(conn, "SIP/2.0 202 Accepted\r\nCall-ID: %s\r\nContent-Length: 0\r\n\r\n", id)
 					}()
