@@ -5,7 +5,7 @@ GO       ?= go
 FUZZTIME ?= 5s
 export CGO_ENABLED ?= 1
 
-.PHONY: build run test deps bench size soak generate
+.PHONY: build run test deps bench size kernels soak generate
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 -o bin/ ./tools/itlbench ./firmware/itlagent
@@ -29,6 +29,12 @@ test: deps build
 
 deps:
 	@./.ci/deps
+
+# The minimal kernels of the emulated boards, 5 to 15 minutes each where the cache
+# lacks them.
+kernels:
+	@./.ci/deps kernels
+	@for board in arm mipsel mips; do ./firmware/kernel/build $$board || exit 1; done
 
 size:
 	@./.ci/size

@@ -93,6 +93,7 @@ var mayImport = []struct {
 	{"agent", []string{"agent", "platform/flash", "platform/console"}},
 	{"platform", []string{"platform"}},
 	{"firmware/itlagent", []string{"agent", "platform"}},
+	{"firmware/boards", []string{"platform"}},
 	{"firmware/image", []string{"firmware", "platform"}},
 	{"testbench", []string{"testbench", "agent", "platform"}},
 	{"tools", []string{"tools", "testbench", "agent", "platform", "firmware"}},

@@ -34,16 +34,26 @@ import (
 	"itlagent/agent/web"
 	"itlagent/platform/console"
 	"itlagent/platform/filestore"
+	"itlagent/platform/linuxinit"
 	"itlagent/platform/mtd"
 )
 
 func main() {
-	for {
-		code, again := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
-		if !again {
-			os.Exit(code)
-		}
+	if linuxinit.First() {
+		boot() // which does not return
 	}
+	code, again := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	if again {
+		startAnew()
+	}
+	os.Exit(code)
+}
+
+// startAnew runs this program again in its own place. It returns only where that
+// fails.
+func startAnew() {
+	err := syscall.Exec("/proc/self/exe", os.Args, os.Environ())
+	fmt.Fprintln(os.Stderr, "itlagent: start anew:", err)
 }
 
 // run returns the exit code: 0 after an orderly end, with -once 1 for a locked
@@ -119,17 +129,17 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, aga
 			ask()
 		}
 	}()
-	each := func(r *agent.Report) { say(stdout, r) }
 	if *shellOn {
-		each = nil // the shell has the line
 		opts := shell.Options{Reset: ask, Restart: func() { again = true; stop() }, Trace: trace, Flash: keeper}
-		leave, err := serveShell(ctx, phone, stdin, stdout, opts)
+		c, leave, err := serveShell(ctx, phone, stdin, stdout, opts)
 		if err != nil {
 			fmt.Fprintln(stderr, "itlagent:", err)
 			return 3, false
 		}
 		defer leave()
+		stdout = c // which keeps the line that is being typed whole
 	}
+	each := func(r *agent.Report) { keepTime(r, stdout); say(stdout, r) }
 	phone.Run(ctx, *interval, reset, each)
 	return 0, again
 }
@@ -139,16 +149,16 @@ func say(w io.Writer, r *agent.Report) {
 	fmt.Fprintf(w, "%s %s: %s\n", r.Device, reason, reason.Text())
 }
 
-// serveShell runs the shell beside the phone, and again after each exit. leave
-// gives the terminal back.
-func serveShell(ctx context.Context, phone *agent.Agent, stdin *os.File, stdout io.Writer, o shell.Options) (leave func(), err error) {
+// serveShell runs the shell beside the phone, and again after each exit, on a
+// console that is returned. leave gives the terminal back.
+func serveShell(ctx context.Context, phone *agent.Agent, stdin *os.File, stdout io.Writer, o shell.Options) (c console.Console, leave func(), err error) {
 	leave = func() {}
-	var c console.Console = console.NewPlain(stdin, stdout)
+	c = console.NewPlain(stdin, stdout)
 	tty := term.IsTerminal(int(stdin.Fd()))
 	if tty {
 		old, err := term.MakeRaw(int(stdin.Fd()))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		leave = func() { term.Restore(int(stdin.Fd()), old) }
 		c = console.NewTerminal(struct {
@@ -162,9 +172,10 @@ func serveShell(ctx context.Context, phone *agent.Agent, stdin *os.File, stdout 
 			if !tty {
 				return // the end of what was piped in
 			}
+			time.Sleep(time.Second) // a line that is gone gives one error after the other
 		}
 	}()
-	return leave, nil
+	return c, leave, nil
 }
 
 // keep gives the phone what survives power cuts: a vault on flash, else a

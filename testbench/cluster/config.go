@@ -32,6 +32,7 @@ type config struct {
 		C  string `yaml:"c"`
 	} `yaml:"organisation"`
 	Address      string         `yaml:"address"`
+	Advertise    string         `yaml:"advertise"`
 	Clock        string         `yaml:"clock"`
 	KeySizes     map[string]int `yaml:"keySizes"`
 	RecoveryName string         `yaml:"recoveryName"`
@@ -146,7 +147,7 @@ func keySizes(sizes map[string]int) map[Unit]int {
 
 func (c *config) profile() (Profile, error) {
 	p := Profile{
-		Name: c.Name, Release: c.Release, Host: c.Address, Bits: keySizes(c.KeySizes), RecoveryName: c.RecoveryName, Fixed: c.Fixed,
+		Name: c.Name, Release: c.Release, Host: c.Address, Advertise: c.Advertise, Bits: keySizes(c.KeySizes), RecoveryName: c.RecoveryName, Fixed: c.Fixed,
 		Organisation:  pki.Name{OU: c.Organisation.OU, O: c.Organisation.O, L: c.Organisation.L, ST: c.Organisation.ST, C: c.Organisation.C},
 		AdminPassword: c.Passwords.Administrator, SecurityPassword: c.Passwords.Security,
 	}
@@ -233,6 +234,9 @@ func (p *Profile) check() error {
 	}
 	if p.Host != "" && net.ParseIP(p.Host) == nil {
 		return field(fmt.Errorf("%q is no IP address", p.Host), "$.address")
+	}
+	if p.Advertise != "" && net.ParseIP(p.Advertise) == nil {
+		return field(fmt.Errorf("%q is no IP address", p.Advertise), "$.advertise")
 	}
 	for _, password := range []struct{ path, value string }{{"administrator", p.AdminPassword}, {"security", p.SecurityPassword}} {
 		if password.value != "" && len(password.value) < minPassword {

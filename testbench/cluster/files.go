@@ -139,7 +139,7 @@ func (s *state) config(p *PhoneSpec) []byte {
 	tvs := func() {
 		b.WriteString("<TVS>\n<members>\n")
 		for i, node := range s.deviceOrder(TVSService) {
-			host, port, _ := net.SplitHostPort(s.address(node, "tvs"))
+			host, port, _ := net.SplitHostPort(s.advertised(node, "tvs"))
 			fmt.Fprintf(&b, "<member  priority=\"%d\">\n<port>%s</port>\n<address>%s</address>\n</member>\n", i, port, host)
 		}
 		b.WriteString("</members>\n</TVS>\n")
@@ -160,7 +160,7 @@ func (s *state) config(p *PhoneSpec) []byte {
 	tvs()
 	b.WriteString("<deviceSecurityMode>1</deviceSecurityMode>\n") // 1: non-secure
 	for _, node := range first(s.deviceOrder(TomcatService)) {
-		fmt.Fprintf(&b, "<directoryURL>https://%s%s</directoryURL>\n", s.address(node, "tomcat"), directoryPath)
+		fmt.Fprintf(&b, "<directoryURL>https://%s%s</directoryURL>\n", s.advertised(node, "tomcat"), directoryPath)
 	}
 	b.WriteString("<vendorConfig>\n")
 	names := make([]string, 0, len(p.Settings))
@@ -177,7 +177,7 @@ func (s *state) config(p *PhoneSpec) []byte {
 
 func (s *state) callManagers(b *strings.Builder) {
 	for i, node := range s.deviceOrder(CallManagerService) {
-		host, port, _ := net.SplitHostPort(s.address(node, "sip"))
+		host, port, _ := net.SplitHostPort(s.advertised(node, "sip"))
 		fmt.Fprintf(b, "<member  priority=\"%d\">\n<callManager>\n<ports>\n<sipPort>%s</sipPort>\n</ports>\n<processNodeName>%s</processNodeName>\n</callManager>\n</member>\n", i, port, host)
 	}
 }
@@ -206,6 +206,16 @@ func (s *state) address(n *nodeState, name string) string {
 		port = standardPorts[name]
 	}
 	return net.JoinHostPort(s.Profile.host(s.spec(n)), fmt.Sprint(port))
+}
+
+// advertised is address as phones are told it.
+func (s *state) advertised(n *nodeState, name string) string {
+	at := s.address(n, name)
+	if s.Profile.Advertise == "" {
+		return at
+	}
+	_, port, _ := net.SplitHostPort(at)
+	return net.JoinHostPort(s.Profile.Advertise, port)
 }
 
 var standardPorts = map[string]int{"http": 6970, "tftp": 69, "tvs": 2445, "https": 6971, "sip": 5060, "tomcat": 8443, "ssh": 22}

@@ -149,9 +149,12 @@ type Profile struct {
 	Release      string
 	Organisation pki.Name // everything but CN
 	Host         string   // to listen on; 127.0.0.1 where ""
-	Nodes        []NodeSpec
-	Phones       []PhoneSpec
-	Bits         map[Unit]int // RSA key sizes; those of the release where absent
+	// Advertise is the address that phones are told in the place of those that the
+	// nodes listen on, as for emulated boards behind one; "" tells the latter.
+	Advertise string
+	Nodes     []NodeSpec
+	Phones    []PhoneSpec
+	Bits      map[Unit]int // RSA key sizes; those of the release where absent
 	// RecoveryName is the common name of the ITL recovery certificate, which keeps
 	// the publisher's name of the day of installation; "" takes that name.
 	RecoveryName string

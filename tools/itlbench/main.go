@@ -48,6 +48,8 @@ func commands() []command {
 		{"cluster", "up|down|status|clock|fault|events|set|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
 		{"admin", "[--dir DIR] [--node NAME] [COMMAND ...]", "the cluster's command line", runAdmin},
 		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "tell stories with expectations", runScenario},
+		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},
+		{"qemu", "BOARD --cluster PROFILE [--dir DIR] [--print]", "run an emulated board", runQEMU},
 		{"demo", "", "tell the story of a lock-out and its recovery", runDemo},
 	}
 }

@@ -1,0 +1,223 @@
+// Package image makes what is flashed, or given to an emulator: a kernel, an
+// initramfs with the device program as its first process, an empty flash, and a
+// manifest with the hashes of all.
+//
+//	m, err := image.Build(board, image.Options{Dir: "out", Kernel: "zImage"})
+//
+// The same board, program and kernel give the same bytes. Build runs the Go
+// toolchain, and writes below its directory alone.
+package image
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"itlagent/platform/board"
+)
+
+// Options say where things are.
+type Options struct {
+	Dir    string // for the files; made where it is missing
+	Kernel string // file; "" makes the initramfs without one
+	Source string // the folder of this project's source; "." where ""
+	Small  bool   // a device program without pages
+}
+
+// The files of an image.
+const (
+	InitramfsFile = "initramfs.cpio.gz"
+	KernelFile    = "kernel"
+	FlashFile     = "flash.img"
+	UImageFile    = "initramfs.uimage"
+	ManifestFile  = "manifest.json"
+)
+
+// File is one file of an image.
+type File struct {
+	Name   string `json:"name"`
+	Size   int64  `json:"size"` // bytes
+	SHA256 string `json:"sha256"`
+}
+
+// Manifest describes an image.
+type Manifest struct {
+	Board       string `json:"board"`
+	Arch        string `json:"arch"`
+	CommandLine string `json:"commandLine"`
+	Files       []File `json:"files"`
+}
+
+// Build makes an image.
+func Build(b *board.Board, o Options) (*Manifest, error) {
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	program, err := compile(b, o)
+	if err != nil {
+		return nil, err
+	}
+	initramfs, err := Initramfs(b, program)
+	if err != nil {
+		return nil, err
+	}
+	m := &Manifest{Board: b.Name, Arch: b.Arch, CommandLine: b.CommandLine()}
+	put := func(name string, data []byte) error {
+		sum := sha256.Sum256(data)
+		m.Files = append(m.Files, File{name, int64(len(data)), fmt.Sprintf("%x", sum)})
+		return os.WriteFile(filepath.Join(o.Dir, name), data, 0o644)
+	}
+	if err := put(InitramfsFile, initramfs); err != nil {
+		return nil, err
+	}
+	if o.Kernel != "" {
+		kernel, err := os.ReadFile(o.Kernel)
+		if err != nil {
+			return nil, err
+		}
+		if err := put(KernelFile, kernel); err != nil {
+			return nil, err
+		}
+	}
+	if b.Boot.Method == "uboot" {
+		u, err := UImage(b, initramfs)
+		if err != nil {
+			return nil, err
+		}
+		if err := put(UImageFile, u); err != nil {
+			return nil, err
+		}
+	}
+	if b.QEMU != nil {
+		size, err := board.Size(b.QEMU.FlashSize)
+		if err != nil {
+			return nil, err
+		}
+		if err := put(FlashFile, bytes.Repeat([]byte{0xff}, int(size))); err != nil {
+			return nil, err
+		}
+	}
+	text, err := json.MarshalIndent(m, "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	return m, os.WriteFile(filepath.Join(o.Dir, ManifestFile), append(text, '\n'), 0o644)
+}
+
+// compile builds the device program for the board, stripped.
+func compile(b *board.Board, o Options) ([]byte, error) {
+	dir, err := os.MkdirTemp("", "itlagent-image-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	out := filepath.Join(dir, "itlagent")
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out}
+	if o.Small {
+		args = append(args, "-tags", "small", "-gcflags=all=-l")
+	} else {
+		args = append(args, "-tags", "nethttpomithttp2")
+	}
+	cmd := exec.Command("go", append(args, "./firmware/itlagent")...)
+	cmd.Dir = o.Source
+	cmd.Env = append(os.Environ(), b.GoEnv()...)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build the device program: %w: %s", err, bytes.TrimSpace(text))
+	}
+	return os.ReadFile(out)
+}
+
+// Initramfs packs the device program as /init, with the board's arguments.
+func Initramfs(b *board.Board, program []byte) ([]byte, error) {
+	if len(program) == 0 {
+		return nil, errors.New("no device program")
+	}
+	args := []string{"-console", "-flash", b.Flash.Device}
+	if n := b.Network; n.Interface != "" {
+		args = append(args, "interface="+n.Interface, "address="+n.Address, "gateway="+n.Gateway)
+	}
+	args = append(args, b.Phone...)
+	entries := []entry{
+		{name: "dev", mode: modeDir | 0o755},
+		{name: "dev/console", mode: modeChar | 0o600, major: 5, minor: 1},
+		{name: "dev/null", mode: modeChar | 0o666, major: 1, minor: 3},
+		{name: "etc", mode: modeDir | 0o755},
+		{name: "etc/itlagent", mode: modeDir | 0o755},
+		{name: "etc/itlagent/args", mode: modeFile | 0o644, data: []byte(strings.Join(args, "\n") + "\n")},
+		{name: "init", mode: modeFile | 0o755, data: program},
+	}
+	var out bytes.Buffer
+	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeCPIO(z, entries); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// UImage puts U-Boot's legacy header in front of an initramfs: 64 bytes, all
+// numbers big-endian. Source: U-Boot's include/image.h.
+func UImage(b *board.Board, data []byte) ([]byte, error) {
+	arch := map[string]byte{"arm": 2, "mips": 5, "mipsle": 5, "amd64": 24}[b.Arch]
+	address := func(text string) uint32 {
+		n, _ := strconv.ParseUint(text, 0, 32) // board.Parse has checked it
+		return uint32(n)
+	}
+	const (
+		magic       = 0x27051956
+		headerSize  = 64
+		osLinux     = 5
+		typeRamdisk = 3
+		compGzip    = 1
+	)
+	h := make([]byte, headerSize)
+	put := func(at int, v uint32) { binary.BigEndian.PutUint32(h[at:], v) }
+	put(0, magic)
+	put(8, 0) // time: the same bytes each time
+	put(12, uint32(len(data)))
+	put(16, address(b.Boot.LoadAddress))
+	put(20, address(b.Boot.EntryPoint))
+	put(24, crc32.ChecksumIEEE(data))
+	h[28], h[29], h[30], h[31] = osLinux, arch, typeRamdisk, compGzip
+	copy(h[32:63], "itlagent "+b.Name)
+	put(4, crc32.ChecksumIEEE(h))
+	return append(h, data...), nil
+}
+
+// FindKernel returns the minimal kernel of a board in the cache, which is what
+// firmware/kernel/build leaves there.
+func FindKernel(b *board.Board) (string, error) {
+	cache := os.Getenv("XDG_CACHE_HOME")
+	if cache == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", err
+		}
+		cache = filepath.Join(home, ".cache")
+	}
+	files, err := filepath.Glob(filepath.Join(cache, "itlagent", "kernels", b.Kernel.Minimal+"-[0-9]*"))
+	if err != nil {
+		return "", err
+	}
+	for i := len(files) - 1; i >= 0; i-- {
+		if info, err := os.Stat(files[i]); err == nil && info.Mode().IsRegular() && !strings.HasSuffix(files[i], ".new") {
+			return files[i], nil
+		}
+	}
+	return "", fmt.Errorf("no kernel for %s in the cache: make kernels builds it", b.Name)
+}

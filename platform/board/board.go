@@ -1,0 +1,187 @@
+// Package board describes boards as data: what machine, console, network and flash a
+// board has, and how it starts.
+//
+//	b, err := board.Parse(data)
+//
+// A description is YAML; keys that are not known are errors with their line. The
+// values are immutable and safe for concurrent use.
+package board
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Board is one board.
+type Board struct {
+	Name    string   `yaml:"name"`
+	About   string   `yaml:"about"`
+	Arch    string   `yaml:"arch"` // arm, mips, mipsle, amd64
+	ARM     int      `yaml:"goarm"`
+	Console Console  `yaml:"console"`
+	Memory  int      `yaml:"memory"` // MiB
+	Flash   Flash    `yaml:"flash"`
+	Network Network  `yaml:"network"`
+	Kernel  Kernel   `yaml:"kernel"`
+	Boot    Boot     `yaml:"boot"`
+	QEMU    *QEMU    `yaml:"qemu"`  // nil for a board of its own
+	Phone   []string `yaml:"phone"` // arguments of the device program
+}
+
+// Console is the serial console.
+type Console struct {
+	Device string `yaml:"device"` // "ttyAMA0"
+	Baud   int    `yaml:"baud"`
+}
+
+// Flash is where the vault is.
+type Flash struct {
+	Device     string      `yaml:"device"`    // "/dev/mtd1"
+	EraseSize  string      `yaml:"eraseSize"` // "256KiB"
+	Partitions []Partition `yaml:"partitions"`
+}
+
+// Partition is a part of the flash.
+type Partition struct {
+	Name   string `yaml:"name"`
+	Offset string `yaml:"offset"`
+	Size   string `yaml:"size"`
+}
+
+// Network is the board's address, where the kernel does not get one.
+type Network struct {
+	Interface string `yaml:"interface"`
+	Address   string `yaml:"address"` // with its prefix
+	Gateway   string `yaml:"gateway"`
+}
+
+// Kernel is what the board runs.
+type Kernel struct {
+	Minimal string   `yaml:"minimal"` // of firmware/kernel: arm, mips, mipsel
+	Args    []string `yaml:"args"`    // of its command line
+}
+
+// Boot is how a real board starts.
+type Boot struct {
+	Method      string `yaml:"method"`      // qemu, or uboot
+	LoadAddress string `yaml:"loadAddress"` // of U-Boot's image
+	EntryPoint  string `yaml:"entryPoint"`
+}
+
+// QEMU is how the board is emulated.
+type QEMU struct {
+	Program   string   `yaml:"program"`
+	Minimum   string   `yaml:"minimum"` // version
+	Args      []string `yaml:"args"`
+	FlashSize string   `yaml:"flashSize"` // of the file
+	FlashArg  string   `yaml:"flashArg"`  // -drive's, with {file}
+	Vault     string   `yaml:"vault"`     // where the vault begins in the file
+	VaultSize string   `yaml:"vaultSize"`
+}
+
+var (
+	boardName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,40}$`)
+	arches    = map[string]bool{"arm": true, "mips": true, "mipsle": true, "amd64": true}
+)
+
+// Parse reads a description and reports what is wrong with it, the line first.
+func Parse(data []byte) (*Board, error) {
+	b := new(Board)
+	if err := yaml.UnmarshalWithOptions(data, b, yaml.Strict()); err != nil {
+		text, _, _ := strings.Cut(yaml.FormatError(err, false, false), "\n")
+		if m := regexp.MustCompile(`^\[(\d+):\d+\] (.*)$`).FindStringSubmatch(text); m != nil {
+			return nil, fmt.Errorf("line %s: %s", m[1], m[2])
+		}
+		return nil, errors.New(text)
+	}
+	return b, b.check()
+}
+
+func (b *Board) check() error {
+	sizes := []string{b.Flash.EraseSize}
+	for _, p := range b.Flash.Partitions {
+		sizes = append(sizes, p.Offset, p.Size)
+	}
+	if q := b.QEMU; q != nil {
+		sizes = append(sizes, q.FlashSize, q.Vault, q.VaultSize)
+	}
+	for _, s := range sizes {
+		if s == "" {
+			continue
+		}
+		if _, err := Size(s); err != nil {
+			return err
+		}
+	}
+	for _, a := range []string{b.Boot.LoadAddress, b.Boot.EntryPoint} {
+		if _, err := strconv.ParseUint(a, 0, 32); a != "" && err != nil {
+			return fmt.Errorf("boot: %q is no address", a)
+		}
+	}
+	if n := b.Network; n.Interface != "" {
+		if _, err := netip.ParsePrefix(n.Address); err != nil {
+			return fmt.Errorf("network: address %q is not like 10.0.2.15/24", n.Address)
+		}
+	}
+	switch {
+	case !boardName.MatchString(b.Name):
+		return fmt.Errorf("name %q", b.Name)
+	case !arches[b.Arch]:
+		return fmt.Errorf("arch %q: arm, mips, mipsle or amd64", b.Arch)
+	case b.Arch == "arm" && (b.ARM < 5 || b.ARM > 7):
+		return fmt.Errorf("goarm %d: 5, 6 or 7", b.ARM)
+	case b.Console.Device == "" || b.Console.Baud <= 0:
+		return errors.New("console: a device and a baud rate")
+	case b.Memory < 16:
+		return fmt.Errorf("memory %d: MiB, at least 16", b.Memory)
+	case b.Flash.Device == "":
+		return errors.New("flash: a device that holds the vault")
+	case b.Boot.Method != "qemu" && b.Boot.Method != "uboot":
+		return fmt.Errorf("boot: method %q: qemu or uboot", b.Boot.Method)
+	case b.Boot.Method == "qemu" && (b.QEMU == nil || b.QEMU.Program == ""):
+		return errors.New("boot: method qemu needs the part qemu")
+	case b.Boot.Method == "uboot" && b.Boot.LoadAddress == "":
+		return errors.New("boot: method uboot needs a loadAddress")
+	}
+	return nil
+}
+
+// Size reads a size in bytes: "4096", "64KiB", "4MiB", "0x1000".
+func Size(text string) (int64, error) {
+	unit := int64(1)
+	number := text
+	for suffix, u := range map[string]int64{"KiB": 1 << 10, "MiB": 1 << 20} {
+		if n, ok := strings.CutSuffix(text, suffix); ok {
+			number, unit = n, u
+		}
+	}
+	n, err := strconv.ParseInt(number, 0, 40)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("size %q is not like 64KiB or 4MiB", text)
+	}
+	return n * unit, nil
+}
+
+// GoEnv is the environment that the device program is built with.
+func (b *Board) GoEnv() []string {
+	env := []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=" + b.Arch}
+	switch b.Arch {
+	case "arm":
+		env = append(env, fmt.Sprintf("GOARM=%d", b.ARM))
+	case "mips", "mipsle":
+		env = append(env, "GOMIPS=softfloat")
+	}
+	return env
+}
+
+// CommandLine is the kernel's, up to what is meant for the phone.
+func (b *Board) CommandLine() string {
+	line := []string{fmt.Sprintf("console=%s,%d", b.Console.Device, b.Console.Baud), "panic=3", "quiet"}
+	return strings.Join(append(line, b.Kernel.Args...), " ")
+}

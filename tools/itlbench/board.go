@@ -1,0 +1,265 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"itlagent/firmware/boards"
+	"itlagent/firmware/image"
+	"itlagent/platform/board"
+	"itlagent/testbench/cluster"
+	"itlagent/tools/qemu"
+)
+
+// hostForGuest is the address by which a guest in QEMU's user networking reaches the
+// host's loopback.
+const hostForGuest = "10.0.2.2"
+
+func runImage(e *env, args []string) int {
+	f := e.flags("image")
+	out := f.StringP("output", "o", "", "`DIR` for the files; image-BOARD where none is given")
+	kernel := f.String("kernel", "", "kernel `FILE`; the minimal one of the cache where none is given")
+	check := f.Bool("check", false, "check the board's description alone")
+	small := f.Bool("small", false, "a device program without pages")
+	list := f.Bool("list", false, "list the boards")
+	if code, ok := e.parse(f, args, -1); !ok {
+		return code
+	}
+	if *list {
+		for _, name := range boards.Names() {
+			b, err := boards.Load(name)
+			if err != nil {
+				return e.fail(exitNo, "%v", err)
+			}
+			fmt.Fprintf(e.stdout, "%s\n    %s\n", b.Name, b.About)
+		}
+		return exitOK
+	}
+	if f.NArg() != 1 {
+		return e.usage("image: which board? There are: %s", strings.Join(boards.Names(), ", "))
+	}
+	b, code := e.board(f.Arg(0))
+	if b == nil {
+		return code
+	}
+	if *check {
+		fmt.Fprintf(e.stdout, "%s: sound\n", b.Name)
+		return exitOK
+	}
+	if *out == "" {
+		*out = "image-" + b.Name
+	}
+	if *kernel == "" && b.Kernel.Minimal != "" {
+		var err error
+		if *kernel, err = image.FindKernel(b); err != nil {
+			return e.fail(exitInfra, "image: %v", err)
+		}
+	}
+	m, err := image.Build(b, image.Options{Dir: *out, Kernel: *kernel, Small: *small})
+	if err != nil {
+		return e.fail(exitInfra, "image: %v", plainPath(err))
+	}
+	for _, file := range m.Files {
+		fmt.Fprintf(e.stdout, "%-24s %10d %s\n", file.Name, file.Size, file.SHA256)
+	}
+	return exitOK
+}
+
+// board loads a board by name, or from a file.
+func (e *env) board(name string) (*board.Board, int) {
+	if !strings.HasSuffix(name, ".yaml") {
+		b, err := boards.Load(name)
+		if err != nil {
+			return nil, e.usage("%v", err)
+		}
+		return b, exitOK
+	}
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, e.usage("%v", plainPath(err))
+	}
+	b, err := board.Parse(data)
+	if err != nil {
+		return nil, e.fail(exitNo, "%s: %v", name, err)
+	}
+	return b, exitOK
+}
+
+func runQEMU(e *env, args []string) int {
+	f := e.flags("qemu")
+	dir := f.String("dir", "", "`DIR` of the image, made where it is missing; image-BOARD where none is given")
+	profile := f.String("cluster", "", "`PROFILE` of a cluster that runs beside the board")
+	tftp := f.StringArray("tftp", nil, "`ADDR` of a TFTP server as the board sees it, in the place of --cluster")
+	mac := f.String("mac", "64A0E71502CC", "the phone's MAC `address`")
+	model := f.String("model", "CP-7965G", "phone `model`")
+	memory := f.Int("memory", 0, "`MiB` of memory; the board's own where 0")
+	show := f.Bool("print", false, "print the emulator's command line alone")
+	if code, ok := e.parse(f, args, 1); !ok {
+		return code
+	}
+	b, code := e.board(f.Arg(0))
+	if b == nil {
+		return code
+	}
+	if err := qemu.Check(b); err != nil {
+		return e.fail(exitInfra, "%v", err)
+	}
+	if *dir == "" {
+		*dir = "image-" + b.Name
+	}
+	opts := qemu.Options{Dir: *dir, Memory: *memory}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if *profile != "" {
+		c, err := startForGuest(*profile, filepath.Join(*dir, "cluster"))
+		if err != nil {
+			return e.fail(exitInfra, "%v", err)
+		}
+		defer c.Close()
+		*tftp = guestServers(c)
+	}
+	opts.Phone = phoneArgs(*mac, *model, *tftp)
+	if *show {
+		fmt.Fprintln(e.stdout, strings.Join(quoteAll(qemu.Command(b, opts, "serial.sock")), " "))
+		return exitOK
+	}
+	if len(*tftp) == 0 {
+		return e.usage("qemu: --cluster or --tftp")
+	}
+	if err := ensureImage(b, *dir); err != nil {
+		return e.fail(exitInfra, "qemu: %v", plainPath(err))
+	}
+	m, err := qemu.Start(ctx, b, opts)
+	if err != nil {
+		return e.fail(exitInfra, "qemu: %v", err)
+	}
+	defer m.Kill()
+	fmt.Fprintf(e.stderr, "%s runs; all that its console says is in %s; Ctrl-C cuts the power\r\n", b.Name, filepath.Join(*dir, qemu.SerialLog))
+	return e.attach(ctx, m)
+}
+
+func quoteAll(words []string) []string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		if out[i] = w; strings.ContainsAny(w, " ()$\"'") {
+			out[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
+		}
+	}
+	return out
+}
+
+// phoneArgs are the device program's arguments on a board.
+func phoneArgs(mac, model string, tftp []string) []string {
+	return []string{"-mac", mac, "-model", model, "-tftp", strings.Join(tftp, ",")}
+}
+
+// startForGuest starts a cluster whose phones are told the address that a guest has
+// for the host.
+func startForGuest(profile, dir string) (*cluster.Cluster, error) {
+	p, err := cluster.Builtin(profile)
+	if err != nil {
+		return nil, err
+	}
+	p.Advertise = hostForGuest
+	c, err := cluster.New(p, cluster.Options{Dir: dir, Tick: true})
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// guestServers returns the cluster's TFTP servers as a guest sees them.
+func guestServers(c *cluster.Cluster) (servers []string) {
+	for _, name := range c.TFTPNodes() {
+		if n, err := c.Node(name); err == nil {
+			_, port, _ := net.SplitHostPort(n.Address())
+			servers = append(servers, net.JoinHostPort(hostForGuest, port))
+		}
+	}
+	return servers
+}
+
+// ensureImage makes an image where there is none; one that is there, with its flash,
+// stays.
+func ensureImage(b *board.Board, dir string) error {
+	if _, err := os.Stat(filepath.Join(dir, image.ManifestFile)); err == nil {
+		return nil
+	}
+	kernel, err := image.FindKernel(b)
+	if err != nil {
+		return err
+	}
+	_, err = image.Build(b, image.Options{Dir: dir, Kernel: kernel})
+	return err
+}
+
+// attach joins the user's terminal to the console until either ends.
+func (e *env) attach(ctx context.Context, m *qemu.Machine) int {
+	in, ok := e.stdin.(*os.File)
+	tty := ok && term.IsTerminal(int(in.Fd()))
+	if tty {
+		old, err := term.MakeRaw(int(in.Fd()))
+		if err != nil {
+			return e.fail(exitInfra, "%v", err)
+		}
+		defer term.Restore(int(in.Fd()), old)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	go func() {
+		const interrupt = 3 // Ctrl-C, which a terminal in raw mode hands on
+		buf := make([]byte, 256)
+		for {
+			n, err := e.stdin.Read(buf)
+			for _, c := range buf[:n] {
+				if tty && c == interrupt {
+					stop()
+					return
+				}
+			}
+			if n > 0 {
+				m.Console.Write(buf[:n])
+				if !tty {
+					time.Sleep(typing) // a serial line takes no more at once
+				}
+			}
+			if err != nil {
+				return // the board goes on
+			}
+		}
+	}()
+	output := make(chan error, 1)
+	go func() {
+		_, err := io.Copy(e.stdout, m.Console)
+		output <- err
+	}()
+	select {
+	case <-ctx.Done():
+		return exitOK
+	case <-m.Done():
+		return exitOK // power off
+	case err := <-output:
+		if err != nil && !errors.Is(err, net.ErrClosed) {
+			return e.fail(exitInfra, "console: %v", err)
+		}
+		return exitOK
+	}
+}
+
+// typing is the pause after a piece of input that is piped in.
+const typing = 50 * time.Millisecond

@@ -1,0 +1,175 @@
+// Package qemu runs an emulated board: its serial console on a socket, logged from
+// the first byte; its flash in a file; its power under control.
+//
+//	m, err := qemu.Start(ctx, board, qemu.Options{Dir: "out", Phone: []string{"-mac", "..."}})
+//	defer m.Kill()
+//	io.Copy(os.Stdout, m.Console)
+//
+// Kill is a power cut. A Machine is for one user. Source: QEMU's manual, sections
+// Invocation and QMP.
+package qemu
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"itlagent/firmware/image"
+	"itlagent/platform/board"
+)
+
+// Options say how a board is run.
+type Options struct {
+	Dir    string   // of the image; the flash is kept there
+	Phone  []string // arguments of the device program
+	Memory int      // MiB; that of the board where 0
+}
+
+// Machine is a running board.
+type Machine struct {
+	Console io.ReadWriteCloser
+	cmd     *exec.Cmd
+	errors  bytes.Buffer
+	done    chan struct{}
+	once    sync.Once
+	dir     string // of the sockets
+}
+
+// ErrStart says that the emulator did not start, or ended before its console was
+// there.
+var ErrStart = errors.New("the emulator did not start")
+
+// SerialLog is the file in the image's folder with all that the console said.
+const SerialLog = "serial.log"
+
+// Command returns the emulator's command line. sock is the path of the console's
+// socket.
+func Command(b *board.Board, o Options, sock string) []string {
+	memory := o.Memory
+	if memory == 0 {
+		memory = b.Memory
+	}
+	q := b.QEMU
+	flash := filepath.Join(o.Dir, image.FlashFile)
+	args := append([]string{q.Program}, q.Args...)
+	args = append(args, "-m", strconv.Itoa(memory), "-display", "none", "-no-reboot", "-monitor", "none",
+		"-kernel", filepath.Join(o.Dir, image.KernelFile), "-initrd", filepath.Join(o.Dir, image.InitramfsFile),
+		"-drive", strings.ReplaceAll(q.FlashArg, "{file}", flash),
+		"-chardev", "socket,id=serial,path="+sock+",server=on,wait=on,logfile="+filepath.Join(o.Dir, SerialLog)+",logappend=on",
+		"-serial", "chardev:serial",
+		"-append", strings.Join(append([]string{b.CommandLine(), "--"}, o.Phone...), " "))
+	return args
+}
+
+// Check reports an emulator that is missing or too old.
+func Check(b *board.Board) error {
+	if b.QEMU == nil {
+		return fmt.Errorf("board %s is not an emulated one", b.Name)
+	}
+	out, err := exec.Command(b.QEMU.Program, "--version").Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return fmt.Errorf("%s is not installed: make deps, or the package qemu-system-%s", b.QEMU.Program, map[bool]string{true: "arm", false: "mips"}[b.Arch == "arm"])
+	}
+	if err != nil {
+		return fmt.Errorf("%s --version: %w", b.QEMU.Program, err)
+	}
+	have := regexp.MustCompile(`version (\d+)\.(\d+)`).FindSubmatch(out)
+	want := strings.SplitN(b.QEMU.Minimum, ".", 2)
+	if have == nil || len(want) != 2 {
+		return fmt.Errorf("%s: what version is %.60q?", b.QEMU.Program, out)
+	}
+	number := func(s string) int { n, _ := strconv.Atoi(s); return n }
+	if a, w := number(string(have[1])), number(want[0]); a < w || a == w && number(string(have[2])) < number(want[1]) {
+		return fmt.Errorf("%s is version %s.%s, at least %s is needed", b.QEMU.Program, have[1], have[2], b.QEMU.Minimum)
+	}
+	return nil
+}
+
+// checkFiles reports files that are missing, and a flash of the wrong size.
+func checkFiles(b *board.Board, dir string) error {
+	for _, name := range []string{image.KernelFile, image.InitramfsFile, image.FlashFile} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil {
+			return fmt.Errorf("%s is missing in %s: itlbench image %s makes it", name, dir, b.Name)
+		}
+		if want, err := board.Size(b.QEMU.FlashSize); name == image.FlashFile && (err != nil || info.Size() != want) {
+			return fmt.Errorf("%s has %d bytes, the board's flash has %d", filepath.Join(dir, name), info.Size(), want)
+		}
+	}
+	return nil
+}
+
+// Start starts a board and connects to its console. When the context ends the
+// board's power is cut.
+func Start(ctx context.Context, b *board.Board, o Options) (*Machine, error) {
+	if err := Check(b); err != nil {
+		return nil, err
+	}
+	if err := checkFiles(b, o.Dir); err != nil {
+		return nil, err
+	}
+	sockets, err := os.MkdirTemp("", "itlq") // the path of a socket is short
+	if err != nil {
+		return nil, err
+	}
+	m := &Machine{done: make(chan struct{}), dir: sockets}
+	sock := filepath.Join(sockets, "s")
+	args := Command(b, o, sock)
+	m.cmd = exec.Command(args[0], args[1:]...)
+	m.cmd.Stderr = &m.errors
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is ours to handle
+	if err := m.cmd.Start(); err != nil {
+		os.RemoveAll(sockets)
+		return nil, fmt.Errorf("%w: %v", ErrStart, err)
+	}
+	go func() {
+		m.cmd.Wait()
+		close(m.done)
+	}()
+	context.AfterFunc(ctx, m.Kill)
+	const wait = 20 * time.Second
+	for deadline := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
+		conn, err := net.Dial("unix", sock)
+		if err == nil {
+			m.Console = conn
+			return m, nil
+		}
+		select {
+		case <-m.done:
+			os.RemoveAll(sockets)
+			return nil, fmt.Errorf("%w: %s", ErrStart, bytes.TrimSpace(m.errors.Bytes()))
+		default:
+		}
+		if time.Now().After(deadline) {
+			m.Kill()
+			return nil, fmt.Errorf("%w: its console does not answer", ErrStart)
+		}
+	}
+}
+
+// Kill cuts the power and waits until the emulator is gone.
+func (m *Machine) Kill() {
+	m.once.Do(func() {
+		m.cmd.Process.Kill()
+		<-m.done
+		if m.Console != nil {
+			m.Console.Close()
+		}
+		os.RemoveAll(m.dir)
+	})
+}
+
+// Done is closed when the emulator has ended, by Kill or by itself.
+func (m *Machine) Done() <-chan struct{} { return m.done }
