@@ -351,6 +351,9 @@ func (s *Shell) directory(ctx context.Context, _ []string) error {
 	p := s.phone.Directory(ctx)
 	if p.Err != nil {
 		s.say("%s", agent.HostNotFound)
+		for _, line := range p.Verdict.Describe(p.URL) {
+			s.say("%s", line)
+		}
 		return p.Err
 	}
 	s.say("%s", trustlist.Printable(p.Text))

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -16,14 +15,10 @@ import (
 	"strings"
 	"time"
 
-	"itlagent/agent"
-	"itlagent/agent/fetch"
-	"itlagent/agent/shell"
 	"itlagent/agent/trust"
 	"itlagent/platform/console"
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
-	"itlagent/testbench/pki"
 	"itlagent/testbench/sftpd"
 )
 
@@ -31,6 +26,11 @@ import (
 type Options struct {
 	Out io.Writer // for what happens, line by line; nil for nowhere
 	Dir string    // for the clusters' states; a temporary one where ""
+	// Boot makes the phones; nil has them in this process.
+	Boot Boot
+	// Advertise is the address by which the phones reach this host's loopback; ""
+	// for phones in this process.
+	Advertise string
 }
 
 // Result is what came of a story.
@@ -59,13 +59,13 @@ type runner struct {
 	checks   int
 	alerts   map[string]int    // seen already, by cluster
 	kept     map[string][]byte // lists that were put aside
+	opts     Options
 }
 
 // phone is one phone of a story.
 type phone struct {
 	Phone
-	store   *agent.MemStore
-	agent   *agent.Agent
+	set     Handset
 	cluster string
 	resets  int // of the cluster that it has followed
 	off     bool
@@ -79,7 +79,7 @@ func Run(ctx context.Context, s *Story, o Options) (res Result) {
 	if o.Out != nil {
 		out = io.MultiWriter(&journal, o.Out)
 	}
-	r := &runner{story: s, out: out, clusters: make(map[string]*cluster.Cluster), alerts: make(map[string]int), kept: make(map[string][]byte)}
+	r := &runner{story: s, out: out, clusters: make(map[string]*cluster.Cluster), alerts: make(map[string]int), kept: make(map[string][]byte), opts: o}
 	defer func() {
 		res.Story, res.Checks, res.Took, res.Journal = s, r.checks, time.Since(begin), journal.String()
 		var u unmet
@@ -95,7 +95,10 @@ func Run(ctx context.Context, s *Story, o Options) (res Result) {
 		defer os.RemoveAll(dir)
 	}
 	defer r.close()
-	if res.Err = r.setUp(dir); res.Err != nil {
+	if r.opts.Boot == nil {
+		r.opts.Boot = bootHost
+	}
+	if res.Err = r.setUp(ctx, dir); res.Err != nil {
 		return res
 	}
 	for i := range s.Steps {
@@ -116,7 +119,7 @@ func Run(ctx context.Context, s *Story, o Options) (res Result) {
 
 func (r *runner) say(format string, args ...any) { fmt.Fprintf(r.out, "   "+format+"\n", args...) }
 
-func (r *runner) setUp(dir string) error {
+func (r *runner) setUp(ctx context.Context, dir string) error {
 	for _, c := range r.story.Clusters {
 		p, err := cluster.Builtin(c.Profile)
 		if c.Config != "" {
@@ -128,6 +131,7 @@ func (r *runner) setUp(dir string) error {
 		if p.Installed.IsZero() {
 			p.Installed = cluster.Note().Installed
 		}
+		p.Advertise = r.opts.Advertise
 		run, err := cluster.New(p, cluster.Options{Dir: filepath.Join(dir, c.Name)})
 		if err != nil {
 			return fmt.Errorf("cluster %s: %w", c.Name, err)
@@ -149,7 +153,7 @@ func (r *runner) setUp(dir string) error {
 	host, port, _ := net.SplitHostPort(r.sftp.Address())
 	r.values = map[string]string{"sftp": r.sftp.Address(), "sftp.host": host, "sftp.port": port, "sftp.user": "joe", "sftp.password": password, "sftp.dir": files}
 	for _, spec := range r.story.Phones {
-		p := &phone{Phone: spec, store: new(agent.MemStore), cluster: spec.Cluster}
+		p := &phone{Phone: spec, cluster: spec.Cluster}
 		if p.cluster == "" {
 			p.cluster = r.story.Clusters[0].Name
 		}
@@ -160,53 +164,41 @@ func (r *runner) setUp(dir string) error {
 			}
 			p.MAC, p.Model = known[0].MAC, known[0].Model
 		}
-		if p.MIC {
-			if err := makeMIC(p); err != nil {
-				return err
-			}
+		c := r.clusters[p.cluster]
+		servers, err := r.servers(c)
+		if err == nil {
+			p.set, err = r.opts.Boot(ctx, p.Phone, c, servers)
 		}
-		if err := r.connect(p); err != nil {
-			return err
+		if err != nil {
+			return fmt.Errorf("phone %s: %w", p.Name, err)
 		}
+		p.resets = c.Resets()
 		r.phones = append(r.phones, p)
 	}
 	return nil
 }
 
-// connect gives a phone the TFTP servers of its cluster; what it keeps stays.
-func (r *runner) connect(p *phone) error {
-	c := r.clusters[p.cluster]
-	var servers []string
+// servers returns the TFTP servers of a cluster as its phones reach them.
+func (r *runner) servers(c *cluster.Cluster) (servers []string, err error) {
 	for _, name := range c.TFTPNodes() {
 		n, err := c.Node(name)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		servers = append(servers, n.Address())
+		at := n.Address()
+		if r.opts.Advertise != "" {
+			_, port, _ := net.SplitHostPort(at)
+			at = net.JoinHostPort(r.opts.Advertise, port)
+		}
+		servers = append(servers, at)
 	}
-	var err error
-	p.agent, err = agent.New(agent.Config{
-		MAC: p.MAC, Model: p.Model, Servers: servers, Store: p.store,
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now, Rand: rand.Reader, Address: "127.0.0.1",
-	})
-	p.resets = c.Resets()
-	return err
-}
-
-// makeMIC gives a phone the certificate of its maker.
-func makeMIC(p *phone) error {
-	id, err := pki.New(pki.Request{Subject: pki.Name{CN: p.Model + "-SEP" + p.MAC, O: "maker"}, Bits: 2048, From: cluster.Note().Installed, Years: 20})
-	if err != nil {
-		return err
-	}
-	pem, err := id.PhonePEM()
-	if err != nil {
-		return err
-	}
-	return p.store.Put("mic", pem)
+	return servers, nil
 }
 
 func (r *runner) close() {
+	for _, p := range r.phones {
+		p.set.Close()
+	}
 	for _, c := range r.clusters {
 		c.Close()
 	}
@@ -280,8 +272,8 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 		return r.countAlerts(c, name, *st.Alerts)
 	case st.Erase != "":
 		r.say("somebody deletes the lists of %s by hand", st.Erase)
-		for _, key := range []string{"itl", "ctl"} {
-			if err := r.phone(st.Erase).store.Delete(key); err != nil {
+		for _, line := range []string{"erase itl", "erase ctl"} {
+			if err := r.must(ctx, r.phone(st.Erase), line); err != nil {
 				return err
 			}
 		}
@@ -292,9 +284,14 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 		p := r.phone(st.Move)
 		p.cluster = name
 		r.say("%s is given the TFTP servers of %s", p.Name, name)
-		if err := r.connect(p); err != nil {
+		servers, err := r.servers(c)
+		if err == nil {
+			err = p.set.Servers(ctx, servers)
+		}
+		if err != nil {
 			return err
 		}
+		p.resets = c.Resets()
 		return r.reset(ctx, p, st.Expect)
 	case st.Plug != "":
 		p := r.phone(st.Plug)
@@ -304,21 +301,17 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 		return r.reset(ctx, r.phone(st.Reset), st.Expect)
 	case st.Factory != "":
 		r.say("%s is reset to factory settings", st.Factory)
-		if err := r.phone(st.Factory).agent.FactoryReset(); err != nil {
+		if err := r.must(ctx, r.phone(st.Factory), "factory-reset", "yes"); err != nil {
 			return err
 		}
 	case st.Encrypt != "":
 		p := r.phone(st.Encrypt)
-		id := p.agent.Identity()
-		if id == nil {
-			return fmt.Errorf("phone %s has no MIC", p.Name)
-		}
-		cert, err := x509.ParseCertificate(id.Certificate[0])
+		cert, err := p.set.Certificate()
 		if err == nil {
 			err = c.Encrypt(p.MAC, cert)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("phone %s: %w", p.Name, err)
 		}
 		r.say("the configuration of %s is encrypted for its certificate", p.Name)
 	case st.Directory != "":
@@ -400,31 +393,32 @@ func (r *runner) admin(c *cluster.Cluster, st *Step) error {
 // directory opens a phone's directory. Where it must fail the phone shows Host Not
 // Found.
 func (r *runner) directory(ctx context.Context, p *phone, st *Step) error {
-	page := p.agent.Directory(ctx)
-	shown := string(page.Text)
-	if page.Err != nil {
-		shown = agent.HostNotFound + "\n" + strings.Join(page.Verdict.Describe(page.URL), "\n")
-	}
-	r.say("%s opens %s", p.Name, page.URL)
-	for line := range strings.Lines(strings.TrimSpace(shown)) {
-		r.say("   %s", strings.TrimRight(line, "\n"))
-	}
-	if err := r.check((page.Err != nil) == st.Fails, "the directory gives %v", page.Err); err != nil {
-		return err
-	}
-	return r.prints(st, shown)
+	return r.shell(ctx, p, &Step{Shell: "directory", Prints: st.Prints, Fails: st.Fails})
 }
 
 // shell runs a command in a phone's shell.
 func (r *runner) shell(ctx context.Context, p *phone, st *Step) error {
-	var out strings.Builder
-	in := strings.NewReader(strings.Join(append(slices.Clone(st.Answers), ""), "\n"))
-	r.say("%s %s%s", p.Name, shell.Prompt, st.Shell)
-	ok := shell.New(p.agent, console.NewPlain(in, &out), shell.Options{}).Run(ctx, st.Shell)
-	if err := r.check(ok != st.Fails, "the command prints:\n%s", &out); err != nil {
+	r.say("%s $ %s", p.Name, st.Shell)
+	out, ok, err := p.set.Shell(ctx, st.Shell, st.Answers)
+	if err != nil {
 		return err
 	}
-	return r.prints(st, out.String())
+	for line := range strings.Lines(strings.TrimSpace(out)) {
+		r.say("   %s", strings.TrimRight(line, "\r\n"))
+	}
+	if err := r.check(ok != st.Fails, "the command prints:\n%s", out); err != nil {
+		return err
+	}
+	return r.prints(st, out)
+}
+
+// must runs a command in a phone's shell that has to succeed.
+func (r *runner) must(ctx context.Context, p *phone, line string, answers ...string) error {
+	out, ok, err := p.set.Shell(ctx, line, answers)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s: %s", line, out)
+	}
+	return err
 }
 
 // prints checks what something has printed.
@@ -456,31 +450,31 @@ func (r *runner) countAlerts(c *cluster.Cluster, name string, want int) error {
 
 // reset runs one cycle of a phone.
 func (r *runner) reset(ctx context.Context, p *phone, e *Expect) error {
-	rep := p.agent.Cycle(ctx)
-	r.say("%s (%s) resets:", p.Name, rep.Device)
-	for _, o := range []*agent.Outcome{&rep.CTL, &rep.ITL, &rep.Config} {
-		if o == &rep.CTL && !o.Verdict.Accepted && o.Verdict.Reason == trust.NotFound {
+	cy, err := p.set.Cycle(ctx)
+	if err != nil {
+		return fmt.Errorf("phone %s: %w", p.Name, err)
+	}
+	r.say("%s (%s) resets:", p.Name, cy.Device)
+	for _, o := range []*Outcome{&cy.CTL, &cy.ITL, &cy.Config} {
+		if o == &cy.CTL && o.Reason == trust.NotFound.String() || o.Name == "" {
 			continue // a cluster in non-secure mode
 		}
-		verdict := o.Verdict.Reason.String()
-		if o.Verdict.Accepted {
-			verdict = "accepted via " + o.Verdict.Via.String()
+		verdict := o.Reason
+		if o.Accepted {
+			verdict = "accepted via " + o.Via
 		}
 		r.say("   %-28s %s", o.Name, verdict)
 	}
-	for _, m := range rep.Messages {
+	for _, m := range cy.Messages {
 		r.say("   %s", m)
-	}
-	if _, err := p.agent.DeliverAlarms(ctx); err != nil {
-		r.say("   alarm: %v", err)
 	}
 	if e == nil {
 		return nil
 	}
-	return r.expect(rep, e)
+	return r.expect(cy, e)
 }
 
-func (r *runner) expect(rep *agent.Report, e *Expect) error {
+func (r *runner) expect(cy *Cycle, e *Expect) error {
 	text := func(what, got, want string) error {
 		if want == "" {
 			return nil
@@ -494,22 +488,21 @@ func (r *runner) expect(rep *agent.Report, e *Expect) error {
 		return r.check(got == *want, "%s is %v, want %v", what, got, *want)
 	}
 	err := errors.Join(
-		flag("trusted", rep.Reason() == trust.Accepted, e.Trusted),
-		text("reason", rep.Reason().String(), e.Reason),
-		text("ITL", rep.ITL.Verdict.Reason.String(), e.ITL),
-		text("CTL", rep.CTL.Verdict.Reason.String(), e.CTL),
-		text("via", rep.ITL.Verdict.Via.String(), e.Via),
-		text("CTL via", rep.CTL.Verdict.Via.String(), e.CTLVia),
-		flag("unsigned", rep.Config.Verdict.Accepted && rep.Config.Verdict.Via == trust.ViaNone, e.Unsigned),
-		flag("changed", rep.ITL.Changed, e.Changed),
-		text("transport", rep.Config.Transport, e.Transport),
+		flag("trusted", cy.Trusted, e.Trusted),
+		text("reason", cy.Reason, e.Reason),
+		text("ITL", cy.ITL.Reason, e.ITL),
+		text("CTL", cy.CTL.Reason, e.CTL),
+		text("via", cy.ITL.Via, e.Via),
+		text("CTL via", cy.CTL.Via, e.CTLVia),
+		flag("unsigned", cy.Config.Accepted && cy.Config.Via == "", e.Unsigned),
+		flag("changed", cy.Changed, e.Changed),
+		text("transport", cy.Transport, e.Transport),
 	)
 	if e.Message != "" {
-		err = errors.Join(err, r.check(slices.Contains(rep.Messages, e.Message), "it shows %q, not %q", rep.Messages, e.Message))
+		err = errors.Join(err, r.check(slices.Contains(cy.Messages, e.Message), "it shows %q, not %q", cy.Messages, e.Message))
 	}
-	in := map[string]string{"webAccess": rep.Settings.Web, "sshAccess": rep.Settings.SSH, "settingsAccess": rep.Settings.Settings, "spanToPCPort": rep.Settings.SPANToPCPort}
 	for name, want := range e.Settings {
-		err = errors.Join(err, text(name, in[name], want))
+		err = errors.Join(err, text(name, cy.Settings[name], want))
 	}
 	return err
 }

@@ -1,0 +1,129 @@
+package scenario
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"net"
+	"strings"
+
+	"itlagent/agent"
+	"itlagent/agent/fetch"
+	"itlagent/agent/shell"
+	"itlagent/agent/trust"
+	"itlagent/platform/console"
+	"itlagent/testbench/cluster"
+	"itlagent/testbench/pki"
+)
+
+// Handset is a phone of a story, wherever it runs.
+type Handset interface {
+	// Cycle resets the phone, or boots it the first time, and returns what came of
+	// it.
+	Cycle(ctx context.Context) (*Cycle, error)
+	// Shell runs a command of the phone's shell, with answers to what it asks, and
+	// returns what it prints and whether it did what it was to.
+	Shell(ctx context.Context, line string, answers []string) (output string, ok bool, err error)
+	// Servers gives the phone other TFTP servers; what it keeps stays.
+	Servers(ctx context.Context, servers []string) error
+	// Certificate is the phone's own, nil without one.
+	Certificate() (*x509.Certificate, error)
+	Close()
+}
+
+// Outcome is what came of one file.
+type Outcome struct {
+	Name     string // "" where it was not asked for
+	Accepted bool
+	Reason   string
+	Via      string
+}
+
+// Cycle is what came of a reset.
+type Cycle struct {
+	Device           string
+	Trusted          bool
+	Reason           string
+	CTL, ITL, Config Outcome
+	Changed          bool // another ITL is in force than before
+	Transport        string
+	Messages         []string
+	Settings         map[string]string
+}
+
+// Boot makes the handset of a phone. servers are its TFTP servers.
+type Boot func(ctx context.Context, p Phone, c *cluster.Cluster, servers []string) (Handset, error)
+
+// host is a handset of this process.
+type host struct {
+	phone   Phone
+	cluster *cluster.Cluster
+	store   *agent.MemStore
+	agent   *agent.Agent
+}
+
+// bootHost is the Boot of phones in this process.
+func bootHost(_ context.Context, p Phone, c *cluster.Cluster, servers []string) (Handset, error) {
+	h := &host{phone: p, cluster: c, store: new(agent.MemStore)}
+	if p.MIC {
+		if err := h.makeMIC(); err != nil {
+			return nil, err
+		}
+	}
+	return h, h.start(servers)
+}
+
+func (h *host) start(servers []string) (err error) {
+	h.agent, err = agent.New(agent.Config{
+		MAC: h.phone.MAC, Model: h.phone.Model, Servers: servers, Store: h.store,
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: h.cluster.Now, Rand: rand.Reader, Address: "127.0.0.1",
+	})
+	return err
+}
+
+// makeMIC gives the phone the certificate of its maker.
+func (h *host) makeMIC() error {
+	id, err := pki.New(pki.Request{Subject: pki.Name{CN: h.phone.Model + "-SEP" + h.phone.MAC, O: "maker"}, Bits: 2048, From: h.cluster.Now(), Years: 20})
+	if err != nil {
+		return err
+	}
+	pem, err := id.PhonePEM()
+	if err != nil {
+		return err
+	}
+	return h.store.Put("mic", pem)
+}
+
+func (h *host) Certificate() (*x509.Certificate, error) {
+	id := h.agent.Identity()
+	if id == nil {
+		return nil, errors.New("the phone has no certificate")
+	}
+	return x509.ParseCertificate(id.Certificate[0])
+}
+
+func (h *host) Servers(_ context.Context, servers []string) error { return h.start(servers) }
+
+func (h *host) Close() {}
+
+func (h *host) Shell(ctx context.Context, line string, answers []string) (string, bool, error) {
+	var out strings.Builder
+	in := strings.NewReader(strings.Join(append(answers[:len(answers):len(answers)], ""), "\n"))
+	ok := shell.New(h.agent, console.NewPlain(in, &out), shell.Options{}).Run(ctx, line)
+	return out.String(), ok, nil
+}
+
+func (h *host) Cycle(ctx context.Context) (*Cycle, error) {
+	r := h.agent.Cycle(ctx)
+	h.agent.DeliverAlarms(ctx) // what no server takes waits
+	outcome := func(o *agent.Outcome) Outcome {
+		return Outcome{o.Name, o.Verdict.Accepted, o.Verdict.Reason.String(), o.Verdict.Via.String()}
+	}
+	return &Cycle{
+		Device: r.Device, Trusted: r.Reason() == trust.Accepted, Reason: r.Reason().String(),
+		CTL: outcome(&r.CTL), ITL: outcome(&r.ITL), Config: outcome(&r.Config),
+		Changed: r.ITL.Changed, Transport: r.Config.Transport, Messages: r.Messages,
+		Settings: map[string]string{"webAccess": r.Settings.Web, "sshAccess": r.Settings.SSH, "settingsAccess": r.Settings.Settings, "spanToPCPort": r.Settings.SPANToPCPort},
+	}, nil
+}
