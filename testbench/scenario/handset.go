@@ -52,7 +52,10 @@ type Cycle struct {
 	Settings         map[string]string
 }
 
-// Boot makes the handset of a phone. servers are its TFTP servers.
+// ErrNotHere says that a story wants what the phones of a place do not have.
+var ErrNotHere = errors.New("phones here do not have what the story wants")
+
+// Boot makes the handset of a phone, or gives ErrNotHere. servers are its TFTP servers.
 type Boot func(ctx context.Context, p Phone, c *cluster.Cluster, servers []string) (Handset, error)
 
 // host is a handset of this process.

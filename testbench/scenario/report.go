@@ -16,6 +16,10 @@ func WriteTAP(w io.Writer, results []Result) {
 			fmt.Fprintf(w, "ok %d - %s # %d checks\n", i+1, r.Story.Name, r.Checks)
 			continue
 		}
+		if r.Skipped {
+			fmt.Fprintf(w, "ok %d - %s # SKIP %v\n", i+1, r.Story.Name, r.Err)
+			continue
+		}
 		fmt.Fprintf(w, "not ok %d - %s\n", i+1, r.Story.Name)
 		for line := range strings.Lines(r.Err.Error()) {
 			fmt.Fprintf(w, "# %s\n", strings.TrimRight(line, "\n"))
@@ -30,6 +34,7 @@ type junitSuite struct {
 	Tests    int         `xml:"tests,attr"`
 	Failures int         `xml:"failures,attr"`
 	Errors   int         `xml:"errors,attr"`
+	Skipped  int         `xml:"skipped,attr"`
 	Time     string      `xml:"time,attr"`
 	Cases    []junitCase `xml:"testcase"`
 }
@@ -40,6 +45,7 @@ type junitCase struct {
 	Time    string     `xml:"time,attr"`
 	Failure *junitText `xml:"failure,omitempty"`
 	Error   *junitText `xml:"error,omitempty"`
+	Skipped *junitText `xml:"skipped,omitempty"`
 	Out     string     `xml:"system-out"`
 }
 
@@ -58,6 +64,9 @@ func JUnit(results []Result) ([]byte, error) {
 		case r.Failed:
 			suite.Failures++
 			c.Failure = &junitText{r.Err.Error()}
+		case r.Skipped:
+			suite.Skipped++
+			c.Skipped = &junitText{r.Err.Error()}
 		case r.Err != nil:
 			suite.Errors++
 			c.Error = &junitText{r.Err.Error()}

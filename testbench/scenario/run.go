@@ -39,6 +39,7 @@ type Result struct {
 	Checks  int // expectations that held
 	Took    time.Duration
 	Failed  bool  // an expectation did not hold
+	Skipped bool  // the story wants what its phones do not have
 	Err     error // why it ended; nil where all is as expected
 	Journal string
 }
@@ -84,6 +85,7 @@ func Run(ctx context.Context, s *Story, o Options) (res Result) {
 		res.Story, res.Checks, res.Took, res.Journal = s, r.checks, time.Since(begin), journal.String()
 		var u unmet
 		res.Failed = errors.As(res.Err, &u)
+		res.Skipped = errors.Is(res.Err, ErrNotHere)
 	}()
 	dir := o.Dir
 	if dir == "" {

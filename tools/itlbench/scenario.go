@@ -9,7 +9,9 @@ import (
 	"strings"
 	"syscall"
 
+	"itlagent/platform/board"
 	"itlagent/testbench/scenario"
+	"itlagent/tools/qemu"
 )
 
 func runScenario(e *env, args []string) int {
@@ -17,7 +19,7 @@ func runScenario(e *env, args []string) int {
 	junit := f.String("junit", "", "write a JUnit report to `FILE`")
 	tap := f.Bool("tap", false, "print results in the Test Anything Protocol")
 	quiet := f.BoolP("quiet", "q", false, "print the results alone")
-	on := f.String("on", "host", "where the phones are: host")
+	on := f.String("on", "host", "where the phones are: host, or the `BOARD` that is emulated for each")
 	const maxNames = 100
 	if code, ok := e.parse(f, args, -maxNames); !ok {
 		return code
@@ -34,9 +36,12 @@ func runScenario(e *env, args []string) int {
 		return exitOK
 	case f.NArg() < 2 || f.Arg(0) != "run":
 		return e.usage("scenario: list, or run NAME...|FILE.yaml...|all")
-	case *on != "host":
-		return e.usage("scenario run: no phones on %q; there are those on: host", *on)
 	}
+	opts, clean, code := e.storyOptions(*on)
+	if code != exitOK {
+		return code
+	}
+	defer clean()
 	stories, code := e.stories(f.Args()[1:])
 	if code != exitOK {
 		return code
@@ -53,11 +58,22 @@ func runScenario(e *env, args []string) int {
 		if out != nil {
 			fmt.Fprintf(out, "\n%s: %s\n\n", s.Name, s.About)
 		}
-		r := scenario.Run(ctx, s, scenario.Options{Out: out})
+		o := opts
+		o.Out = out
+		if *on != "host" {
+			dir, err := os.MkdirTemp("", "itlbench-board-")
+			if err != nil {
+				return e.fail(exitInfra, "%v", err)
+			}
+			defer os.RemoveAll(dir)
+			o.Boot = qemu.Boots(opts.board, opts.base, dir)
+		}
+		r := scenario.Run(ctx, s, o.Options)
 		results = append(results, r)
 		switch {
 		case r.Failed:
 			worst = max(worst, exitNo)
+		case r.Skipped:
 		case r.Err != nil:
 			worst = exitInfra
 		}
@@ -80,7 +96,41 @@ func runScenario(e *env, args []string) int {
 	return worst
 }
 
+// storyOptions are how stories are told at a place; base is the image of a board.
+type storyOptions struct {
+	scenario.Options
+	board *board.Board
+	base  string
+}
+
+func (e *env) storyOptions(on string) (o storyOptions, clean func(), code int) {
+	clean = func() {}
+	if on == "host" {
+		return o, clean, exitOK
+	}
+	b, code := e.board(on)
+	if b == nil {
+		return o, clean, code
+	}
+	if err := qemu.Check(b); err != nil {
+		return o, clean, e.fail(exitInfra, "scenario run: %v", err)
+	}
+	base, err := os.MkdirTemp("", "itlbench-image-")
+	if err != nil {
+		return o, clean, e.fail(exitInfra, "%v", err)
+	}
+	if err := ensureImage(b, base); err != nil {
+		os.RemoveAll(base)
+		return o, clean, e.fail(exitInfra, "scenario run: %v", err)
+	}
+	o.board, o.base, o.Advertise = b, base, hostForGuest
+	return o, func() { os.RemoveAll(base) }, exitOK
+}
+
 func summary(r scenario.Result) string {
+	if r.Skipped {
+		return fmt.Sprintf("skipped %s: %v", r.Story.Name, r.Err)
+	}
 	if r.Err != nil {
 		text, _, _ := strings.Cut(r.Err.Error(), "\n")
 		return fmt.Sprintf("FAILED %s: %s", r.Story.Name, text)
