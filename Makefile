@@ -10,8 +10,13 @@ export CGO_ENABLED ?= 1
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 -o bin/ ./tools/itlbench ./firmware/itlagent
 
+# The story in this process, or on an emulated board: make run BOARD=qemu-arm.
 run: build
+ifdef BOARD
+	bin/itlbench scenario run story-of-the-note --on $(BOARD)
+else
 	bin/itlbench demo
+endif
 
 # The promises of the vault are counted, so its tests run apart, where their output
 # is seen. -race needs a C compiler; without one that is said.
@@ -44,6 +49,7 @@ bench:
 
 soak: deps build
 	$(GO) test -v ./agent/vault -soak -timeout 12h | grep -Ev '^(=== |    --- )'
+	$(GO) test -v ./tools/qemu -cuts 1000 -timeout 12h | grep -v '^=== '
 	$(GO) test -v ./tools/itlbench -run Killed -kills 200 -clusterkills 200 -timeout 1h | grep -v '^=== '
 	./.ci/fuzz 20m
 

@@ -214,6 +214,9 @@ func (s *Shell) showStatus(_ context.Context, _ []string) error {
 	}
 	s.say("locked: %s", locked)
 	s.say("reason: %v (%s)", r.Reason(), r.Reason().Text())
+	for _, m := range r.Messages {
+		s.say("shown: %s", trustlist.Printable([]byte(m)))
+	}
 	return nil
 }
 

@@ -131,7 +131,9 @@ func compile(b *board.Board, o Options) ([]byte, error) {
 	cmd := exec.Command("go", append(args, "./firmware/itlagent")...)
 	cmd.Dir = o.Source
 	cmd.Env = append(os.Environ(), b.GoEnv()...)
-	if text, err := cmd.CombinedOutput(); err != nil {
+	if text, err := cmd.CombinedOutput(); bytes.Contains(text, []byte("go.mod file not found")) || bytes.Contains(text, []byte("directory not found")) {
+		return nil, errors.New("the device program is built from this project's source: run it there")
+	} else if err != nil {
 		return nil, fmt.Errorf("build the device program: %w: %s", err, bytes.TrimSpace(text))
 	}
 	return os.ReadFile(out)

@@ -59,6 +59,7 @@ type runner struct {
 	values   map[string]string // of what stands in braces
 	checks   int
 	alerts   map[string]int    // seen already, by cluster
+	events   map[string]uint64 // the number of the next one, by cluster
 	kept     map[string][]byte // lists that were put aside
 	opts     Options
 }
@@ -80,7 +81,7 @@ func Run(ctx context.Context, s *Story, o Options) (res Result) {
 	if o.Out != nil {
 		out = io.MultiWriter(&journal, o.Out)
 	}
-	r := &runner{story: s, out: out, clusters: make(map[string]*cluster.Cluster), alerts: make(map[string]int), kept: make(map[string][]byte), opts: o}
+	r := &runner{story: s, out: out, clusters: make(map[string]*cluster.Cluster), alerts: make(map[string]int), events: make(map[string]uint64), kept: make(map[string][]byte), opts: o}
 	defer func() {
 		res.Story, res.Checks, res.Took, res.Journal = s, r.checks, time.Since(begin), journal.String()
 		var u unmet
@@ -272,6 +273,8 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 		}
 	case st.Alerts != nil:
 		return r.countAlerts(c, name, *st.Alerts)
+	case st.Reported != nil:
+		return r.reported(ctx, c, name, st.Reported)
 	case st.Erase != "":
 		r.say("somebody deletes the lists of %s by hand", st.Erase)
 		for _, line := range []string{"erase itl", "erase ctl"} {
@@ -431,6 +434,36 @@ func (r *runner) prints(st *Step, text string) error {
 		}
 	}
 	return nil
+}
+
+// reportTime is how long a phone may take to report its lists: it does so beside its
+// cycles.
+const reportTime = 30 * time.Second
+
+// reported waits for the alarms of phones and checks what came of comparing them.
+func (r *runner) reported(ctx context.Context, c *cluster.Cluster, name string, want []string) error {
+	for deadline := time.Now().Add(reportTime); ; {
+		all, next, err := c.Events().Since(r.events[name])
+		if err != nil {
+			return err
+		}
+		var got []string
+		for _, e := range all {
+			if e.Name == "DeviceTLInfo" {
+				got = append(got, e.Tag("ITLStatus"))
+			}
+		}
+		if len(got) >= len(want) || time.Now().After(deadline) {
+			r.events[name] = next
+			r.say("phones have reported their lists: %s", strings.Join(got, ", "))
+			return r.check(slices.Equal(got, want), "reported %v, want %v", got, want)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func (r *runner) countAlerts(c *cluster.Cluster, name string, want int) error {

@@ -56,7 +56,7 @@ type Phone struct {
 }
 
 // Step is one step: just one of Say, Admin, Clock, Set, Fault, Rebuild, Reset,
-// Erase, Move, Unplug, Plug, Alerts, Encrypt, Directory, Factory, Keep, Serve and
+// Erase, Move, Unplug, Plug, Alerts, Reported, Encrypt, Directory, Factory, Keep, Serve and
 // Shell, with what belongs to it. Texts may have
 // {admin}, {security} and {sftp}, {sftp.host}, {sftp.port}, {sftp.user},
 // {sftp.password}, {sftp.dir} in them.
@@ -75,6 +75,9 @@ type Step struct {
 	Fault   *Fault   `yaml:"fault"`   // of a service
 	Rebuild string   `yaml:"rebuild"` // the publisher, with this security password
 	Alerts  *int     `yaml:"alerts"`  // so many alerts since the last such step
+	// Reported are the outcomes of comparing the lists that phones have reported
+	// since the last such step: Match or MisMatch, in order.
+	Reported []string `yaml:"reported"`
 
 	Reset     string  `yaml:"reset"`     // a phone resets
 	Erase     string  `yaml:"erase"`     // a phone's lists are deleted by hand
@@ -191,7 +194,7 @@ func (st *Step) check(clusters, phones map[string]bool) error {
 	kinds := 0
 	for _, set := range []bool{st.Say != "", st.Admin != "", st.Clock != "", st.Set != nil, st.Fault != nil, st.Rebuild != "",
 		st.Alerts != nil, st.Reset != "", st.Erase != "", st.Move != "", st.Unplug != "", st.Plug != "",
-		st.Factory != "", st.Encrypt != "", st.Directory != "", st.Shell != "", st.Keep != "", st.Serve != ""} {
+		st.Factory != "", st.Encrypt != "", st.Directory != "", st.Shell != "", st.Keep != "", st.Serve != "", st.Reported != nil} {
 		if set {
 			kinds++
 		}

@@ -19,6 +19,7 @@ import (
 	"itlagent/firmware/image"
 	"itlagent/platform/board"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/scenario"
 	"itlagent/tools/qemu"
 )
 
@@ -104,6 +105,8 @@ func runQEMU(e *env, args []string) int {
 	mac := f.String("mac", "64A0E71502CC", "the phone's MAC `address`")
 	model := f.String("model", "CP-7965G", "phone `model`")
 	memory := f.Int("memory", 0, "`MiB` of memory; the board's own where 0")
+	cuts := f.Int("powercut", 0, "cut the power `N` times at random moments, and report")
+	seed := f.Uint64("seed", 0, "`SEED` of those moments; 0 takes the time")
 	show := f.Bool("print", false, "print the emulator's command line alone")
 	if code, ok := e.parse(f, args, 1); !ok {
 		return code
@@ -121,15 +124,16 @@ func runQEMU(e *env, args []string) int {
 	opts := qemu.Options{Dir: *dir, Memory: *memory}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	var c *cluster.Cluster
 	if *profile != "" {
-		c, err := startForGuest(*profile, filepath.Join(*dir, "cluster"))
-		if err != nil {
+		var err error
+		if c, err = startForGuest(*profile, filepath.Join(*dir, "cluster")); err != nil {
 			return e.fail(exitInfra, "%v", err)
 		}
 		defer c.Close()
 		*tftp = guestServers(c)
 	}
-	opts.Phone = phoneArgs(*mac, *model, *tftp)
+	opts.Phone = qemu.PhoneArgs(*mac, *model, *tftp)
 	if *show {
 		fmt.Fprintln(e.stdout, strings.Join(quoteAll(qemu.Command(b, opts, "serial.sock")), " "))
 		return exitOK
@@ -140,6 +144,12 @@ func runQEMU(e *env, args []string) int {
 	if err := ensureImage(b, *dir); err != nil {
 		return e.fail(exitInfra, "qemu: %v", plainPath(err))
 	}
+	if *cuts > 0 {
+		if c == nil {
+			return e.usage("qemu: --powercut needs --cluster")
+		}
+		return e.powerCuts(ctx, b, c, opts, scenario.Phone{MAC: *mac, Model: *model}, *tftp, *cuts, *seed)
+	}
 	m, err := qemu.Start(ctx, b, opts)
 	if err != nil {
 		return e.fail(exitInfra, "qemu: %v", err)
@@ -147,6 +157,25 @@ func runQEMU(e *env, args []string) int {
 	defer m.Kill()
 	fmt.Fprintf(e.stderr, "%s runs; all that its console says is in %s; Ctrl-C cuts the power\r\n", b.Name, filepath.Join(*dir, qemu.SerialLog))
 	return e.attach(ctx, m)
+}
+
+// powerCuts runs a campaign of power cuts and prints what came of it.
+func (e *env) powerCuts(ctx context.Context, b *board.Board, c *cluster.Cluster, o qemu.Options, phone scenario.Phone, servers []string, n int, seed uint64) int {
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	res, err := qemu.PowerCuts(ctx, b, c, o, phone, servers, n, seed, func(line string) { fmt.Fprintln(e.stderr, line) })
+	for _, line := range res.Lost {
+		fmt.Fprintln(e.stdout, line)
+	}
+	fmt.Fprintf(e.stdout, "%s: %d power cuts among %d updates, %d lost; --seed %d\n", b.Name, res.Done, res.Updates, len(res.Lost), seed)
+	switch {
+	case err != nil:
+		return e.fail(exitInfra, "qemu: %v", err)
+	case len(res.Lost) > 0:
+		return exitNo
+	}
+	return exitOK
 }
 
 func quoteAll(words []string) []string {
@@ -157,11 +186,6 @@ func quoteAll(words []string) []string {
 		}
 	}
 	return out
-}
-
-// phoneArgs are the device program's arguments on a board.
-func phoneArgs(mac, model string, tftp []string) []string {
-	return []string{"-mac", mac, "-model", model, "-tftp", strings.Join(tftp, ",")}
 }
 
 // startForGuest starts a cluster whose phones are told the address that a guest has
@@ -252,13 +276,25 @@ func (e *env) attach(ctx context.Context, m *qemu.Machine) int {
 	case <-ctx.Done():
 		return exitOK
 	case <-m.Done():
-		return exitOK // power off
+		return e.boardEnded(m)
 	case err := <-output:
+		if err == nil {
+			<-m.Done() // the console ends with the board
+			return e.boardEnded(m)
+		}
 		if err != nil && !errors.Is(err, net.ErrClosed) {
 			return e.fail(exitInfra, "console: %v", err)
 		}
 		return exitOK
 	}
+}
+
+// boardEnded tells a power-off from an emulator that died.
+func (e *env) boardEnded(m *qemu.Machine) int {
+	if err := m.Err(); err != nil {
+		return e.fail(exitInfra, "qemu: %v", err)
+	}
+	return exitOK
 }
 
 // typing is the pause after a piece of input that is piped in.

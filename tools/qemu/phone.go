@@ -31,14 +31,21 @@ type Phone struct {
 	board   *board.Board
 	opts    Options
 	mac     string
+	model   string
 	machine *Machine
 	console *Expect
 	itl     string // signature of the list in force
 }
 
 // NewPhone returns a handset that is not booted yet.
-func NewPhone(b *board.Board, mac string, o Options) *Phone {
-	return &Phone{board: b, opts: o, mac: mac}
+func NewPhone(b *board.Board, mac, model string, servers []string, o Options) *Phone {
+	o.Phone = PhoneArgs(mac, model, servers)
+	return &Phone{board: b, opts: o, mac: mac, model: model}
+}
+
+// PhoneArgs are the device program's arguments.
+func PhoneArgs(mac, model string, servers []string) []string {
+	return []string{"-mac", mac, "-model", model, "-tftp", strings.Join(servers, ",")}
 }
 
 var (
@@ -112,10 +119,12 @@ func (p *Phone) Shell(ctx context.Context, line string, answers []string) (strin
 	return out, !failed, err
 }
 
-// Servers implements scenario.Handset, by hand: alternate TFTP servers.
+// Servers implements scenario.Handset: as DHCP does where the board is off, else by
+// hand, with alternate TFTP servers.
 func (p *Phone) Servers(ctx context.Context, servers []string) error {
 	if p.console == nil {
-		return errors.New("the board is off")
+		p.opts.Phone = PhoneArgs(p.mac, p.model, servers)
+		return nil
 	}
 	two := append(append([]string{}, servers...), "none", "none")
 	for _, line := range []string{"set tftp1 " + two[0], "set tftp2 " + two[1], "set alttftp yes"} {
@@ -133,10 +142,8 @@ func (p *Phone) Cycle(ctx context.Context) (*scenario.Cycle, error) {
 			return nil, err
 		}
 	} else {
-		for _, line := range []string{"clear messages", "reset"} {
-			if err := p.console.Send(line); err != nil {
-				return nil, err
-			}
+		if err := p.console.Send("reset"); err != nil {
+			return nil, err
 		}
 		if _, _, err := p.console.Wait(ctx, cycleTime, cycled); err != nil {
 			return nil, err
@@ -148,7 +155,7 @@ func (p *Phone) Cycle(ctx context.Context) (*scenario.Cycle, error) {
 // look asks the shell what came of the last cycle.
 func (p *Phone) look(ctx context.Context) (*scenario.Cycle, error) {
 	text := make(map[string]string)
-	for _, line := range []string{"why", "show messages", "show config", "show status"} {
+	for _, line := range []string{"why", "show config", "show status"} {
 		out, err := p.run(ctx, line, nil)
 		if err != nil {
 			return nil, err
@@ -185,16 +192,6 @@ func (p *Phone) look(ctx context.Context) (*scenario.Cycle, error) {
 		}
 	}
 	c.Trusted = c.Reason == "accepted"
-	for line := range strings.Lines(text["show messages"]) {
-		if _, message, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
-			c.Messages = append(c.Messages, regexp.MustCompile(` \(\d+ times\)$`).ReplaceAllString(message, ""))
-		}
-	}
-	for _, m := range c.Messages {
-		if g := regexp.MustCompile(`\((HTTPS?|TFTP)\)$`).FindStringSubmatch(m); g != nil {
-			c.Transport = g[1]
-		}
-	}
 	for line := range strings.Lines(text["show config"]) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
 		c.Settings[key] = value
@@ -203,6 +200,14 @@ func (p *Phone) look(ctx context.Context) (*scenario.Cycle, error) {
 	for line := range strings.Lines(text["show status"]) {
 		if v, ok := strings.CutPrefix(strings.TrimSpace(line), "ITL signature: "); ok {
 			signature = v
+		}
+		if m, ok := strings.CutPrefix(strings.TrimSpace(line), "shown: "); ok {
+			c.Messages = append(c.Messages, m)
+		}
+	}
+	for _, m := range c.Messages {
+		if g := regexp.MustCompile(`\((HTTPS?|TFTP)\)$`).FindStringSubmatch(m); g != nil {
+			c.Transport = g[1]
 		}
 	}
 	c.Changed, p.itl = signature != p.itl, signature
@@ -259,6 +264,6 @@ func Boots(b *board.Board, base, dir string) scenario.Boot {
 		if err := PrepareFlash(b, base, at); err != nil {
 			return nil, err
 		}
-		return NewPhone(b, p.MAC, Options{Dir: at, Phone: []string{"-mac", p.MAC, "-model", p.Model, "-tftp", strings.Join(servers, ",")}}), nil
+		return NewPhone(b, p.MAC, p.Model, servers, Options{Dir: at}), nil
 	}
 }

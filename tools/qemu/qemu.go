@@ -23,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,7 +45,13 @@ type Machine struct {
 	errors  bytes.Buffer
 	done    chan struct{}
 	once    sync.Once
+	killed  atomic.Bool
 	dir     string // of the sockets
+}
+
+// complaint is what the emulator said on standard error, in one line.
+func (m *Machine) complaint() string {
+	return strings.ReplaceAll(strings.TrimSpace(m.errors.String()), "\n", "; ")
 }
 
 // ErrStart says that the emulator did not start, or ended before its console was
@@ -149,7 +156,7 @@ func Start(ctx context.Context, b *board.Board, o Options) (*Machine, error) {
 		select {
 		case <-m.done:
 			os.RemoveAll(sockets)
-			return nil, fmt.Errorf("%w: %s", ErrStart, bytes.TrimSpace(m.errors.Bytes()))
+			return nil, fmt.Errorf("%w: %s", ErrStart, m.complaint())
 		default:
 		}
 		if time.Now().After(deadline) {
@@ -162,6 +169,7 @@ func Start(ctx context.Context, b *board.Board, o Options) (*Machine, error) {
 // Kill cuts the power and waits until the emulator is gone.
 func (m *Machine) Kill() {
 	m.once.Do(func() {
+		m.killed.Store(true)
 		m.cmd.Process.Kill()
 		<-m.done
 		if m.Console != nil {
@@ -169,6 +177,20 @@ func (m *Machine) Kill() {
 		}
 		os.RemoveAll(m.dir)
 	})
+}
+
+// Err returns what the emulator complained about, once it has ended by itself; nil
+// after an orderly power-off or Kill.
+func (m *Machine) Err() error {
+	select {
+	case <-m.done:
+	default:
+		return nil
+	}
+	if m.cmd.ProcessState.Success() || m.killed.Load() {
+		return nil
+	}
+	return fmt.Errorf("the emulator died (%v): %s", m.cmd.ProcessState, m.complaint())
 }
 
 // Done is closed when the emulator has ended, by Kill or by itself.

@@ -1,0 +1,162 @@
+package image_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"itlagent/firmware/boards"
+	"itlagent/firmware/image"
+	"itlagent/platform/board"
+)
+
+func load(t *testing.T, name string) *board.Board {
+	t.Helper()
+	b, err := boards.Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// members reads an archive with code of its own.
+func members(t *testing.T, packed []byte) (names []string, data map[string][]byte, modes map[string]uint64) {
+	t.Helper()
+	z, err := gzip.NewReader(bytes.NewReader(packed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, modes = make(map[string][]byte), make(map[string]uint64)
+	for at := 0; ; {
+		if at+110 > len(all) || string(all[at:at+6]) != "070701" {
+			t.Fatalf("no member at %d of %d", at, len(all))
+		}
+		field := func(n int) int {
+			v, err := strconv.ParseUint(string(all[at+6+8*n:at+14+8*n]), 16, 32)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return int(v)
+		}
+		size, nameSize := field(6), field(11)
+		name := string(all[at+110 : at+110+nameSize-1])
+		if name == "TRAILER!!!" {
+			return names, data, modes
+		}
+		begin := (at + 110 + nameSize + 3) &^ 3
+		names = append(names, name)
+		data[name], modes[name] = all[begin:begin+size], uint64(field(1))
+		if field(5) != 0 {
+			t.Errorf("%s has a time", name)
+		}
+		at = (begin + size + 3) &^ 3
+	}
+}
+
+func TestInitramfs(t *testing.T) {
+	b := load(t, "qemu-arm")
+	packed, err := image.Initramfs(b, []byte("program"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, data, modes := members(t, packed)
+	if strings.Join(names, " ") != "dev dev/console dev/null etc etc/itlagent etc/itlagent/args init" {
+		t.Errorf("members %v", names)
+	}
+	if string(data["init"]) != "program" || modes["init"] != 0o100755 || modes["dev/console"] != 0o020600 || modes["dev"] != 0o040755 {
+		t.Errorf("init %q, modes %v", data["init"], modes)
+	}
+	if got := string(data["etc/itlagent/args"]); got != "-console\n-flash\n/dev/mtd1\ninterface=eth0\naddress=10.0.2.15/24\ngateway=10.0.2.2\n" {
+		t.Errorf("arguments %q", got)
+	}
+	if _, err := image.Initramfs(b, nil); err == nil {
+		t.Error("an initramfs without a program")
+	}
+}
+
+// Two builds give the same bytes, and the manifest has their hashes.
+func TestReproducible(t *testing.T) {
+	kernel := filepath.Join(t.TempDir(), "kernel")
+	if err := os.WriteFile(kernel, []byte("kernel"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b := load(t, "qemu-mips")
+	var dirs [2]string
+	for i := range dirs {
+		dirs[i] = t.TempDir()
+		m, err := image.Build(b, image.Options{Dir: dirs[i], Kernel: kernel, Source: "../.."})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range m.Files {
+			data, err := os.ReadFile(filepath.Join(dirs[i], f.Name))
+			if err != nil || int64(len(data)) != f.Size || fmt.Sprintf("%x", sha256.Sum256(data)) != f.SHA256 {
+				t.Errorf("%s: %d bytes, %v", f.Name, len(data), err)
+			}
+		}
+	}
+	for _, name := range []string{image.InitramfsFile, image.ManifestFile, image.KernelFile, image.FlashFile} {
+		one, err1 := os.ReadFile(filepath.Join(dirs[0], name))
+		two, err2 := os.ReadFile(filepath.Join(dirs[1], name))
+		if err1 != nil || err2 != nil || !bytes.Equal(one, two) {
+			t.Errorf("%s differs: %v, %v", name, err1, err2)
+		}
+	}
+	var m image.Manifest
+	text, err := os.ReadFile(filepath.Join(dirs[0], image.ManifestFile))
+	if err == nil {
+		err = json.Unmarshal(text, &m)
+	}
+	if err != nil || m.Board != "qemu-mips" || m.CommandLine != "console=ttyS0,115200 panic=3 quiet" || len(m.Files) != 3 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	_, data, _ := members(t, read(t, filepath.Join(dirs[0], image.InitramfsFile)))
+	if !bytes.HasPrefix(data["init"], []byte("\x7fELF\x01\x02")) { // 32 bits, big endian
+		t.Errorf("init begins with %x", data["init"][:6])
+	}
+	if _, err := image.Build(b, image.Options{Dir: t.TempDir(), Kernel: "nonsense", Source: "../.."}); err == nil {
+		t.Error("a kernel that is not there")
+	}
+	if _, err := image.Build(b, image.Options{Dir: t.TempDir(), Source: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "run it there") {
+		t.Errorf("outside of the source: %v", err)
+	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// U-Boot's header has its own checksum and that of what follows.
+func TestUImage(t *testing.T) {
+	b := load(t, "generic-mips")
+	out, err := image.UImage(b, []byte("data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(n int) uint32 { return binary.BigEndian.Uint32(out[n:]) }
+	header := bytes.Clone(out[:64])
+	copy(header[4:8], []byte{0, 0, 0, 0})
+	if at(0) != 0x27051956 || at(4) != crc32.ChecksumIEEE(header) || at(12) != 4 || at(16) != 0x80060000 || at(20) != 0x80060000 ||
+		at(24) != crc32.ChecksumIEEE([]byte("data")) || !bytes.Equal(out[28:32], []byte{5, 5, 3, 1}) || !bytes.HasPrefix(out[32:], []byte("itlagent generic-mips\x00")) || string(out[64:]) != "data" {
+		t.Errorf("%x", out)
+	}
+}
