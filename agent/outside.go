@@ -415,6 +415,18 @@ func (a *Agent) Directory(ctx context.Context) Page {
 	return p
 }
 
+// NewReset returns a function that asks for a cycle, and the channel for Run. Asked
+// again before the cycle has begun, it is still one.
+func NewReset() (ask func(), reset <-chan struct{}) {
+	c := make(chan struct{}, 1)
+	return func() {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}, c
+}
+
 // Run runs cycles until the context ends: the first at once, the next ones after
 // each interval or when reset says so, and delivers alarms beside them, with a
 // growing pause after each that no server took. each, if not nil, is called with

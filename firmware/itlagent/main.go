@@ -24,8 +24,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/term"
-
 	"itlagent/agent"
 	"itlagent/agent/fetch"
 	"itlagent/agent/model"
@@ -114,13 +112,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, aga
 		}
 		go web.Serve(ctx, l, phone)
 	}
-	reset := make(chan struct{}, 1)
-	ask := func() {
-		select {
-		case reset <- struct{}{}:
-		default: // one is due already
-		}
-	}
+	ask, reset := agent.NewReset()
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -150,21 +142,11 @@ func say(w io.Writer, r *agent.Report) {
 }
 
 // serveShell runs the shell beside the phone, and again after each exit, on a
-// console that is returned. leave gives the terminal back.
-func serveShell(ctx context.Context, phone *agent.Agent, stdin *os.File, stdout io.Writer, o shell.Options) (c console.Console, leave func(), err error) {
-	leave = func() {}
-	c = console.NewPlain(stdin, stdout)
-	tty := term.IsTerminal(int(stdin.Fd()))
-	if tty {
-		old, err := term.MakeRaw(int(stdin.Fd()))
-		if err != nil {
-			return nil, nil, err
-		}
-		leave = func() { term.Restore(int(stdin.Fd()), old) }
-		c = console.NewTerminal(struct {
-			io.Reader
-			io.Writer
-		}{stdin, stdout}, shell.Prompt, shell.Complete)
+// console that is returned, with what gives the terminal back.
+func serveShell(ctx context.Context, phone *agent.Agent, stdin *os.File, stdout io.Writer, o shell.Options) (console.Console, func(), error) {
+	c, tty, leave, err := console.Attach(stdin, stdout, shell.Prompt, shell.Complete)
+	if err != nil {
+		return nil, nil, err
 	}
 	go func() {
 		for ctx.Err() == nil {

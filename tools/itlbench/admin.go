@@ -1,11 +1,7 @@
 package main
 
 import (
-	"io"
-	"os"
 	"strings"
-
-	"golang.org/x/term"
 
 	"itlagent/platform/console"
 	"itlagent/testbench/admin"
@@ -58,23 +54,11 @@ func commandLine(words []string) string {
 
 // adminLoop runs a session on the user's terminal, or on what is piped in.
 func (e *env) adminLoop(n *cluster.Node) int {
-	in, ok := e.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
-		admin.New(n, console.NewPlain(e.stdin, e.stdout)).Loop()
-		return exitOK
-	}
-	old, err := term.MakeRaw(int(in.Fd()))
+	c, _, leave, err := console.Attach(e.stdin, e.stdout, admin.Prompt, admin.Complete)
 	if err != nil {
 		return e.fail(exitInfra, "%v", err)
 	}
-	defer term.Restore(int(in.Fd()), old)
-	t := console.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{in, e.stdout}, admin.Prompt, admin.Complete)
-	if w, h, err := term.GetSize(int(in.Fd())); err == nil {
-		t.SetSize(w, h)
-	}
-	admin.New(n, t).Loop()
+	defer leave()
+	admin.New(n, c).Loop()
 	return exitOK
 }

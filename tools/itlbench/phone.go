@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/term"
-
 	"itlagent/agent"
 	"itlagent/agent/fetch"
 	"itlagent/agent/shell"
@@ -120,13 +118,7 @@ func runPhone(e *env, args []string) int {
 		fmt.Fprintf(e.stderr, "pages: http://%s/\n", l.Addr())
 		go web.Serve(ctx, l, phone)
 	}
-	reset := make(chan struct{}, 1)
-	ask := func() {
-		select {
-		case reset <- struct{}{}:
-		default: // one is due already
-		}
-	}
+	ask, reset := agent.NewReset()
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -144,7 +136,7 @@ func runPhone(e *env, args []string) int {
 }
 
 // phoneShell runs the phone with its shell in the foreground, which ends it.
-func (e *env) phoneShell(ctx context.Context, stop func(), phone *agent.Agent, o shell.Options, interval time.Duration, reset chan struct{}) int {
+func (e *env) phoneShell(ctx context.Context, stop func(), phone *agent.Agent, o shell.Options, interval time.Duration, reset <-chan struct{}) int {
 	cycled := make(chan struct{}, 1)
 	done := make(chan struct{})
 	go func() {
@@ -156,23 +148,14 @@ func (e *env) phoneShell(ctx context.Context, stop func(), phone *agent.Agent, o
 			}
 		})
 	}()
-	in, ok := e.stdin.(*os.File)
-	var c console.Console = console.NewPlain(e.stdin, e.stdout)
-	if ok && term.IsTerminal(int(in.Fd())) {
-		old, err := term.MakeRaw(int(in.Fd()))
-		if err != nil {
-			return e.fail(exitInfra, "%v", err)
-		}
-		defer term.Restore(int(in.Fd()), old)
-		t := console.NewTerminal(struct {
-			io.Reader
-			io.Writer
-		}{in, e.stdout}, shell.Prompt, shell.Complete)
-		if w, h, err := term.GetSize(int(in.Fd())); err == nil {
-			t.SetSize(w, h)
-		}
-		c = t
-	} else {
+	c, tty, leave, err := console.Attach(e.stdin, e.stdout, shell.Prompt, shell.Complete)
+	if err != nil {
+		stop()
+		<-done
+		return e.fail(exitInfra, "%v", err)
+	}
+	defer leave()
+	if !tty {
 		<-cycled // what is piped in speaks of a phone that has booted
 		ask := o.Reset
 		o.Reset = func() { // and that has reset
