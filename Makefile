@@ -30,6 +30,7 @@ test: deps build
 	else \
 		echo 'SKIPPED: the race detector, which needs gcc'; \
 	fi
+	./.ci/emulate
 	./.ci/fuzz $(FUZZTIME)
 
 deps:

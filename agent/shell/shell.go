@@ -41,6 +41,7 @@ type Options struct {
 	Flash   func(w io.Writer) error // tells of the flash
 	Trace   *Trace                  // what trace on shows
 	Network func() (lines []string) // more lines of show network
+	System  func() (lines []string) // the lines of show system
 }
 
 // Shell is one user's shell.
@@ -71,6 +72,7 @@ func commands() []command {
 		{"show flash", "", "the state of the flash", (*Shell).showFlash},
 		{"show alarms", "", "the alarms that wait for a server", (*Shell).showAlarms},
 		{"show network", "", "the servers that are asked", (*Shell).showNetwork},
+		{"show system", "", "the board: uptime and memory", (*Shell).showSystem},
 		{"why", "", "the last verdict on each file, its reason, and the path to it", (*Shell).why},
 		{"directory", "", "open the directory of the configuration", (*Shell).directory},
 		{"erase itl", "", "delete the ITL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(false, true) }},
@@ -317,6 +319,16 @@ func (s *Shell) showNetwork(_ context.Context, _ []string) error {
 		for _, line := range s.opts.Network() {
 			s.say("%s", line)
 		}
+	}
+	return nil
+}
+
+func (s *Shell) showSystem(_ context.Context, _ []string) error {
+	if s.opts.System == nil {
+		return errNone
+	}
+	for _, line := range s.opts.System() {
+		s.say("%s", line)
 	}
 	return nil
 }

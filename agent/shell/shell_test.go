@@ -64,7 +64,7 @@ func TestCommands(t *testing.T) {
 	b.phone.Cycle(t.Context())
 	resets := 0
 	o := shell.Options{Reset: func() { resets++ }, Restart: func() { resets += 10 }, Trace: new(shell.Trace),
-		Flash: func(w io.Writer) error { _, err := io.WriteString(w, "4 erase blocks\n"); return err }, Network: func() []string { return []string{"eth0 up"} }}
+		Flash: func(w io.Writer) error { _, err := io.WriteString(w, "4 erase blocks\n"); return err }, Network: func() []string { return []string{"eth0 up"} }, System: func() []string { return []string{"up 5 s"} }}
 	for line, want := range map[string][]string{
 		"show status":        {"CP-7965G SEP64A0E71502CC firmware 9.4.2", "ITL: 5302 bytes, signed by CN=test10pub.joemar2.lab;", "CTL: Not Installed", "locked: no", "reason: accepted "},
 		"show messages":      {"18:00:00 ITL installed"},
@@ -75,6 +75,7 @@ func TestCommands(t *testing.T) {
 		"show flash":         {"4 erase blocks"},
 		"show alarms":        {"DeviceTLInfo CTL_Signature=Not Installed ITL_Signature=", "1 waiting, 0 dropped"},
 		"show network":       {"TFTP server 1: 127.0.0.1:", "Alternate TFTP: No (tftp1 ", "CUCM server1: 127.0.0.1:", "eth0 up"},
+		"show system":        {"up 5 s"},
 		"why":                {"accepted: ITLSEP64A0E71502CC.tlv", "via: first-use", "tried: self record 1: accepted (first use)", "phone: accepted "},
 		"directory":          {"<Title>Directories</Title>"},
 		"help":               {"show status", "factory-reset", "set tftp1 HOST[:PORT]|none"},
@@ -105,7 +106,7 @@ func TestCommands(t *testing.T) {
 			t.Errorf("%q: %v\n%s", line, ok, out)
 		}
 	}
-	for _, line := range []string{"reset", "restart", "show flash", "trace on"} {
+	for _, line := range []string{"reset", "restart", "show flash", "show system", "trace on"} {
 		if out, ok := b.run(shell.Options{}, line); ok || !strings.Contains(out, "not available here") {
 			t.Errorf("%q without it: %v %s", line, ok, out)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +81,25 @@ func uptime() string {
 		return "for an unknown time"
 	}
 	return strings.Fields(string(data))[0] + " s"
+}
+
+// system tells of the machine and of this program.
+func system() []string {
+	lines := []string{"up " + uptime()}
+	for file, names := range map[string][]string{"/proc/self/status": {"VmRSS", "VmHWM"}, "/proc/meminfo": {"MemTotal", "MemAvailable"}} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			continue
+		}
+		for line := range strings.Lines(string(data)) {
+			name, value, _ := strings.Cut(line, ":")
+			if slices.Contains(names, name) {
+				lines = append(lines, name+" "+strings.TrimSpace(value))
+			}
+		}
+	}
+	slices.Sort(lines)
+	return lines
 }
 
 // keepTime sets the clock of a board without an RTC by what a trusted list says: it

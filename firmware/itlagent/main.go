@@ -122,7 +122,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, aga
 		}
 	}()
 	if *shellOn {
-		opts := shell.Options{Reset: ask, Restart: func() { again = true; stop() }, Trace: trace, Flash: keeper}
+		opts := shell.Options{Reset: ask, Restart: func() { again = true; stop() }, Trace: trace, Flash: keeper, System: system}
 		c, leave, err := serveShell(ctx, phone, stdin, stdout, opts)
 		if err != nil {
 			fmt.Fprintln(stderr, "itlagent:", err)

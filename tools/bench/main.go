@@ -70,6 +70,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stdout, "\ndevice program after a whole cycle: %.1f MiB resident, %.1f MiB at most; the limit is %d MiB%s\n",
 		float64(now)/(1<<20), float64(peak)/(1<<20), memoryLimit>>20, mark)
+	if err := benchBoards(stdout); err != nil {
+		fmt.Fprintln(stderr, "bench:", err)
+		return 3
+	}
 	return 0
 }
 

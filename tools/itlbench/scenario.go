@@ -66,7 +66,7 @@ func runScenario(e *env, args []string) int {
 				return e.fail(exitInfra, "%v", err)
 			}
 			defer os.RemoveAll(dir)
-			o.Boot = qemu.Boots(opts.board, opts.base, dir)
+			o.Boot = qemu.Boots(opts.board, opts.base, dir, 0)
 		}
 		r := scenario.Run(ctx, s, o.Options)
 		results = append(results, r)

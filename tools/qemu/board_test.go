@@ -60,7 +60,7 @@ func TestStoriesOnBoards(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r := scenario.Run(t.Context(), s, scenario.Options{Dir: t.TempDir(), Boot: qemu.Boots(b, base, t.TempDir()), Advertise: "10.0.2.2"})
+			r := scenario.Run(t.Context(), s, scenario.Options{Dir: t.TempDir(), Boot: qemu.Boots(b, base, t.TempDir(), 0), Advertise: "10.0.2.2"})
 			switch {
 			case r.Skipped:
 				t.Logf("%s: not for boards: %v", name, r.Err)

@@ -254,8 +254,8 @@ func Vault(b *board.Board, dir string) ([]byte, error) {
 }
 
 // Boots returns what makes the phones of stories: each on a board with a flash of
-// its own below dir.
-func Boots(b *board.Board, base, dir string) scenario.Boot {
+// its own below dir, and so many MiB of memory, or the board's own where 0.
+func Boots(b *board.Board, base, dir string, memory int) scenario.Boot {
 	return func(_ context.Context, p scenario.Phone, _ *cluster.Cluster, servers []string) (scenario.Handset, error) {
 		if p.MIC {
 			return nil, scenario.ErrNotHere
@@ -264,6 +264,6 @@ func Boots(b *board.Board, base, dir string) scenario.Boot {
 		if err := PrepareFlash(b, base, at); err != nil {
 			return nil, err
 		}
-		return NewPhone(b, p.MAC, p.Model, servers, Options{Dir: at}), nil
+		return NewPhone(b, p.MAC, p.Model, servers, Options{Dir: at, Memory: memory}), nil
 	}
 }
