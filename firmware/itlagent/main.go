@@ -30,8 +30,10 @@ import (
 	"itlagent/agent/shell"
 	"itlagent/agent/vault"
 	"itlagent/agent/web"
+	"itlagent/platform/block"
 	"itlagent/platform/console"
 	"itlagent/platform/filestore"
+	"itlagent/platform/flash"
 	"itlagent/platform/linuxinit"
 	"itlagent/platform/mtd"
 )
@@ -64,7 +66,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, aga
 	name := flags.String("model", "CP-7965G", "the phone's `model`")
 	version := flags.String("firmware", "", "the `version` of a real phone's firmware; that of the family where empty")
 	servers := flags.String("tftp", "", "TFTP `servers`, host[:port], joined by commas")
-	partition := flags.String("flash", "", "MTD `partition` that holds the vault")
+	partition := flags.String("flash", "", "MTD `partition`, or block device, that holds the vault")
 	state := flags.String("state", "/var/lib/itlagent", "`directory` that survives power cuts, where no -flash is given")
 	pages := flags.String("web", "", "`address` of the phone's pages, host:port; none where empty")
 	shellOn := flags.Bool("console", false, "run the debug shell on standard input and output")
@@ -168,7 +170,7 @@ func keep(conf *agent.Config, partition, state string) (tell func(io.Writer) err
 		conf.Store = store
 		return nil, err
 	}
-	dev, err := mtd.Open(partition)
+	dev, err := openFlash(partition)
 	if err != nil {
 		return nil, err
 	}
@@ -181,4 +183,16 @@ func keep(conf *agent.Config, partition, state string) (tell func(io.Writer) err
 	}
 	conf.Store, conf.Messages = v, v
 	return v.Tell, nil
+}
+
+// blockErase is the erase block of a vault on a block device, in bytes.
+const blockErase = 64 << 10
+
+// openFlash opens an MTD partition, or a block device for boards without raw flash.
+func openFlash(path string) (flash.Flash, error) {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0 {
+		return block.Open(path, blockErase)
+	}
+	return mtd.Open(path)
 }
