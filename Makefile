@@ -5,7 +5,7 @@ GO       ?= go
 FUZZTIME ?= 5s
 export CGO_ENABLED ?= 1
 
-.PHONY: build run test deps bench size kernels soak generate
+.PHONY: build run test deps bench size kernels soak generate debian-kernels
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 -o bin/ ./tools/itlbench ./firmware/itlagent
@@ -20,7 +20,7 @@ endif
 
 # The promises of the vault are counted, so its tests run apart, where their output
 # is seen. -race needs a C compiler; without one that is said.
-test: deps build
+test: deps debian-kernels build
 	$(GO) vet ./...
 	$(GO) test $$($(GO) list ./... | grep -v /agent/vault)
 	$(GO) test -v ./agent/vault | grep -Ev '^(=== |    --- )'
@@ -41,6 +41,10 @@ deps:
 kernels:
 	@./.ci/deps kernels
 	@for board in arm mipsel mips; do ./firmware/kernel/build $$board || exit 1; done
+
+# Debian's own kernels for the boards that take them: seconds, where apt may.
+debian-kernels:
+	@for board in arm mipsel; do ./firmware/kernel/debian $$board || echo "make debian-kernels: no kernel for $$board" >&2; done
 
 size:
 	@./.ci/size

@@ -30,8 +30,11 @@ import (
 type Options struct {
 	Dir    string // for the files; made where it is missing
 	Kernel string // file; "" makes the initramfs without one
-	Source string // the folder of this project's source; "." where ""
-	Small  bool   // a device program without pages
+	// Modules is a folder with modules and the file modules.load, which has the
+	// order in which they are loaded; "" for a kernel that needs none.
+	Modules string
+	Source  string // the folder of this project's source; "." where ""
+	Small   bool   // a device program without pages
 }
 
 // The files of an image.
@@ -67,7 +70,11 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	initramfs, err := Initramfs(b, program)
+	modules, err := readModules(o.Modules)
+	if err != nil {
+		return nil, err
+	}
+	initramfs, err := Initramfs(b, program, modules)
 	if err != nil {
 		return nil, err
 	}
@@ -146,8 +153,34 @@ func compile(b *board.Board, o Options) ([]byte, error) {
 	return os.ReadFile(out)
 }
 
-// Initramfs packs the device program as /init, with the board's arguments.
-func Initramfs(b *board.Board, program []byte) ([]byte, error) {
+// Module is one kernel module.
+type Module struct {
+	Name string
+	Data []byte
+}
+
+// readModules reads the modules of a folder in the order in which they are loaded.
+func readModules(dir string) (modules []Module, err error) {
+	if dir == "" {
+		return nil, nil
+	}
+	list, err := os.ReadFile(filepath.Join(dir, "modules.load"))
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range strings.Fields(string(list)) {
+		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(name)))
+		if err != nil {
+			return nil, err
+		}
+		modules = append(modules, Module{filepath.Base(name), data})
+	}
+	return modules, nil
+}
+
+// Initramfs packs the device program as /init, with the board's arguments and
+// modules.
+func Initramfs(b *board.Board, program []byte, modules []Module) ([]byte, error) {
 	if len(program) == 0 {
 		return nil, errors.New("no device program")
 	}
@@ -164,6 +197,20 @@ func Initramfs(b *board.Board, program []byte) ([]byte, error) {
 		{name: "etc/itlagent", mode: modeDir | 0o755},
 		{name: "etc/itlagent/args", mode: modeFile | 0o644, data: []byte(strings.Join(args, "\n") + "\n")},
 		{name: "init", mode: modeFile | 0o755, data: program},
+	}
+	if len(modules) > 0 {
+		const dir = "lib/modules/itlagent"
+		for at, path := 0, ""; at < len(dir); {
+			next := strings.IndexByte(dir[at:]+"/", '/')
+			path, at = dir[:at+next], at+next+1
+			entries = append(entries, entry{name: path, mode: modeDir | 0o755})
+		}
+		var load strings.Builder
+		for _, m := range modules {
+			load.WriteString(m.Name + "\n")
+			entries = append(entries, entry{name: dir + "/" + m.Name, mode: modeFile | 0o644, data: m.Data})
+		}
+		entries = append(entries, entry{name: dir + "/modules.load", mode: modeFile | 0o644, data: []byte(load.String())})
 	}
 	var out bytes.Buffer
 	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
@@ -208,25 +255,33 @@ func UImage(b *board.Board, data []byte) ([]byte, error) {
 	return append(h, data...), nil
 }
 
-// FindKernel returns the minimal kernel of a board in the cache, which is what
-// firmware/kernel/build leaves there.
-func FindKernel(b *board.Board) (string, error) {
+// FindKernel returns the kernel of a board in the cache, and the folder of its
+// modules, which is what firmware/kernel/build and firmware/kernel/debian leave there.
+func FindKernel(b *board.Board) (kernel, modules string, err error) {
 	cache := os.Getenv("XDG_CACHE_HOME")
 	if cache == "" {
 		home, err := os.UserHomeDir()
 		if err != nil {
-			return "", err
+			return "", "", err
 		}
 		cache = filepath.Join(home, ".cache")
 	}
-	files, err := filepath.Glob(filepath.Join(cache, "itlagent", "kernels", b.Kernel.Minimal+"-[0-9]*"))
+	pattern, how := b.Kernel.Minimal+"-[0-9]*", "make kernels builds it"
+	if b.Kernel.Debian != "" {
+		pattern, how = filepath.Join("debian-"+b.Kernel.Debian+"-*", "kernel"), "make debian-kernels gets it"
+	}
+	files, err := filepath.Glob(filepath.Join(cache, "itlagent", "kernels", pattern))
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
 	for i := len(files) - 1; i >= 0; i-- {
-		if info, err := os.Stat(files[i]); err == nil && info.Mode().IsRegular() && !strings.HasSuffix(files[i], ".new") {
-			return files[i], nil
+		if info, err := os.Stat(files[i]); err != nil || !info.Mode().IsRegular() || strings.HasSuffix(files[i], ".new") {
+			continue
 		}
+		if b.Kernel.Debian != "" {
+			modules = filepath.Dir(files[i])
+		}
+		return files[i], modules, nil
 	}
-	return "", fmt.Errorf("no kernel for %s in the cache: make kernels builds it", b.Name)
+	return "", "", fmt.Errorf("no kernel for %s in the cache: %s", b.Name, how)
 }

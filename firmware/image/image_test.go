@@ -69,7 +69,7 @@ func members(t *testing.T, packed []byte) (names []string, data map[string][]byt
 
 func TestInitramfs(t *testing.T) {
 	b := load(t, "qemu-arm")
-	packed, err := image.Initramfs(b, []byte("program"))
+	packed, err := image.Initramfs(b, []byte("program"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +83,23 @@ func TestInitramfs(t *testing.T) {
 	if got := string(data["etc/itlagent/args"]); got != "-console\n-flash\n/dev/mtd1\ninterface=eth0\naddress=10.0.2.15/24\ngateway=10.0.2.2\n" {
 		t.Errorf("arguments %q", got)
 	}
-	if _, err := image.Initramfs(b, nil); err == nil {
+	if _, err := image.Initramfs(b, nil, nil); err == nil {
 		t.Error("an initramfs without a program")
+	}
+}
+
+// Modules lie where the first process looks for them, with their order.
+func TestModules(t *testing.T) {
+	packed, err := image.Initramfs(load(t, "qemu-arm-debian"), []byte("program"), []image.Module{{Name: "b.ko", Data: []byte("b")}, {Name: "a.ko", Data: []byte("a")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, data, _ := members(t, packed)
+	if got := strings.Join(names[7:], " "); got != "lib lib/modules lib/modules/itlagent lib/modules/itlagent/b.ko lib/modules/itlagent/a.ko lib/modules/itlagent/modules.load" {
+		t.Errorf("members %s", got)
+	}
+	if string(data["lib/modules/itlagent/modules.load"]) != "b.ko\na.ko\n" || string(data["lib/modules/itlagent/a.ko"]) != "a" {
+		t.Errorf("%q", data)
 	}
 }
 

@@ -63,7 +63,8 @@ type Network struct {
 
 // Kernel is what the board runs.
 type Kernel struct {
-	Minimal string   `yaml:"minimal"` // of firmware/kernel: arm, mips, mipsel
+	Minimal string   `yaml:"minimal"` // of firmware/kernel/build: arm, mips, mipsel
+	Debian  string   `yaml:"debian"`  // or of firmware/kernel/debian: arm, mipsel
 	Args    []string `yaml:"args"`    // of its command line
 }
 

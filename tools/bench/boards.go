@@ -38,7 +38,7 @@ func benchBoards(w io.Writer) error {
 		if b.QEMU == nil {
 			continue
 		}
-		kernel, err := image.FindKernel(b)
+		kernel, modules, err := image.FindKernel(b)
 		if err == nil {
 			err = qemu.Check(b)
 		}
@@ -46,7 +46,7 @@ func benchBoards(w io.Writer) error {
 			fmt.Fprintf(w, "%-12s skipped: %v\n", name, err)
 			continue
 		}
-		if err := benchBoard(w, b, kernel); err != nil {
+		if err := benchBoard(w, b, kernel, modules); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -61,13 +61,13 @@ var (
 	resident  = regexp.MustCompile(`VmRSS (\d+) kB`)
 )
 
-func benchBoard(w io.Writer, b *board.Board, kernel string) error {
+func benchBoard(w io.Writer, b *board.Board, kernel, modules string) error {
 	base, err := os.MkdirTemp("", "itlagent-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(base)
-	m, err := image.Build(b, image.Options{Dir: base, Kernel: kernel})
+	m, err := image.Build(b, image.Options{Dir: base, Kernel: kernel, Modules: modules})
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ const hostForGuest = "10.0.2.2"
 func runImage(e *env, args []string) int {
 	f := e.flags("image")
 	out := f.StringP("output", "o", "", "`DIR` for the files; image-BOARD where none is given")
-	kernel := f.String("kernel", "", "kernel `FILE`; the minimal one of the cache where none is given")
+	kernel := f.String("kernel", "", "kernel `FILE`; that of the board in the cache where none is given")
 	check := f.Bool("check", false, "check the board's description alone")
 	small := f.Bool("small", false, "a device program without pages")
 	list := f.Bool("list", false, "list the boards")
@@ -61,13 +61,14 @@ func runImage(e *env, args []string) int {
 	if *out == "" {
 		*out = "image-" + b.Name
 	}
-	if *kernel == "" && b.Kernel.Minimal != "" {
+	modules := ""
+	if *kernel == "" && b.Kernel.Minimal+b.Kernel.Debian != "" {
 		var err error
-		if *kernel, err = image.FindKernel(b); err != nil {
+		if *kernel, modules, err = image.FindKernel(b); err != nil {
 			return e.fail(exitInfra, "image: %v", err)
 		}
 	}
-	m, err := image.Build(b, image.Options{Dir: *out, Kernel: *kernel, Small: *small})
+	m, err := image.Build(b, image.Options{Dir: *out, Kernel: *kernel, Modules: modules, Small: *small})
 	if err != nil {
 		return e.fail(exitInfra, "image: %v", plainPath(err))
 	}
@@ -224,11 +225,11 @@ func ensureImage(b *board.Board, dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, image.ManifestFile)); err == nil {
 		return nil
 	}
-	kernel, err := image.FindKernel(b)
+	kernel, modules, err := image.FindKernel(b)
 	if err != nil {
 		return err
 	}
-	_, err = image.Build(b, image.Options{Dir: dir, Kernel: kernel})
+	_, err = image.Build(b, image.Options{Dir: dir, Kernel: kernel, Modules: modules})
 	return err
 }
 

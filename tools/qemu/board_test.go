@@ -35,12 +35,12 @@ func emulated(t *testing.T, f func(t *testing.T, b *board.Board, base string)) {
 			if err := qemu.Check(b); err != nil {
 				t.Skipf("SKIPPED: %v", err)
 			}
-			kernel, err := image.FindKernel(b)
+			kernel, modules, err := image.FindKernel(b)
 			if err != nil {
 				t.Skipf("SKIPPED: %v", err)
 			}
 			base := t.TempDir()
-			if _, err := image.Build(b, image.Options{Dir: base, Kernel: kernel, Source: "../.."}); err != nil {
+			if _, err := image.Build(b, image.Options{Dir: base, Kernel: kernel, Modules: modules, Source: "../.."}); err != nil {
 				t.Fatal(err)
 			}
 			f(t, b, base)
