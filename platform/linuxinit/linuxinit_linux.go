@@ -151,15 +151,13 @@ func up(fd int, name string) error {
 	return nil
 }
 
-// rtentry is struct rtentry; the padding is that of the C compiler on each machine.
+// rtentry is struct rtentry of the kernel.
 type rtentry struct {
 	pad1               uintptr
 	dst, gateway, mask [16]byte
 	flags              uint16
 	pad2               int16
-	pad3               uintptr
-	tos, class         uint8
-	pad4               [3]int16 // of 64-bit machines; on others one is used
+	pad3, pad4         uintptr
 	metric             int16
 	dev                uintptr
 	mtu, window        uintptr

@@ -136,7 +136,7 @@ func runQEMU(e *env, args []string) int {
 	}
 	opts.Phone = qemu.PhoneArgs(*mac, *model, *tftp)
 	if *show {
-		fmt.Fprintln(e.stdout, strings.Join(quoteAll(qemu.Command(b, opts, "serial.sock")), " "))
+		fmt.Fprintln(e.stdout, strings.Join(quoteAll(qemu.Command(b, opts, ".")), " "))
 		return exitOK
 	}
 	if len(*tftp) == 0 {
@@ -151,12 +151,12 @@ func runQEMU(e *env, args []string) int {
 		}
 		return e.powerCuts(ctx, b, c, opts, scenario.Phone{MAC: *mac, Model: *model}, *tftp, *cuts, *seed)
 	}
-	m, err := qemu.Start(ctx, b, opts)
+	m, err := qemu.Start(context.WithoutCancel(ctx), b, opts) // attach ends it
 	if err != nil {
 		return e.fail(exitInfra, "qemu: %v", err)
 	}
 	defer m.Kill()
-	fmt.Fprintf(e.stderr, "%s runs; all that its console says is in %s; Ctrl-C cuts the power\r\n", b.Name, filepath.Join(*dir, qemu.SerialLog))
+	fmt.Fprintf(e.stderr, "%s runs; all that its console says is in %s; Ctrl-C turns it off\r\n", b.Name, filepath.Join(*dir, qemu.SerialLog))
 	return e.attach(ctx, m)
 }
 
@@ -275,6 +275,7 @@ func (e *env) attach(ctx context.Context, m *qemu.Machine) int {
 	}()
 	select {
 	case <-ctx.Done():
+		m.PowerOff()
 		return exitOK
 	case <-m.Done():
 		return e.boardEnded(m)

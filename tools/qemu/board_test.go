@@ -3,14 +3,18 @@ package qemu_test
 import (
 	"flag"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"itlagent/firmware/boards"
 	"itlagent/firmware/image"
 	"itlagent/platform/board"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/scenario"
+	"itlagent/testbench/vaultimage"
 	"itlagent/tools/qemu"
 )
 
@@ -21,9 +25,13 @@ var (
 )
 
 // emulated runs a test for every emulated board for which there are an emulator and
-// a kernel, with an image of it.
-func emulated(t *testing.T, f func(t *testing.T, b *board.Board, base string)) {
-	for _, name := range boards.Names() {
+// a kernel, with an image of it; or for those of the names alone.
+func emulated(t *testing.T, f func(t *testing.T, b *board.Board, base string), only ...string) {
+	names := boards.Names()
+	if len(only) > 0 {
+		names = only
+	}
+	for _, name := range names {
 		b, err := boards.Load(name)
 		if err != nil {
 			t.Fatal(err)
@@ -79,26 +87,12 @@ func TestPowerCuts(t *testing.T) {
 		t.Skip("emulated boards are not run again with the race detector")
 	}
 	emulated(t, func(t *testing.T, b *board.Board, base string) {
-		p := cluster.Note()
-		p.Advertise = "10.0.2.2"
-		c, err := cluster.New(p, cluster.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
+		c, servers := forGuest(t)
 		dir := filepath.Join(t.TempDir(), "phone")
 		if err := qemu.PrepareFlash(b, base, dir); err != nil {
 			t.Fatal(err)
 		}
-		var servers []string
-		for _, n := range c.Nodes() {
-			_, port, _ := strings.Cut(n.Address(), ":")
-			servers = append(servers, "10.0.2.2:"+port)
-		}
-		phone := scenario.Phone{MAC: p.Phones[0].MAC, Model: p.Phones[0].Model}
+		phone := scenario.Phone{MAC: c.Phones()[0].MAC, Model: c.Phones()[0].Model}
 		res, err := qemu.PowerCuts(t.Context(), b, c, qemu.Options{Dir: dir}, phone, servers, *cuts, seed(t), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -111,4 +105,69 @@ func TestPowerCuts(t *testing.T) {
 		}
 		t.Logf("%d power cuts among %d updates: %d lost", res.Done, res.Updates, len(res.Lost))
 	})
+}
+
+// A board whose kernel asks for its address by DHCP boots, and is turned off in
+// order: its flash is whole.
+func TestDHCPAndPowerOff(t *testing.T) {
+	if testing.Short() {
+		t.Skip("emulated boards are not run again with the race detector")
+	}
+	emulated(t, func(t *testing.T, b *board.Board, base string) {
+		dhcp := *b
+		dhcp.Network = board.Network{}
+		dhcp.Kernel.Args = append(slices.Clone(b.Kernel.Args), "ip=dhcp")
+		kernel, _, err := image.FindKernel(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		if _, err := image.Build(&dhcp, image.Options{Dir: dir, Kernel: kernel, Source: "../.."}); err != nil {
+			t.Fatal(err)
+		}
+		c, servers := forGuest(t)
+		m, err := qemu.Start(t.Context(), &dhcp, qemu.Options{Dir: dir, Phone: qemu.PhoneArgs(c.Phones()[0].MAC, "CP-7965G", servers)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Kill()
+		e := qemu.NewExpect(m.Console)
+		if _, _, err := e.Wait(t.Context(), 2*time.Minute, regexp.MustCompile(`SEP64A0E71502CC accepted: `)); err != nil {
+			t.Fatal(err)
+		}
+		m.PowerOff()
+		<-m.Done()
+		if err := m.Err(); err != nil {
+			t.Error(err)
+		}
+		data, err := qemu.Vault(&dhcp, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		img, err := vaultimage.Read(data, 0)
+		if err != nil || len(img.Damage) > 0 || len(img.Keys) < 2 {
+			t.Errorf("the flash: %d keys, damage %v, %v", len(img.Keys), img.Damage, err)
+		}
+	}, "qemu-arm")
+}
+
+// forGuest starts a cluster that emulated boards reach.
+func forGuest(t *testing.T) (*cluster.Cluster, []string) {
+	t.Helper()
+	p := cluster.Note()
+	p.Advertise = "10.0.2.2"
+	c, err := cluster.New(p, cluster.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var servers []string
+	for _, n := range c.Nodes() {
+		_, port, _ := strings.Cut(n.Address(), ":")
+		servers = append(servers, "10.0.2.2:"+port)
+	}
+	return c, servers
 }

@@ -5,11 +5,12 @@
 //	defer m.Kill()
 //	io.Copy(os.Stdout, m.Console)
 //
-// Kill is a power cut. A Machine is for one user. Source: QEMU's manual, sections
+// Kill is a power cut, PowerOff an orderly end of the emulator. A Machine is for one user. Source: QEMU's manual, sections
 // Invocation and QMP.
 package qemu
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -61,9 +62,14 @@ var ErrStart = errors.New("the emulator did not start")
 // SerialLog is the file in the image's folder with all that the console said.
 const SerialLog = "serial.log"
 
-// Command returns the emulator's command line. sock is the path of the console's
-// socket.
-func Command(b *board.Board, o Options, sock string) []string {
+// The sockets of a machine: of its console, and of QMP, the emulator's own protocol.
+const (
+	serialSocket = "serial"
+	qmpSocket    = "qmp"
+)
+
+// Command returns the emulator's command line. sockets is the folder of its sockets.
+func Command(b *board.Board, o Options, sockets string) []string {
 	memory := o.Memory
 	if memory == 0 {
 		memory = b.Memory
@@ -74,8 +80,8 @@ func Command(b *board.Board, o Options, sock string) []string {
 	args = append(args, "-m", strconv.Itoa(memory), "-display", "none", "-no-reboot", "-monitor", "none",
 		"-kernel", filepath.Join(o.Dir, image.KernelFile), "-initrd", filepath.Join(o.Dir, image.InitramfsFile),
 		"-drive", strings.ReplaceAll(q.FlashArg, "{file}", flash),
-		"-chardev", "socket,id=serial,path="+sock+",server=on,wait=on,logfile="+filepath.Join(o.Dir, SerialLog)+",logappend=on",
-		"-serial", "chardev:serial",
+		"-chardev", "socket,id=serial,path="+filepath.Join(sockets, serialSocket)+",server=on,wait=on,logfile="+filepath.Join(o.Dir, SerialLog)+",logappend=on",
+		"-serial", "chardev:serial", "-qmp", "unix:"+filepath.Join(sockets, qmpSocket)+",server=on,wait=off",
 		"-append", strings.Join(append([]string{b.CommandLine(), "--"}, o.Phone...), " "))
 	return args
 }
@@ -132,8 +138,7 @@ func Start(ctx context.Context, b *board.Board, o Options) (*Machine, error) {
 		return nil, err
 	}
 	m := &Machine{done: make(chan struct{}), dir: sockets}
-	sock := filepath.Join(sockets, "s")
-	args := Command(b, o, sock)
+	args := Command(b, o, sockets)
 	m.cmd = exec.Command(args[0], args[1:]...)
 	m.cmd.Stderr = &m.errors
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is ours to handle
@@ -148,7 +153,7 @@ func Start(ctx context.Context, b *board.Board, o Options) (*Machine, error) {
 	context.AfterFunc(ctx, m.Kill)
 	const wait = 20 * time.Second
 	for deadline := time.Now().Add(wait); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := net.Dial("unix", sock)
+		conn, err := net.Dial("unix", filepath.Join(sockets, serialSocket))
 		if err == nil {
 			m.Console = conn
 			return m, nil
@@ -177,6 +182,35 @@ func (m *Machine) Kill() {
 		}
 		os.RemoveAll(m.dir)
 	})
+}
+
+// PowerOff tells the emulator to end, which writes the flash's file out, and waits
+// until it is gone. One that does not listen is killed.
+func (m *Machine) PowerOff() {
+	defer m.Kill()
+	conn, err := net.Dial("unix", filepath.Join(m.dir, qmpSocket))
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	const wait = 5 * time.Second
+	conn.SetDeadline(time.Now().Add(wait))
+	in := bufio.NewReader(conn)
+	for _, command := range []string{"", "qmp_capabilities", "quit"} { // it greets first
+		if command != "" {
+			if _, err := fmt.Fprintf(conn, "{\"execute\": %q}\n", command); err != nil {
+				return
+			}
+		}
+		if _, err := in.ReadString('\n'); err != nil {
+			return
+		}
+	}
+	m.killed.Store(true)
+	select {
+	case <-m.done:
+	case <-time.After(wait):
+	}
 }
 
 // Err returns what the emulator complained about, once it has ended by itself; nil
