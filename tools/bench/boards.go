@@ -19,6 +19,9 @@ import (
 	"itlagent/tools/qemu"
 )
 
+// storyTime is how long the story may take with little memory.
+const storyTime = 45 * time.Second
+
 // Goals of a board: resident memory of the agent, in bytes, and the memory that is
 // enough for the story, in MiB.
 const (
@@ -82,7 +85,10 @@ func benchBoard(w io.Writer, b *board.Board, kernel, modules string) error {
 	least := 0
 	for _, ram := range []int{boardRAM, 48, 40, 32, 24} {
 		dir := filepath.Join(base, fmt.Sprint(ram))
-		if r := scenario.Run(context.Background(), s, scenario.Options{Advertise: guest, Boot: qemu.Boots(b, base, dir, ram)}); r.Err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), storyTime) // a board that is short of memory may hang
+		r := scenario.Run(ctx, s, scenario.Options{Advertise: guest, Boot: qemu.Boots(b, base, dir, ram)})
+		cancel()
+		if r.Err != nil {
 			break
 		}
 		least = ram
