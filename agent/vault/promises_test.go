@@ -227,12 +227,12 @@ func TestCutWhileFormatting(t *testing.T) {
 func TestTwoCuts(t *testing.T) {
 	gs := []geometry{small}
 	if *soak {
-		gs = append(gs, nor(6, 4<<10, 256), nor(8, 4<<10, 32))
+		gs = append(gs, nor(12, 4<<10, 256), nor(8, 4<<10, 32))
 	}
 	for _, g := range gs {
 		lead := 57
-		steps := story(lead + effort(6, 18, 60))
-		if g.Blocks() < 12 {
+		steps := story(lead + effort(6, 18, 200))
+		if g.Blocks() <= 12 {
 			for i := range steps {
 				steps[i].size = min(steps[i].size, 700)
 			}

@@ -79,9 +79,11 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 		return nil, err
 	}
 	m := &Manifest{Board: b.Name, Arch: b.Arch, CommandLine: b.CommandLine()}
+	note := func(name string, data []byte) {
+		m.Files = append(m.Files, File{name, int64(len(data)), fmt.Sprintf("%x", sha256.Sum256(data))})
+	}
 	put := func(name string, data []byte) error {
-		sum := sha256.Sum256(data)
-		m.Files = append(m.Files, File{name, int64(len(data)), fmt.Sprintf("%x", sum)})
+		note(name, data)
 		return os.WriteFile(filepath.Join(o.Dir, name), data, 0o644)
 	}
 	if err := put(InitramfsFile, initramfs); err != nil {
@@ -110,8 +112,13 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := put(FlashFile, bytes.Repeat([]byte{0xff}, int(size))); err != nil {
-			return nil, err
+		// A flash that is there stays: it is the phone's. The manifest has the empty one.
+		empty := bytes.Repeat([]byte{0xff}, int(size))
+		note(FlashFile, empty)
+		if info, err := os.Stat(filepath.Join(o.Dir, FlashFile)); err != nil || info.Size() != size {
+			if err := os.WriteFile(filepath.Join(o.Dir, FlashFile), empty, 0o644); err != nil {
+				return nil, err
+			}
 		}
 	}
 	text, err := json.MarshalIndent(m, "", "  ")

@@ -116,8 +116,11 @@ func runQEMU(e *env, args []string) int {
 	if b == nil {
 		return code
 	}
-	if err := qemu.Check(b); err != nil {
-		return e.fail(exitInfra, "%v", err)
+	if b.QEMU == nil {
+		return e.fail(exitInfra, "board %s is not an emulated one", b.Name)
+	}
+	if err := qemu.Check(b); err != nil && !*show {
+		return e.fail(exitInfra, "qemu: %v", err)
 	}
 	if *dir == "" {
 		*dir = "image-" + b.Name
