@@ -245,13 +245,10 @@ func Clock(least time.Time) (bool, error) {
 	return true, unix.Settimeofday(&tv)
 }
 
-// PowerOff ends the machine; it returns only with an error.
-func PowerOff() error { return end(unix.LINUX_REBOOT_CMD_POWER_OFF) }
-
-// Reboot starts the machine anew; it returns only with an error.
-func Reboot() error { return end(unix.LINUX_REBOOT_CMD_RESTART) }
-
-func end(command int) error {
+// PowerOff ends the machine; it returns only with an error. What has to start the
+// machine anew panics: the kernel does too when its first process ends, and reboots
+// where it was told so with panic=SECONDS.
+func PowerOff() error {
 	unix.Sync()
-	return unix.Reboot(command)
+	return unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF)
 }
