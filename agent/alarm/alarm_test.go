@@ -304,3 +304,28 @@ func TestBackoff(t *testing.T) {
 		}
 	}
 }
+
+// A queue that is damaged in any way can be used.
+func FuzzQueue(f *testing.F) {
+	m := new(mem)
+	q, err := alarm.Open(m)
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, i := range vectors(f) {
+		if err := q.Add(i); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(m.values["alarms"])
+	f.Add([]byte("0\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		q, _ := alarm.Open(&mem{values: map[string][]byte{"alarms": data}})
+		if err := q.Add(alarm.Info{Device: "SEP64A0E71502CC"}); err != nil {
+			t.Fatal(err)
+		}
+		if waiting, _ := q.Waiting(); len(waiting) == 0 || len(waiting) > alarm.MaxQueued {
+			t.Fatalf("%d wait", len(waiting))
+		}
+	})
+}

@@ -231,7 +231,7 @@ func TestTwoCuts(t *testing.T) {
 	}
 	for _, g := range gs {
 		lead := 57
-		steps := story(lead + effort(6, 18, 200))
+		steps := story(lead + effort(6, 18, 340))
 		if g.Blocks() <= 12 {
 			for i := range steps {
 				steps[i].size = min(steps[i].size, 700)

@@ -15,7 +15,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"itlagent/platform/strictyaml"
 )
 
 // Board is one board.
@@ -94,12 +94,8 @@ var (
 // Parse reads a description and reports what is wrong with it, the line first.
 func Parse(data []byte) (*Board, error) {
 	b := new(Board)
-	if err := yaml.UnmarshalWithOptions(data, b, yaml.Strict()); err != nil {
-		text, _, _ := strings.Cut(yaml.FormatError(err, false, false), "\n")
-		if m := regexp.MustCompile(`^\[(\d+):\d+\] (.*)$`).FindStringSubmatch(text); m != nil {
-			return nil, fmt.Errorf("line %s: %s", m[1], m[2])
-		}
-		return nil, errors.New(text)
+	if err := strictyaml.Unmarshal(data, b); err != nil {
+		return nil, err
 	}
 	return b, b.check()
 }

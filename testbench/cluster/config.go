@@ -13,6 +13,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 
+	"itlagent/platform/strictyaml"
 	"itlagent/testbench/pki"
 )
 
@@ -61,20 +62,17 @@ type config struct {
 
 // ParseProfile reads a profile from YAML. Errors name the line. Keys that are
 // not known are errors.
-func ParseProfile(data []byte) (Profile, error) {
-	const maxFile = 1 << 20 // bytes
-	if len(data) > maxFile {
-		return Profile{}, fmt.Errorf("the file has %d bytes, at most %d", len(data), maxFile)
+func ParseProfile(data []byte) (p Profile, err error) {
+	var conf config
+	if err := strictyaml.Unmarshal(data, &conf); err != nil {
+		return Profile{}, err
 	}
+	defer strictyaml.Recover(&err)
 	file, err := parser.ParseBytes(data, 0)
 	if err != nil {
-		return Profile{}, yamlError(err)
+		return Profile{}, strictyaml.Line(err)
 	}
-	var conf config
-	if err := yaml.UnmarshalWithOptions(data, &conf, yaml.Strict()); err != nil {
-		return Profile{}, yamlError(err)
-	}
-	p, err := conf.profile()
+	p, err = conf.profile()
 	for i := range p.Nodes {
 		p.Nodes[i].Line = (&fieldError{path: fmt.Sprintf("$.nodes[%d]", i)}).line(file)
 	}
@@ -86,16 +84,6 @@ func ParseProfile(data []byte) (Profile, error) {
 		return Profile{}, fmt.Errorf("line %d: %w", at.line(file), at)
 	}
 	return p, err
-}
-
-// yamlError makes one line of the library's message, "[3:5] text" first.
-func yamlError(err error) error {
-	text := yaml.FormatError(err, false, false)
-	text, _, _ = strings.Cut(text, "\n")
-	if m := regexp.MustCompile(`^\[(\d+):\d+\] (.*)$`).FindStringSubmatch(text); m != nil {
-		return fmt.Errorf("line %s: %s", m[1], m[2])
-	}
-	return errors.New(text)
 }
 
 // fieldError is an error about the value at a path of the file.

@@ -28,6 +28,9 @@ import (
 // MaxLine bounds a line, in bytes.
 const MaxLine = 800
 
+// maxWord bounds the names of a node, an application and an event, in bytes.
+const maxWord = 100
+
 // maxHeld bounds the events that are held in memory.
 const maxHeld = 10_000
 
@@ -78,13 +81,18 @@ func (e Event) String() string {
 		line += tagsEnd
 	}
 	line += clean(e.Text)
-	return line[:min(len(line), MaxLine)]
+	if len(line) > MaxLine {
+		line = strings.ToValidUTF8(line[:MaxLine], "") // not the first bytes of a character
+	}
+	return line
 }
 
 // clean keeps a value from ending a tag or a line.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
+		case r == '\ufffd': // what is no UTF-8 becomes that, and longer
+			return '?'
 		case r == ']':
 			return ')'
 		case r == '[':
@@ -124,6 +132,11 @@ func Parse(line string) (Event, error) {
 		return Event{}, ErrLine
 	}
 	e := Event{Seq: seq, Time: at, Node: parts[1], App: name[0], Severity: severity, Name: name[2]}
+	for _, word := range []string{e.Node, e.App, e.Name} {
+		if len(word) > maxWord || strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return Event{}, ErrLine
+		}
+	}
 	if tags, ok := strings.CutPrefix(text, "%["); ok {
 		for {
 			tag, more, ok := strings.Cut(tags, "]")
@@ -199,7 +212,8 @@ func (l *Log) hold(e Event) {
 	}
 }
 
-// Add writes an event, which gets the next number, and syncs it.
+// Add writes an event, which gets the next number, and syncs it. One whose line could
+// not be read again is refused with ErrLine.
 func (l *Log) Add(e Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -213,6 +227,9 @@ func (l *Log) Add(e Event) error {
 		}
 	}
 	e.Seq, e.Time = l.next, e.Time.UTC().Truncate(time.Millisecond)
+	if _, err := Parse(e.String()); err != nil {
+		return err
+	}
 	if l.f != nil {
 		line := e.String() + "\n"
 		if err := l.f.Truncate(l.end); err != nil {

@@ -85,6 +85,11 @@ func TestLog(t *testing.T) {
 	if len(all) != 4 || all[2].Name != "Other" || all[3].Seq != 3 || all[3].Name != "Three" {
 		t.Errorf("after an end in a line: %v", all)
 	}
+	for _, e := range []events.Event{{Time: at, Node: "n", App: "A", Name: strings.Repeat("x", 900)}, {Time: at, Node: "n: n", App: "A", Name: "B"}, {Time: at, Node: "n", App: "A", Name: "B", Severity: 9}} {
+		if err := l.Add(e); !errors.Is(err, events.ErrLine) {
+			t.Errorf("an event that cannot be read again: %v", err)
+		}
+	}
 	l.Close()
 	if err := os.WriteFile(path, []byte("rubbish\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -92,4 +97,20 @@ func TestLog(t *testing.T) {
 	if _, err := events.Open(path); !errors.Is(err, events.ErrLine) || !strings.Contains(err.Error(), "line 1") {
 		t.Errorf("a damaged log: %v", err)
 	}
+}
+
+// What is read as an event is written as the same line, but for characters that a
+// line cannot hold.
+func FuzzParse(f *testing.F) {
+	f.Add("7: test10pub: Feb  6 2014 18:24:27.123 UTC: %UC_CALLMANAGER-6-DeviceTLInfo: %[DeviceName=SEP64A0E71502CC][IPv6Address=]: lists: changed")
+	f.Add("0: n: Feb  6 2014 18:24:27.123 UTC: %A-4-B: t")
+	f.Fuzz(func(t *testing.T, line string) {
+		e, err := events.Parse(line)
+		if err != nil {
+			return
+		}
+		if again, err := events.Parse(e.String()); err == nil && again.String() != e.String() {
+			t.Fatalf("%q is written as %q and then as %q", line, e, again)
+		}
+	})
 }

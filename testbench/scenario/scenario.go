@@ -22,9 +22,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
-
 	"itlagent/agent/trust"
+	"itlagent/platform/strictyaml"
 )
 
 //go:embed stories/*.yaml
@@ -156,9 +155,8 @@ func Load(name string) (*Story, error) {
 // Parse reads a story and reports what it could not do.
 func Parse(data []byte) (*Story, error) {
 	s := new(Story)
-	if err := yaml.UnmarshalWithOptions(data, s, yaml.Strict()); err != nil {
-		text, _, _ := strings.Cut(yaml.FormatError(err, false, false), "\n")
-		return nil, errors.New(text)
+	if err := strictyaml.Unmarshal(data, s); err != nil {
+		return nil, err
 	}
 	if len(s.Clusters) == 0 {
 		s.Clusters = []Cluster{{Name: "cluster", Profile: "note"}}
