@@ -129,7 +129,7 @@ func shows(ts *testscript.TestScript, neg bool, args []string) {
 	re, err := regexp.Compile(pattern.String())
 	ts.Check(err)
 	out := ""
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		data, err := os.ReadFile(ts.MkAbs(args[0]))
 		if out = string(data); err == nil && re.MatchString(out) {
 			return
