@@ -8,7 +8,7 @@ export CGO_ENABLED ?= 1
 .PHONY: build run test deps bench size kernels soak generate debian-kernels
 
 build:
-	CGO_ENABLED=0 $(GO) build -trimpath -tags nethttpomithttp2 -o bin/ ./tools/itlbench ./firmware/itlagent
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tools/itlbench ./firmware/itlagent
 
 # The story in this process, or on an emulated board: make run BOARD=qemu-arm.
 run: build

@@ -37,7 +37,7 @@ func TestDocumentedCommands(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run(t, []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-o", bin+"/", "./tools/itlbench", "./firmware/itlagent")
+	run(t, []string{"CGO_ENABLED=0"}, "go", "build", "-trimpath", "-o", bin+"/", "./tools/itlbench", "./firmware/itlagent")
 	scripts := t.TempDir()
 	commands := 0
 	for _, page := range pages(t) {

@@ -181,7 +181,7 @@ func TestDeviceProgram(t *testing.T) {
 	for _, target := range targets {
 		env := append([]string{"CGO_ENABLED=0", "GOOS=linux"}, target...)
 		t.Run(strings.Join(target, " "), func(t *testing.T) {
-			run(t, env, "go", "vet", "-tags", "nethttpomithttp2", "./agent/...", "./platform/...", "./firmware/...")
+			run(t, env, "go", "vet", "./agent/...", "./platform/...", "./firmware/...")
 			for kind, ceiling := range ceilings {
 				bin := filepath.Join(t.TempDir(), "itlagent")
 				run(t, env, ".ci/device", bin, kind)
@@ -213,7 +213,7 @@ func TestDevicePackages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := run(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm"}, "go", "list", "-tags", "nethttpomithttp2", "-deps", "./firmware/itlagent")
+	got := run(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm"}, "go", "list", "-deps", "./firmware/itlagent")
 	if got != string(want) {
 		a, b := strings.Fields(got), strings.Fields(string(want))
 		for _, p := range a {

@@ -3,12 +3,14 @@
 package web
 
 import (
+	"bufio"
 	"context"
 	"errors"
-	"log"
+	"io"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -19,57 +21,84 @@ import (
 // Limits of the server.
 const (
 	maxConns   = 32
-	maxHead    = 4 << 10 // bytes of a request's line and fields
+	maxHead    = 4 << 10 // bytes of a request
 	headerTime = 5 * time.Second
 	pageTime   = 10 * time.Second
+	filesTime  = 100 * time.Millisecond // to wait where no file descriptor is free
 )
 
 // allowed is what webAccess says where the pages are on.
 const allowed = "0"
 
-// Serve serves the pages until the context ends or the listener fails.
+// Serve serves the pages until the context ends or the listener fails, one request a
+// connection. It is net/http's reader and writer without its server, which would
+// bring HTTP/2 with it, 7 % of the device program.
 func Serve(ctx context.Context, l net.Listener, a *agent.Agent) error {
-	srv := &http.Server{
-		Handler: Handler(a), MaxHeaderBytes: maxHead, ReadHeaderTimeout: headerTime, ReadTimeout: headerTime,
-		WriteTimeout: pageTime, IdleTimeout: headerTime, ErrorLog: log.New(discard{}, "", 0),
-	}
-	stop := context.AfterFunc(ctx, func() { srv.Close() })
+	l = netutil.LimitListener(l, maxConns)
+	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	err := srv.Serve(netutil.LimitListener(l, maxConns))
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	for {
+		conn, err := l.Accept()
+		var short interface{ Temporary() bool } // of file descriptors
+		switch {
+		case err == nil:
+			clients.Go(func() { serve(ctx, conn, a) })
+		case ctx.Err() != nil:
+			return nil
+		case errors.As(err, &short) && short.Temporary():
+			time.Sleep(filesTime)
+		default:
+			return err
+		}
 	}
-	return err
 }
 
-// discard takes the complaints about clients.
-type discard struct{}
+// serve answers one request and closes the connection.
+func serve(ctx context.Context, conn net.Conn, a *agent.Agent) {
+	defer conn.Close()
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	conn.SetReadDeadline(time.Now().Add(headerTime))
+	r, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, maxHead)))
+	res := refusal(http.StatusBadRequest, "Bad request")
+	if err == nil {
+		res = answer(a, r)
+		// What is left unread when a connection closes would cost the client its answer.
+		io.Copy(io.Discard, r.Body)
+	}
+	res.Request, res.ProtoMajor, res.ProtoMinor, res.Close = r, 1, 1, true
+	conn.SetWriteDeadline(time.Now().Add(pageTime))
+	res.Write(conn)
+}
 
-func (discard) Write(b []byte) (int, error) { return len(b), nil }
+// answer returns what a phone says to a request.
+func answer(a *agent.Agent, r *http.Request) *http.Response {
+	_, _, s := a.Held()
+	if s.Web != allowed {
+		return refusal(http.StatusForbidden, "Web access is disabled")
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return refusal(http.StatusMethodNotAllowed, "Method not allowed")
+	}
+	body, kind := page(a, r.URL.Path, r.URL.RawQuery)
+	if body == "" {
+		return refusal(http.StatusNotFound, "404 page not found")
+	}
+	return response(http.StatusOK, kind, body)
+}
 
-// Handler returns the pages of a phone.
-func Handler(a *agent.Agent) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _, s := a.Held()
-		switch {
-		case s.Web != allowed:
-			http.Error(w, "Web access is disabled", http.StatusForbidden)
-		case r.Method != http.MethodGet && r.Method != http.MethodHead:
-			http.Error(w, "Method not allowed", http.StatusMethodNotAllowed)
-		default:
-			body, kind := page(a, r.URL.Path, r.URL.RawQuery)
-			if body == "" {
-				http.NotFound(w, r)
-				return
-			}
-			w.Header().Set("Content-Type", kind)
-			w.Header().Set("Cache-Control", "no-store")
-			w.Write([]byte(body))
-		}
-	})
+// refusal is a response in a line of plain text.
+func refusal(code int, text string) *http.Response { return response(code, kindText, text+"\n") }
+
+func response(code int, kind, body string) *http.Response {
+	return &http.Response{StatusCode: code, Header: http.Header{"Content-Type": {kind}, "Cache-Control": {"no-store"}},
+		Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body))}
 }
 
 const (
+	kindText = "text/plain; charset=utf-8"
 	kindHTML = "text/html; charset=utf-8"
 	kindXML  = "text/xml; charset=utf-8"
 )

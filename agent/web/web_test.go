@@ -137,6 +137,16 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s: %d", path, res.StatusCode)
 		}
 	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprint(conn, "HEAD /DeviceInformationX HTTP/1.1\r\nHost: phone\r\n\r\n")
+	head, err := io.ReadAll(conn)
+	if err != nil || !regexp.MustCompile(`(?s)^HTTP/1\.1 200 OK\r\n.*Content-Length: [1-9].*\r\n\r\n$`).Match(head) {
+		t.Errorf("HEAD: %v %q", err, head)
+	}
 	res, err := http.Post(p.url+"/", "text/plain", strings.NewReader("x"))
 	if err != nil {
 		t.Fatal(err)

@@ -128,11 +128,8 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 	return m, os.WriteFile(filepath.Join(o.Dir, ManifestFile), append(text, '\n'), 0o644)
 }
 
-// notInlined are packages in which speed does not count: without inlining they are
-// smaller. The flags are those of .ci/device.
-var notInlined = []string{"net/...", "vendor/...", "encoding/...", "crypto/tls", "crypto/x509", "itlagent/..."}
-
-// compile builds the device program for the board, stripped.
+// compile builds the device program for the board, stripped. The flags are those of
+// .ci/device.
 func compile(b *board.Board, o Options) ([]byte, error) {
 	dir, err := os.MkdirTemp("", "itlagent-image-")
 	if err != nil {
@@ -143,11 +140,6 @@ func compile(b *board.Board, o Options) ([]byte, error) {
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out}
 	if o.Small {
 		args = append(args, "-tags", "small", "-gcflags=all=-l")
-	} else {
-		args = append(args, "-tags", "nethttpomithttp2")
-		for _, slow := range notInlined {
-			args = append(args, "-gcflags="+slow+"=-l")
-		}
 	}
 	cmd := exec.Command("go", append(args, "./firmware/itlagent")...)
 	cmd.Dir = o.Source

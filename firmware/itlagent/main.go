@@ -9,7 +9,7 @@
 // SIGTERM. Messages go to standard error, one a line.
 package main
 
-//go:generate sh -c "CGO_ENABLED=0 GOOS=linux GOARCH=arm go list -tags nethttpomithttp2 -deps . > packages.txt"
+//go:generate sh -c "CGO_ENABLED=0 GOOS=linux GOARCH=arm go list -deps . > packages.txt"
 
 import (
 	"context"

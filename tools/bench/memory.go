@@ -25,7 +25,7 @@ func residentMemory() (now, peak int, err error) {
 	}
 	defer os.RemoveAll(dir)
 	program := filepath.Join(dir, "itlagent")
-	build := exec.Command("go", "build", "-trimpath", "-tags", "nethttpomithttp2", "-o", program, "./firmware/itlagent")
+	build := exec.Command("go", "build", "-trimpath", "-o", program, "./firmware/itlagent")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, 0, fmt.Errorf("%w: %s", err, out)
