@@ -52,6 +52,12 @@ type Config struct {
 	Dial     func(ctx context.Context, network, address string) (net.Conn, error)
 	TFTP     func(ctx context.Context, address, name string, limit int) ([]byte, error) // nil: HTTP only
 
+	// From and Exchange stand for the network where they are not nil, as those of
+	// fetch.Client and tvs.Client do: what becomes of a phone is then known beforehand.
+	From     func(ctx context.Context, server, name string, limit int, secure *tls.Config) (fetch.File, error)
+	Exchange func(ctx context.Context, server string, req tvs.Message, check func(tls.ConnectionState) error) (*tvs.Message, error)
+	Answers  []trust.Answer // of TVS, that the phone remembers from before
+
 	// Messages keeps what the phone shows; nil keeps it in Store.
 	Messages status.Backend
 	// Rand is a source of random bytes; nil sends no alarms, which need them.
@@ -118,11 +124,12 @@ func New(c Config) (*Agent, error) {
 		c.Logf = func(string, ...any) {}
 	}
 	a := &Agent{conf: c, device: "SEP" + mac, model: model.Find(c.Model, c.Firmware)}
-	a.files = &fetch.Client{Dial: c.Dial, TFTP: c.TFTP, PerServer: c.PerFile, Logf: c.Logf}
+	a.files = &fetch.Client{Dial: c.Dial, TFTP: c.TFTP, PerServer: c.PerFile, Logf: c.Logf, From: c.From}
 	a.tvs = &tvs.Client{
 		Dial: c.Dial, Device: modelInTVS(c.Model) + "-" + a.device,
-		PerServer: c.TVSPerServer, Total: c.TVSTotal, Now: c.Now, Logf: c.Logf,
+		PerServer: c.TVSPerServer, Total: c.TVSTotal, Now: c.Now, Logf: c.Logf, Exchange: c.Exchange,
 	}
+	a.tvs.Remember(c.Answers)
 	backend := c.Messages
 	if backend == nil {
 		kept, err := status.NewKept(c.Store)

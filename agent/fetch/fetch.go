@@ -61,7 +61,12 @@ type Client struct {
 	// certificate. nil: not at all.
 	Secure    *tls.Config
 	PerServer time.Duration // for both transports together; DefaultPerServer where 0
-	Logf      func(format string, args ...any)
+	// From, if not nil, stands for all transports to one server: what a phone would
+	// get is then known without a network. secure is nil where HTTPS is not to be
+	// tried; the server's certificate is put to its VerifyConnection. Errors are those
+	// of Get.
+	From func(ctx context.Context, server, name string, limit int, secure *tls.Config) (File, error)
+	Logf func(format string, args ...any)
 }
 
 // File is a file that was got.
@@ -90,16 +95,16 @@ func CheckName(name string) error {
 // answers. The error wraps ErrNotFound where that server has no such file, and
 // names each server's troubles where none answered.
 func (c *Client) Get(ctx context.Context, servers []string, name string, limit int) (File, error) {
-	return c.get(ctx, servers, name, limit, false)
+	return c.get(ctx, servers, name, limit, nil)
 }
 
 // GetSecure is Get with HTTPS tried first on each server. What came that way is
 // vouched for by the connection.
 func (c *Client) GetSecure(ctx context.Context, servers []string, name string, limit int) (File, error) {
-	return c.get(ctx, servers, name, limit, c.Secure != nil)
+	return c.get(ctx, servers, name, limit, c.Secure)
 }
 
-func (c *Client) get(ctx context.Context, servers []string, name string, limit int, secure bool) (File, error) {
+func (c *Client) get(ctx context.Context, servers []string, name string, limit int, secure *tls.Config) (File, error) {
 	if err := CheckName(name); err != nil {
 		return File{}, err
 	}
@@ -109,7 +114,11 @@ func (c *Client) get(ctx context.Context, servers []string, name string, limit i
 	var troubles []error
 	for i, server := range servers {
 		c.logf("look up server - %d", i)
-		f, err := c.fromOne(ctx, server, name, limit, secure)
+		from := c.fromOne
+		if c.From != nil {
+			from = c.From
+		}
+		f, err := from(ctx, server, name, limit, secure)
 		if err == nil {
 			return f, nil
 		}
@@ -124,7 +133,7 @@ func (c *Client) get(ctx context.Context, servers []string, name string, limit i
 	return File{}, errors.Join(troubles...)
 }
 
-func (c *Client) fromOne(ctx context.Context, server, name string, limit int, secure bool) (File, error) {
+func (c *Client) fromOne(ctx context.Context, server, name string, limit int, secure *tls.Config) (File, error) {
 	per := c.PerServer
 	if per == 0 {
 		per = DefaultPerServer
@@ -132,9 +141,9 @@ func (c *Client) fromOne(ctx context.Context, server, name string, limit int, se
 	ctx, cancel := context.WithTimeout(ctx, per)
 	defer cancel()
 
-	if secure {
+	if secure != nil {
 		httpsCtx, cancelHTTPS := context.WithTimeout(ctx, per/httpShare)
-		data, err := c.https(httpsCtx, withHTTPSPort(server), name, limit)
+		data, err := c.Page(httpsCtx, withHTTPSPort(server), "/"+name, secure, limit)
 		cancelHTTPS()
 		if err == nil {
 			c.logf("XXTP complete - status = 100, %s, %d bytes (HTTPS)", name, len(data))

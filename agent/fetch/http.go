@@ -29,11 +29,6 @@ func (c *Client) http(ctx context.Context, address, name string, limit int) ([]b
 	return c.request(ctx, conn, address, "/"+name, limit)
 }
 
-// https gets a file over TLS with the same bytes.
-func (c *Client) https(ctx context.Context, address, name string, limit int) ([]byte, error) {
-	return c.Page(ctx, address, "/"+name, c.Secure, limit)
-}
-
 // Page gets a page of at most limit bytes from "host:port", over TLS where that
 // is configured. The caller answers for the path's bytes.
 func (c *Client) Page(ctx context.Context, address, path string, secure *tls.Config, limit int) ([]byte, error) {

@@ -26,6 +26,9 @@ type Client struct {
 	CacheSize   int              // answers; DefaultCacheSize where 0
 	Now         func() time.Time // time.Now where nil
 	Logf        func(format string, args ...any)
+	// Exchange, if not nil, stands for the network: it gives what a server answers.
+	// The server's certificate is put to check first, whose error it returns.
+	Exchange func(ctx context.Context, server string, req Message, check func(tls.ConnectionState) error) (*Message, error)
 
 	mu      sync.Mutex
 	cache   []trust.Answer // oldest first
@@ -67,6 +70,13 @@ func (c *Client) Flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.cache = nil
+}
+
+// Remember puts answers into the cache, as if they had been given before.
+func (c *Client) Remember(answers []trust.Answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cache = append(c.cache, answers...)
 }
 
 // Cached returns the live cached answers, oldest first.
@@ -159,6 +169,33 @@ func (c *Client) askOne(ctx context.Context, itl *trustlist.File, server string,
 	c.session++
 	c.mu.Unlock()
 
+	// The standard check wants a chain to an authority and a host name. A phone wants
+	// the very certificate that its ITL lists: see knows.
+	check := func(s tls.ConnectionState) error {
+		if !knows(itl, s) {
+			return errUntrusted
+		}
+		return nil
+	}
+	exchange := c.exchange
+	if c.Exchange != nil {
+		exchange = c.Exchange
+	}
+	res, err := exchange(ctx, server, req, check)
+	if err != nil {
+		return nil, err
+	}
+	if res.Type != req.Type+1 {
+		return nil, protocol("%v in response to %v", res.Type, req.Type)
+	}
+	if res.Session != req.Session {
+		return nil, protocol("session %d in response to %d", res.Session, req.Session)
+	}
+	return res, nil
+}
+
+// exchange sends a request over TLS and reads what comes back.
+func (c *Client) exchange(ctx context.Context, server string, req Message, check func(tls.ConnectionState) error) (*Message, error) {
 	c.logf("Attempting connect to TVS server addr [%s]", server)
 	raw, err := c.Dial(ctx, "tcp", server)
 	if err != nil {
@@ -171,18 +208,7 @@ func (c *Client) askOne(ctx context.Context, itl *trustlist.File, server string,
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
 
-	conf := &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		// The standard check wants a chain to an authority and a host name. A
-		// phone wants the very certificate that its ITL lists: see knows.
-		InsecureSkipVerify: true,
-		VerifyConnection: func(s tls.ConnectionState) error {
-			if !knows(itl, s) {
-				return errUntrusted
-			}
-			return nil
-		},
-	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, VerifyConnection: check}
 	if c.Certificate != nil {
 		conf.Certificates = []tls.Certificate{*c.Certificate}
 	}
@@ -201,12 +227,6 @@ func (c *Client) askOne(ctx context.Context, itl *trustlist.File, server string,
 	res, err := Read(conn)
 	if err != nil {
 		return nil, fmt.Errorf("read response: %w", err)
-	}
-	if res.Type != req.Type+1 {
-		return nil, protocol("%v in response to %v", res.Type, req.Type)
-	}
-	if res.Session != req.Session {
-		return nil, protocol("session %d in response to %d", res.Session, req.Session)
 	}
 	return res, nil
 }

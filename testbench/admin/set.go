@@ -29,6 +29,10 @@ var setCommands = []command{
 	{words: "set network domain", args: "DOMAIN", min: 1, max: 1, about: "move this node to another domain; its certificates are made anew", run: setDomain},
 	{words: "utils network hostname", args: "NAME", min: 1, max: 1, about: "as set network hostname", run: setHostname},
 	{words: "utils network domain", args: "DOMAIN", min: 1, max: 1, about: "as set network domain", run: setDomain},
+	{words: "utils system upgrade initiate", args: "RELEASE", min: 1, max: 1, own: true, publisher: true, about: "make the cluster one of a later release: 10.0, 10.5, 11.5, 12.5 or 14", run: upgrade},
+	{words: "utils fips enable", about: "FIPS mode; all certificates of this node are made anew, ITLRecovery among them", run: func(s *Session, _ []string) error { return s.fips(true) }},
+	{words: "utils fips disable", about: "end FIPS mode; all certificates of this node are made anew", run: func(s *Session, _ []string) error { return s.fips(false) }},
+	{words: "utils fips status", about: "whether this node is in FIPS mode", run: fipsStatus},
 	{words: "utils reset devices", own: true, about: "tell every phone to reset", run: resetDevices},
 }
 
@@ -181,6 +185,36 @@ func (s *Session) rename(host, domain string) error {
 		return fmt.Errorf("%w. Nothing was changed.", err)
 	}
 	s.say("This node is now %s", s.Node.FQDN())
+	return nil
+}
+
+func upgrade(s *Session, args []string) error {
+	if err := s.confirm("This operation upgrades every node and restarts its services. Do you want to continue? (y/n):", "y"); err != nil {
+		return err
+	}
+	if err := s.cluster.Upgrade(args[0]); err != nil {
+		return fmt.Errorf("%w. Nothing was changed.", err)
+	}
+	s.say("Upgrade completed successfully. Active Master Version: %s", s.cluster.Release().Version)
+	return nil
+}
+
+func (s *Session) fips(on bool) error {
+	if err := s.confirm("All certificates of this node, ITLRecovery among them, are regenerated, its services restarted and devices reset. Do you want to continue? (y/n):", "y"); err != nil {
+		return err
+	}
+	if err := s.cluster.SetFIPS(s.Node.Name(), on); err != nil {
+		return fmt.Errorf("%w. Nothing was changed.", err)
+	}
+	return fipsStatus(s, nil)
+}
+
+func fipsStatus(s *Session, _ []string) error {
+	state := "non-FIPS"
+	if s.Node.FIPS() {
+		state = "FIPS"
+	}
+	s.say("The system is operating in %s mode.", state)
 	return nil
 }
 

@@ -40,14 +40,16 @@ type Options struct {
 
 // Cluster is a running or stopped cluster.
 type Cluster struct {
-	opts  Options
-	nodes []*Node
-	log   *events.Log
-	lock  *os.File // of the directory
+	opts   Options
+	nodes  []*Node
+	log    *events.Log
+	lock   *os.File // of the directory
+	origin *Cluster // that this one is a fork of
 
 	mu    sync.Mutex
 	s     *state
 	stamp stamp
+	lists map[string][]byte // of the history, in memory, by hash
 
 	serving  sync.Mutex // held while listeners open and close
 	up       bool
@@ -90,8 +92,10 @@ func New(p Profile, o Options) (*Cluster, error) {
 	if err := p.probe(o.Only); err != nil {
 		return c.ready(err)
 	}
-	if c.s, err = install(p, o.Tick); err == nil && o.Dir != "" {
-		c.stamp, err = saveState(o.Dir, c.s)
+	s, err := install(p, o.Tick)
+	if err == nil {
+		s.why = "the cluster was installed"
+		err = c.commit(s)
 	}
 	return c.ready(err)
 }
@@ -210,6 +214,24 @@ func (c *Cluster) change(operation func(*state) error) error {
 	if err := operation(next); err != nil {
 		return err
 	}
+	if err := c.commit(next); err != nil {
+		return err
+	}
+	for _, e := range next.pending {
+		if err := c.log.Add(e); err != nil {
+			return fmt.Errorf("done, but not in the event log: %w", err)
+		}
+	}
+	return nil
+}
+
+// commit keeps a state and puts it in force. The lists of its history are kept
+// first, so that none is ever missing.
+func (c *Cluster) commit(next *state) error {
+	next.served(c.s)
+	if err := c.keepLists(next.pendingLists); err != nil {
+		return err
+	}
 	if c.opts.Dir != "" {
 		stamp, err := saveState(c.opts.Dir, next)
 		if err != nil {
@@ -218,11 +240,6 @@ func (c *Cluster) change(operation func(*state) error) error {
 		c.stamp = stamp
 	}
 	c.s = next
-	for _, e := range next.pending {
-		if err := c.log.Add(e); err != nil {
-			return fmt.Errorf("done, but not in the event log: %w", err)
-		}
-	}
 	return nil
 }
 

@@ -71,6 +71,7 @@ func (c *Cluster) ResetCTL() (names []string, err error) {
 		if err != nil {
 			return err
 		}
+		s.why = "the CTL was reset, signed by " + signer.Certificate.Subject.CommonName
 		for _, n := range s.Nodes {
 			if s.runs(n, TFTPService) {
 				n.CTL = reset

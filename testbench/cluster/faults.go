@@ -22,15 +22,18 @@ var faultKinds = map[Service]map[string]string{
 		"missing":  "", // no file is found
 		"old":      "", // the list of before the last start is served
 		"truncate": "", // the second half of every file is missing
+		"large":    "", // trust lists are larger than phones read
 		"slow":     "3s",
 		"lose":     "4", // HTTP breaks off; TFTP loses every fourth datagram
 	},
 	TVSService: {
-		"pause":   "",
-		"close":   "", // connections are closed before TLS
-		"garbage": "", // an answer that is none
-		"invalid": "", // nobody is vouched for
-		"slow":    "8s",
+		"pause":    "",
+		"close":    "", // connections are closed before TLS
+		"garbage":  "", // an answer that is none
+		"invalid":  "", // nobody is vouched for
+		"mismatch": "", // another certificate than the one asked for
+		"norole":   "", // certificates that may do nothing of use
+		"slow":     "8s",
 	},
 	CallManagerService: {"pause": "", "close": "", "slow": "3s"},
 	TomcatService: {

@@ -34,6 +34,10 @@ func (n *Node) file(name string, https bool) ([]byte, error) {
 		return nil, errNoFile
 	case "truncate":
 		data = data[:len(data)/2]
+	case "large":
+		if strings.HasSuffix(name, ".tlv") {
+			data = append(slices.Clone(data), make([]byte, trustlist.MaxListSize)...)
+		}
 	case "old":
 		if strings.HasPrefix(name, "ITL") && node.OldITL != nil {
 			data = node.OldITL

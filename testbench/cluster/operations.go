@@ -54,7 +54,11 @@ func (s *state) issue(n *nodeState, u Unit) (*pki.Identity, error) {
 			req.Subject.CN = s.recoveryName()
 		}
 	}
-	return pki.New(req)
+	if s.keys == nil {
+		return pki.New(req)
+	}
+	s.issued++
+	return s.keys.New(req, s.issued)
 }
 
 // recoveryName is the common name of the publisher's recovery certificate. It
@@ -68,6 +72,13 @@ func (s *state) recoveryName() string {
 }
 
 func (s *state) bits(n *nodeState, u Unit) int {
+	if n.FIPS {
+		return max(fipsBits, s.keySize(n, u))
+	}
+	return s.keySize(n, u)
+}
+
+func (s *state) keySize(n *nodeState, u Unit) int {
 	if u != ITLRecovery && s.KeyBits != 0 {
 		return s.KeyBits
 	}
@@ -198,6 +209,7 @@ func (c *Cluster) Regenerate(node string, u Unit) error {
 			}
 			return nil
 		}
+		s.why = fmt.Sprintf("certificate %s of %s was regenerated", u, n.Name)
 		if s.release().Restarts {
 			for _, other := range s.Nodes {
 				if err := s.startServices(other); err != nil {
@@ -205,7 +217,7 @@ func (c *Cluster) Regenerate(node string, u Unit) error {
 				}
 			}
 		}
-		s.resetPhones(fmt.Sprintf("certificate %s of %s was regenerated", u, n.Name))
+		s.resetPhones(s.why)
 		return nil
 	})
 }
@@ -247,6 +259,7 @@ func (c *Cluster) Do(node string, service Service, start, stop bool) error {
 		}
 		switch service {
 		case TFTPService:
+			s.why = "TFTP was " + what
 			return s.startTFTP(n)
 		case TVSService:
 			s.startTVS(n)
@@ -326,6 +339,7 @@ func (c *Cluster) ResetITL(kept *pki.Identity) (names []string, err error) {
 		if err != nil {
 			return err
 		}
+		s.why = "the list was reset, signed by " + signer.Certificate.Subject.CommonName
 		for _, n := range s.Nodes {
 			if s.runs(n, TFTPService) {
 				s.serveITL(n, reset)
@@ -345,6 +359,7 @@ func (c *Cluster) ServeITL(list []byte) error {
 		return err
 	}
 	return c.update(func(s *state) error {
+		s.why = "a list was put back"
 		for _, n := range s.Nodes {
 			if s.runs(n, TFTPService) {
 				s.serveITL(n, list)
@@ -406,12 +421,13 @@ func (c *Cluster) Rename(node, host, domain string) error {
 				return err
 			}
 		}
+		s.why = "node " + n.fqdn() + " was renamed"
 		for _, other := range s.Nodes { // every list names the node's TVS
 			if err := s.startServices(other); err != nil {
 				return err
 			}
 		}
-		s.resetPhones("node " + n.fqdn() + " was renamed")
+		s.resetPhones(s.why)
 		return nil
 	})
 }
@@ -421,14 +437,14 @@ func (c *Cluster) Rename(node, host, domain string) error {
 // 10.5 on services restart and phones reset by themselves.
 func (c *Cluster) SetRollback(on bool) error {
 	return c.update(func(s *state) error {
-		s.Rollback = on
+		s.Rollback, s.why = on, "the cluster was prepared for a rollback"
 		if s.release().RollbackResets {
 			for _, n := range s.Nodes {
 				if err := s.startServices(n); err != nil {
 					return err
 				}
 			}
-			s.resetPhones("the cluster is prepared for a rollback")
+			s.resetPhones(s.why)
 		}
 		return nil
 	})

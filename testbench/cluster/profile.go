@@ -203,3 +203,13 @@ func Builtin(name string) (Profile, error) {
 	}
 	return p, nil
 }
+
+// ShortName returns the short name of a service, "tftp".
+func ShortName(service Service) string {
+	for name, s := range short {
+		if s == service {
+			return name
+		}
+	}
+	return string(service)
+}

@@ -168,6 +168,7 @@ func (c *Cluster) Rebuild(security string) error {
 			pub.Units[u] = id
 		}
 		clear(pub.Modified)
+		s.why = "the publisher was installed anew"
 		s.SecurityPassword = security
 		for _, n := range s.Nodes {
 			if err := s.startServices(n); err != nil {
@@ -200,18 +201,22 @@ func backupSeal(password string, salt []byte) (cipher.AEAD, error) {
 }
 
 func (c *Cluster) backupPath(name string) (string, error) {
-	if c.opts.Dir == "" {
+	dir := c.backupDir()
+	if dir == "" {
 		return "", errors.New("a cluster in memory has no place for backups")
 	}
 	if !hostLabel.MatchString(name) {
 		return "", fmt.Errorf("%q is no name for a backup", name)
 	}
-	return filepath.Join(c.opts.Dir, "backups", name+".bak"), nil
+	return filepath.Join(dir, name+".bak"), nil
 }
 
 // Backup writes what the cluster keeps, keys and lists, to a file, sealed with
 // the security password. The daily alert about ITLRecovery goes on.
 func (c *Cluster) Backup(name string) error {
+	if c.origin != nil {
+		return errors.New("a fork of a cluster writes no backups")
+	}
 	path, err := c.backupPath(name)
 	if err != nil {
 		return err
@@ -280,6 +285,7 @@ func (c *Cluster) Restore(name string) error {
 			n.Ports, n.HostKey, n.Faults, n.Stopped = s.Nodes[i].Ports, s.Nodes[i].HostKey, s.Nodes[i].Faults, s.Nodes[i].Stopped
 		}
 		saved := s.RecoverySaved && s.recovery() != nil && old.recovery() != nil && s.recovery().Certificate.Equal(old.recovery().Certificate)
+		s.why = "backup " + name + " was restored"
 		s.Profile, s.Nodes, s.Phones, s.Imported = old.Profile, old.Nodes, old.Phones, old.Imported
 		s.CTL, s.Mixed, s.Rollback, s.Digest, s.KeyBits = old.CTL, old.Mixed, old.Rollback, old.Digest, old.KeyBits
 		for _, n := range s.Nodes {

@@ -45,7 +45,15 @@ type state struct {
 
 	KnownHosts map[string][]byte // of SFTP: host keys by address
 
-	pending []events.Event // of the operation that made this state
+	History []Served // lists, in the order of time
+
+	// Of the operation that made this state:
+	pending      []events.Event
+	pendingLists map[string][]byte // that are new in History
+	why          string            // lists are others than before
+
+	keys   *pki.Keys // where keys come from; nil makes new ones
+	issued int       // so many came from there
 }
 
 // nodeState is what a node keeps.
@@ -56,7 +64,8 @@ type nodeState struct {
 	Stopped      map[Service]bool
 	Faults       map[Service]string
 	Ports        map[string]int // those in use, by the names of PortNames
-	HostKey      []byte         // of SSH: PKCS#8, DER
+	FIPS         bool
+	HostKey      []byte // of SSH: PKCS#8, DER
 
 	// What the services read when they start.
 	ITL      []byte
@@ -98,8 +107,8 @@ func (s *state) clone() *state {
 		c.Nodes[i] = &m
 	}
 	c.Phones = slices.Clone(s.Phones)
-	c.Imported = slices.Clip(s.Imported)
-	c.pending = nil
+	c.Imported, c.History = slices.Clip(s.Imported), slices.Clip(s.History)
+	c.pending, c.pendingLists, c.why = nil, nil, ""
 	return &c
 }
 

@@ -66,21 +66,41 @@ func (n *Node) answerTVS(r *running, raw net.Conn) error {
 		_, err := conn.Write(rubbish)
 		return err
 	}
-	known := s.directory(s.Nodes[n.index])
-	if f.kind == "invalid" {
-		known = nil
-	}
-	res := tvs.Respond(req, known, AnswerTTL)
+	res := n.respond(req)
 	if res == nil {
 		return fmt.Errorf("%v is no request", req.Type)
 	}
-	res.Reserved = 0xf7 // servers leave rubbish there
 	b, err := res.Append(nil)
 	if err != nil {
 		return err
 	}
 	_, err = conn.Write(b)
 	return err
+}
+
+// respond answers a request as the service has it, nil where it is none.
+func (n *Node) respond(req *tvs.Message) *tvs.Message {
+	s := n.cluster.state()
+	node := s.Nodes[n.index]
+	known := s.directory(node)
+	f := n.fault(TVSService)
+	if f.kind == "invalid" {
+		known = nil
+	}
+	res := tvs.Respond(req, known, AnswerTTL)
+	if res == nil {
+		return nil
+	}
+	res.Reserved = 0xf7 // servers leave rubbish there
+	if res.Status == 0 {
+		switch f.kind {
+		case "mismatch":
+			res.Certificate = node.Units[CAPF].Certificate.Raw
+		case "norole":
+			res.Roles = []trustlist.Role{trustlist.CAPF}
+		}
+	}
+	return res
 }
 
 // directory is what a TVS service knows: the certificates of every node, the

@@ -27,6 +27,7 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"sync"
 	"time"
 
 	"itlagent/agent/trustlist"
@@ -67,8 +68,14 @@ const SerialBytes = 16
 
 // New makes a key and a self-signed certificate.
 func New(req Request) (*Identity, error) {
-	var key crypto.Signer
-	var err error
+	key, err := req.key()
+	if err != nil {
+		return nil, err
+	}
+	return newWith(req, key)
+}
+
+func (req *Request) key() (key crypto.Signer, err error) {
 	if req.EC {
 		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	} else {
@@ -77,29 +84,46 @@ func New(req Request) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make key for %s: %w", req.Subject.CN, err)
 	}
+	return key, nil
+}
+
+// Keys is a stock of keys for certificates that nobody will ever trust in earnest:
+// trying out many courses of events, each of which makes certificates, would take
+// seconds a course otherwise. The zero value is ready, and safe for concurrent use.
+type Keys struct {
+	mu    sync.Mutex
+	stock map[[2]int]crypto.Signer // by size (0: EC) and number
+}
+
+// New is the function New with a key of the stock. Equal numbers give equal keys for
+// one size; each certificate has a serial number of its own.
+func (k *Keys) New(req Request, number int) (*Identity, error) {
+	at := [2]int{req.Bits, number}
+	if req.EC {
+		at[0] = 0
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key := k.stock[at]
+	if key == nil {
+		var err error
+		if key, err = req.key(); err != nil {
+			return nil, err
+		}
+		if k.stock == nil {
+			k.stock = make(map[[2]int]crypto.Signer)
+		}
+		k.stock[at] = key
+	}
+	return newWith(req, key)
+}
+
+func newWith(req Request, key crypto.Signer) (*Identity, error) {
 	serial := make([]byte, SerialBytes)
 	if _, err := rand.Read(serial); err != nil {
 		return nil, err
 	}
 	serial[0] = serial[0]&0x3f | 0x40
-	return newWith(req, key, serial)
-}
-
-// Lookalike makes a certificate with the subject, issuer and serial number of
-// another but a key of its own: what a forger would present.
-func Lookalike(of *Identity, bits int) (*Identity, error) {
-	key, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		return nil, err
-	}
-	c := of.Certificate
-	return create(&x509.Certificate{
-		RawSubject: c.RawSubject, SerialNumber: c.SerialNumber, NotBefore: c.NotBefore, NotAfter: c.NotAfter,
-		ExtraExtensions: c.Extensions,
-	}, key)
-}
-
-func newWith(req Request, key crypto.Signer, serial []byte) (*Identity, error) {
 	subject, err := req.Subject.der()
 	if err != nil {
 		return nil, err
@@ -119,6 +143,20 @@ func newWith(req Request, key crypto.Signer, serial []byte) (*Identity, error) {
 		NotBefore:       from,
 		NotAfter:        from.AddDate(years, 0, 0),
 		ExtraExtensions: ext,
+	}, key)
+}
+
+// Lookalike makes a certificate with the subject, issuer and serial number of
+// another but a key of its own: what a forger would present.
+func Lookalike(of *Identity, bits int) (*Identity, error) {
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		return nil, err
+	}
+	c := of.Certificate
+	return create(&x509.Certificate{
+		RawSubject: c.RawSubject, SerialNumber: c.SerialNumber, NotBefore: c.NotBefore, NotAfter: c.NotAfter,
+		ExtraExtensions: c.Extensions,
 	}, key)
 }
 

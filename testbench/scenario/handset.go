@@ -58,17 +58,23 @@ var ErrNotHere = errors.New("phones here do not have what the story wants")
 // Boot makes the handset of a phone, or gives ErrNotHere. servers are its TFTP servers.
 type Boot func(ctx context.Context, p Phone, c *cluster.Cluster, servers []string) (Handset, error)
 
-// host is a handset of this process.
-type host struct {
+// Host is a handset of this process.
+type Host struct {
 	phone   Phone
 	cluster *cluster.Cluster
 	store   *agent.MemStore
 	agent   *agent.Agent
 }
 
-// bootHost is the Boot of phones in this process.
-func bootHost(_ context.Context, p Phone, c *cluster.Cluster, servers []string) (Handset, error) {
-	h := &host{phone: p, cluster: c, store: new(agent.MemStore)}
+// Agent returns the phone itself. After Servers it is another one.
+func (h *Host) Agent() *agent.Agent { return h.agent }
+
+// Store returns what the phone keeps.
+func (h *Host) Store() *agent.MemStore { return h.store }
+
+// NewHost boots nothing yet: it makes a phone of a story in this process.
+func NewHost(p Phone, c *cluster.Cluster, servers []string) (*Host, error) {
+	h := &Host{phone: p, cluster: c, store: new(agent.MemStore)}
 	if p.MIC {
 		if err := h.makeMIC(); err != nil {
 			return nil, err
@@ -77,7 +83,7 @@ func bootHost(_ context.Context, p Phone, c *cluster.Cluster, servers []string) 
 	return h, h.start(servers)
 }
 
-func (h *host) start(servers []string) (err error) {
+func (h *Host) start(servers []string) (err error) {
 	h.agent, err = agent.New(agent.Config{
 		MAC: h.phone.MAC, Model: h.phone.Model, Servers: servers, Store: h.store,
 		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: h.cluster.Now, Rand: rand.Reader, Address: "127.0.0.1",
@@ -86,7 +92,7 @@ func (h *host) start(servers []string) (err error) {
 }
 
 // makeMIC gives the phone the certificate of its maker.
-func (h *host) makeMIC() error {
+func (h *Host) makeMIC() error {
 	id, err := pki.New(pki.Request{Subject: pki.Name{CN: h.phone.Model + "-SEP" + h.phone.MAC, O: "maker"}, Bits: 2048, From: h.cluster.Now(), Years: 20})
 	if err != nil {
 		return err
@@ -98,7 +104,7 @@ func (h *host) makeMIC() error {
 	return h.store.Put("mic", pem)
 }
 
-func (h *host) Certificate() (*x509.Certificate, error) {
+func (h *Host) Certificate() (*x509.Certificate, error) {
 	id := h.agent.Identity()
 	if id == nil {
 		return nil, errors.New("the phone has no certificate")
@@ -106,18 +112,18 @@ func (h *host) Certificate() (*x509.Certificate, error) {
 	return x509.ParseCertificate(id.Certificate[0])
 }
 
-func (h *host) Servers(_ context.Context, servers []string) error { return h.start(servers) }
+func (h *Host) Servers(_ context.Context, servers []string) error { return h.start(servers) }
 
-func (h *host) Close() {}
+func (h *Host) Close() {}
 
-func (h *host) Shell(ctx context.Context, line string, answers []string) (string, bool, error) {
+func (h *Host) Shell(ctx context.Context, line string, answers []string) (string, bool, error) {
 	var out strings.Builder
 	in := strings.NewReader(strings.Join(append(answers[:len(answers):len(answers)], ""), "\n"))
 	ok := shell.New(h.agent, console.NewPlain(in, &out), shell.Options{}).Run(ctx, line)
 	return out.String(), ok, nil
 }
 
-func (h *host) Cycle(ctx context.Context) (*Cycle, error) {
+func (h *Host) Cycle(ctx context.Context) (*Cycle, error) {
 	r := h.agent.Cycle(ctx)
 	h.agent.DeliverAlarms(ctx) // what no server takes waits
 	outcome := func(o *agent.Outcome) Outcome {

@@ -28,6 +28,9 @@ type Options struct {
 	Dir string    // for the clusters' states; a temporary one where ""
 	// Boot makes the phones; nil has them in this process.
 	Boot Boot
+	// Ready, if not nil, gets the clusters by their names once they run, before any
+	// phone is made.
+	Ready func(map[string]*cluster.Cluster)
 	// Advertise is the address by which the phones reach this host's loopback; ""
 	// for phones in this process.
 	Advertise string
@@ -99,7 +102,9 @@ func Run(ctx context.Context, s *Story, o Options) (res Result) {
 	}
 	defer r.close()
 	if r.opts.Boot == nil {
-		r.opts.Boot = bootHost
+		r.opts.Boot = func(_ context.Context, p Phone, c *cluster.Cluster, servers []string) (Handset, error) {
+			return NewHost(p, c, servers)
+		}
 	}
 	if res.Err = r.setUp(ctx, dir); res.Err != nil {
 		return res
@@ -143,6 +148,9 @@ func (r *runner) setUp(ctx context.Context, dir string) error {
 		if err := run.Start(); err != nil {
 			return fmt.Errorf("cluster %s: %w", c.Name, err)
 		}
+	}
+	if r.opts.Ready != nil {
+		r.opts.Ready(r.clusters)
 	}
 	files := filepath.Join(dir, "sftp")
 	if err := os.MkdirAll(files, 0o700); err != nil {

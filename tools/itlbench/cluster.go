@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -34,6 +35,7 @@ func clusterCommands() map[string]func(*env, []string) int {
 	return map[string]func(*env, []string) int{
 		"up": clusterUp, "down": clusterDown, "status": clusterStatus, "clock": clusterClock, "fault": clusterFault,
 		"events": clusterEvents, "set": clusterSet, "rebuild": clusterRebuild, "passwords": clusterPasswords,
+		"lists": clusterLists, "serve": clusterServe, "encrypt": clusterEncrypt,
 	}
 }
 
@@ -43,7 +45,7 @@ func runCluster(e *env, args []string) int {
 			return run(e, args[1:])
 		}
 		if args[0] != "--help" && args[0] != "-h" {
-			return e.usage("cluster: no %q; there are: up, down, status, clock, fault, events, set, rebuild, passwords", args[0])
+			return e.usage("cluster: no %q; there are: up, down, status, clock, fault, events, lists, serve, set, encrypt, rebuild, passwords", args[0])
 		}
 	}
 	fmt.Fprint(e.stdout, `usage: itlbench cluster COMMAND [--dir DIR]
@@ -53,7 +55,10 @@ func runCluster(e *env, args []string) int {
   clock [+DURATION]             show the bench clock, or move it ahead
   fault NODE SERVICE KIND       make tftp, tvs, sip or tomcat fail; none mends it
   events [--follow] [--json]    the application log
+  lists [--json]                every trust list that the nodes have served
+  serve SHA1|FILE               make TFTP serve that ITL, until it starts anew
   set MAC NAME VALUE            change a setting of a phone
+  encrypt MAC PEM|none          encrypt the configuration of a phone for its certificate
   rebuild --security-password-file FILE  install the publisher anew
   passwords                     those of the administrator and of the cluster
 `)
@@ -371,6 +376,87 @@ func clusterSet(e *env, args []string) int {
 	defer c.Close()
 	if err := c.Set(strings.TrimPrefix(f.Arg(0), "SEP"), f.Arg(1), f.Arg(2)); err != nil {
 		return e.usage("cluster set: %v", err)
+	}
+	return exitOK
+}
+
+// listJSON is the object that `cluster lists --json` prints.
+type listJSON struct {
+	Kind   string `json:"kind"`
+	Node   string `json:"node"`
+	SHA1   string `json:"sha1"`
+	Since  int64  `json:"since"`
+	Until  int64  `json:"until"` // 0 where it is served now
+	Reason string `json:"reason"`
+}
+
+func clusterLists(e *env, args []string) int {
+	f := e.flags("cluster lists")
+	asJSON := f.Bool("json", false, "print one JSON object a list")
+	c, code := e.clusterCommand(f, args, 0)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	for _, s := range c.History() {
+		out := listJSON{Kind: s.Kind.String(), Node: c.Nodes()[s.Node].Name(), SHA1: s.SHA1, Since: s.Since.Unix(), Reason: s.Reason}
+		until := "now"
+		if !s.Until.IsZero() {
+			out.Until, until = s.Until.Unix(), s.Until.UTC().Format(time.DateTime)
+		}
+		if *asJSON {
+			printJSON(e.stdout, out)
+			continue
+		}
+		fmt.Fprintf(e.stdout, "%s %s %s from %s to %s: %s\n", out.Kind, out.Node, out.SHA1, s.Since.UTC().Format(time.DateTime), until, trustlist.Printable([]byte(s.Reason)))
+	}
+	return exitOK
+}
+
+func clusterServe(e *env, args []string) int {
+	f := e.flags("cluster serve")
+	c, code := e.clusterCommand(f, args, 1)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	list, err := c.List(strings.ToLower(f.Arg(0)))
+	if errors.Is(err, cluster.ErrNoList) {
+		var file *trustlist.File
+		if file, err = openTrustFile(f.Arg(0)); err != nil {
+			return e.fail(exitNo, "neither a list that the cluster has served nor a file: %v", err)
+		}
+		if file.Kind != trustlist.ITL {
+			return e.fail(exitNo, "%s: it is a %v, not an ITL", f.Arg(0), file.Kind)
+		}
+		list = file.Bytes()
+	}
+	if err == nil {
+		err = c.ServeITL(list)
+	}
+	if err != nil {
+		return e.fail(exitInfra, "%v", err)
+	}
+	return exitOK
+}
+
+func clusterEncrypt(e *env, args []string) int {
+	f := e.flags("cluster encrypt")
+	c, code := e.clusterCommand(f, args, 2)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	var cert *x509.Certificate
+	if f.Arg(1) != "none" {
+		id, err := readIdentity(f.Arg(1), false)
+		if err != nil {
+			return e.fail(exitNo, "%v", err)
+		}
+		cert = id.Certificate
+	}
+	if err := c.Encrypt(strings.TrimPrefix(f.Arg(0), "SEP"), cert); err != nil {
+		return e.usage("cluster encrypt: %v", err)
 	}
 	return exitOK
 }

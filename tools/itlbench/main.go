@@ -45,7 +45,7 @@ func commands() []command {
 		{"cert", "CN -o FILE [--bits N | --ec] [--recovery]", "make a test certificate and its key", runCert},
 		{"phone", "--tftp ADDR [--mac MAC] [--model MODEL] [--state DIR | --flash IMAGE] [--once]", "run one handset", runPhone},
 		{"vault", "show|verify IMAGE [--erase-size SIZE] [--json]", "read the flash image of a phone", runVault},
-		{"cluster", "up|down|status|clock|fault|events|set|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
+		{"cluster", "up|down|status|clock|fault|events|lists|serve|set|encrypt|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
 		{"admin", "[--dir DIR] [--node NAME] [COMMAND ...]", "the cluster's command line", runAdmin},
 		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "tell stories with expectations", runScenario},
 		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},

@@ -1,0 +1,279 @@
+package lockout
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"itlagent/testbench/cluster"
+	"itlagent/testbench/pki"
+)
+
+// Op is what an Action does.
+type Op string
+
+// What administrators and whoever stands before a phone can do.
+const (
+	OpMend        Op = "mend"          // a service of a node: its fault ends, it runs
+	OpRestart     Op = "restart"       // a service of a node
+	OpRegenerate  Op = "regenerate"    // a certificate of a node
+	OpRename      Op = "rename"        // a node: Value is "host NAME" or "domain NAME"
+	OpUpgrade     Op = "upgrade"       // to the release Value
+	OpFIPS        Op = "fips"          // of a node: Value is "on" or "off"
+	OpRollback    Op = "rollback"      // the cluster is prepared for a release before 8.0
+	OpResetITL    Op = "reset-itl"     // sign the list with the key of this publisher
+	OpRemoteKey   Op = "remote-key"    // sign it with the saved key
+	OpUpdateCTL   Op = "update-ctl"    // make the CTL anew
+	OpResetCTL    Op = "reset-ctl"     // sign the CTL with the key of this publisher
+	OpServeList   Op = "serve-list"    // put the list with the SHA-1 Value back on the servers
+	OpRestore     Op = "restore"       // the backup Value
+	OpImport      Op = "import"        // the other cluster's certificates, into trust stores
+	OpTFTPServers Op = "tftp-servers"  // give phones the servers of a node, or of all nodes of a cluster
+	OpDecrypt     Op = "decrypt"       // serve the phone's configuration in the open
+	OpAlternate   Op = "alternate"     // use the TFTP servers of DHCP, not those set on the phone
+	OpErase       Op = "erase"         // delete the phone's lists by hand
+	OpFactory     Op = "factory-reset" // delete all that the phone keeps
+)
+
+// Action is one thing that is done, to a cluster or to a phone.
+type Action struct {
+	Op      Op
+	Cluster int    // its place in the world
+	Node    string // its name; "" for the whole cluster
+	Service cluster.Service
+	Unit    cluster.Unit
+	Value   string
+	From    int           // OpImport: the cluster whose certificates are imported
+	Key     *pki.Identity // OpRemoteKey
+}
+
+// touches reports whether somebody must be at the phone.
+func (a *Action) touches() bool {
+	return a.Op == OpErase || a.Op == OpFactory || a.Op == OpAlternate
+}
+
+// Command is how an action is done: a line to type, and where.
+type Command struct {
+	Where  string // "admin" with Node, "phone" (the shell on its console), "bench", "dhcp"
+	Node   string
+	Line   string
+	Answer string // to what it asks; "{admin}" is the administrator's password
+	About  string // of the answer, where it is long
+}
+
+// String writes the command as it looks to whoever types it.
+func (c Command) String() string {
+	switch c.Where {
+	case "admin":
+		line := c.Node + " admin:" + c.Line
+		if c.About != "" {
+			line += " (paste " + c.About + ")"
+		}
+		return line
+	case "phone":
+		return "phone $ " + c.Line
+	}
+	return c.Line
+}
+
+// Commands returns how the action is done.
+func (a *Action) Commands(w World) []Command {
+	var out []Command
+	c := w[a.Cluster]
+	add := func(node, answer, format string, args ...any) {
+		if node == "" {
+			node = c.Publisher().Name()
+		}
+		out = append(out, Command{Where: "admin", Node: node, Line: fmt.Sprintf(format, args...), Answer: answer})
+	}
+	other := func(where, answer, format string, args ...any) {
+		out = append(out, Command{Where: where, Line: fmt.Sprintf(format, args...), Answer: answer})
+	}
+	switch a.Op {
+	case OpMend:
+		n, err := c.Node(a.Node)
+		if err != nil {
+			break
+		}
+		if kind, _ := n.Fault(a.Service); kind != "" {
+			other("bench", "", "itlbench cluster fault %s %s none", a.Node, cluster.ShortName(a.Service))
+		}
+		if _, started := n.Runs(a.Service); !started {
+			add(a.Node, "", "utils service start %s", a.Service)
+		}
+	case OpRestart:
+		add(a.Node, "", "utils service restart %s", a.Service)
+	case OpRegenerate:
+		add(a.Node, "yes", "set cert regen %s", a.Unit)
+	case OpRename:
+		what, name, _ := strings.Cut(a.Value, " ")
+		add(a.Node, "y", "utils network %s %s", map[string]string{"host": "hostname", "domain": "domain"}[what], name)
+	case OpUpgrade:
+		add("", "y", "utils system upgrade initiate %s", a.Value)
+	case OpFIPS:
+		add(a.Node, "y", "utils fips %s", map[string]string{"on": "enable", "off": "disable"}[a.Value])
+	case OpRollback:
+		add("", "", `set enterprise parameter "Prepare Cluster for Rollback to Pre 8.0" True`)
+	case OpResetITL:
+		add("", "{admin}", "utils itl reset localkey")
+	case OpRemoteKey:
+		add("", "{admin}", "utils itl reset remotekey SFTP-HOST USER PATH/%s", cluster.P12Name)
+	case OpUpdateCTL:
+		add("", "y", "utils ctl update CTLFile")
+	case OpResetCTL:
+		add("", "{admin}", "utils ctl reset localkey")
+	case OpServeList:
+		other("bench", "", "itlbench cluster serve %s", a.Value)
+	case OpRestore:
+		add("", "y", "utils disaster_recovery restore %s", a.Value)
+	case OpImport:
+		for _, i := range imports(w[a.From]) {
+			add("", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.cert.Raw})), "set cert import trust %s", i.store)
+			out[len(out)-1].About = i.cert.Subject.CommonName + " of " + w[a.From].Name()
+		}
+		for _, n := range c.Nodes() {
+			if active, _ := n.Runs(cluster.TVSService); active {
+				add(n.Name(), "", "utils service restart %s", cluster.TVSService)
+			}
+		}
+	case OpTFTPServers:
+		other("dhcp", "", "DHCP option 150: %s", strings.Join(a.servers(w), " "))
+	case OpDecrypt:
+		other("bench", "", "itlbench cluster encrypt %s none", a.Value)
+	case OpAlternate:
+		other("phone", "", "set alttftp no")
+	case OpErase:
+		other("phone", "", "erase itl")
+		other("phone", "", "erase ctl")
+	case OpFactory:
+		other("phone", "yes", "factory-reset")
+	}
+	return out
+}
+
+// servers are those of OpTFTPServers.
+func (a *Action) servers(w World) (list []string) {
+	for _, n := range w[a.Cluster].Nodes() {
+		if active, _ := n.Runs(cluster.TFTPService); active && (a.Node == "" || n.Name() == a.Node) {
+			list = append(list, n.Advertised())
+		}
+	}
+	return list
+}
+
+type importOf struct {
+	store cluster.Store
+	cert  *x509.Certificate
+}
+
+// imports are the certificates of a cluster that another one must know for phones
+// to move: of every TFTP node the CallManager certificate, and ITLRecovery.
+func imports(c *cluster.Cluster) (all []importOf) {
+	callManagers, recovery := c.Foreign()
+	for _, cert := range callManagers {
+		all = append(all, importOf{cluster.CallManagerTrust, cert}, importOf{cluster.PhoneSASTTrust, cert})
+	}
+	if recovery != nil {
+		all = append(all, importOf{cluster.PhoneSASTTrust, recovery})
+	}
+	return all
+}
+
+// ErrImpossible wraps the reason why a change cannot be made.
+var ErrImpossible = errors.New("impossible")
+
+// Do does an action to a world and a phone, and returns what becomes of the phone.
+// The clusters of the world are changed: it should be a fork.
+func (a *Action) Do(w World, p Phone) (Phone, error) {
+	c := w[a.Cluster]
+	var err error
+	switch a.Op {
+	case OpMend:
+		if err = c.SetFault(a.Node, a.Service, cluster.NoFault); err == nil {
+			n, _ := c.Node(a.Node)
+			if _, started := n.Runs(a.Service); !started {
+				err = c.Do(a.Node, a.Service, true, false)
+			}
+		}
+	case OpRestart:
+		err = c.Do(a.Node, a.Service, true, true)
+	case OpRegenerate:
+		err = c.Regenerate(a.Node, a.Unit)
+	case OpRename:
+		switch what, name, _ := strings.Cut(a.Value, " "); what {
+		case "host":
+			err = c.Rename(a.Node, name, "")
+		case "domain":
+			err = c.Rename(a.Node, "", name)
+		default:
+			err = fmt.Errorf("rename %q", a.Value)
+		}
+	case OpUpgrade:
+		err = c.Upgrade(a.Value)
+	case OpFIPS:
+		err = c.SetFIPS(a.Node, a.Value == "on")
+	case OpRollback:
+		err = c.SetRollback(true)
+	case OpResetITL:
+		_, err = c.ResetITL(nil)
+	case OpRemoteKey:
+		_, err = c.ResetITL(a.Key)
+	case OpUpdateCTL:
+		err = c.UpdateCTL()
+	case OpResetCTL:
+		_, err = c.ResetCTL()
+	case OpServeList:
+		var list []byte
+		if list, err = c.List(a.Value); err == nil {
+			err = c.ServeITL(list)
+		}
+	case OpRestore:
+		err = c.Restore(a.Value)
+	case OpImport:
+		for _, i := range imports(w[a.From]) {
+			err = errors.Join(err, c.Import(i.store, i.cert))
+		}
+		for _, n := range c.Nodes() {
+			if active, _ := n.Runs(cluster.TVSService); active {
+				err = errors.Join(err, c.RestartTVS(n.Name()))
+			}
+		}
+	case OpTFTPServers:
+		p.Servers = a.servers(w)
+		if len(p.Servers) == 0 {
+			err = errors.New("no node runs TFTP")
+		}
+	case OpDecrypt:
+		err = c.Encrypt(a.Value, nil)
+	case OpAlternate:
+		p.Kept = p.Kept.with("network", nil)
+	case OpErase:
+		p.Kept = p.Kept.with("itl", nil).with("ctl", nil)
+		p.Answers = nil
+	case OpFactory:
+		kept := make(Kept)
+		if mic, ok := p.Kept["mic"]; ok {
+			kept["mic"] = mic
+		}
+		p.Kept, p.Answers = kept, nil
+	default:
+		err = fmt.Errorf("no action %q", a.Op)
+	}
+	if err != nil {
+		return p, fmt.Errorf("%w: %w", ErrImpossible, err)
+	}
+	return p, nil
+}
+
+// waitForHold moves the bench clock of a cluster ahead until a certificate of a node
+// may be regenerated.
+func waitForHold(c *cluster.Cluster, node string, u cluster.Unit) error {
+	var hold *cluster.HoldError
+	if errors.As(c.Held(node, u), &hold) {
+		return c.Advance(cluster.HoldTime + time.Minute)
+	}
+	return nil
+}

@@ -1,0 +1,322 @@
+package lockout_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"itlagent/agent"
+	"itlagent/agent/fetch"
+	"itlagent/agent/shell"
+	"itlagent/agent/trust"
+	"itlagent/platform/console"
+	"itlagent/testbench/admin"
+	"itlagent/testbench/cluster"
+	"itlagent/testbench/lockout"
+	"itlagent/testbench/scenario"
+)
+
+// live starts copies of the clusters, and a handset that holds what the phone does.
+// The copies have other ports; the handset is led there.
+func live(t *testing.T, w lockout.World, p lockout.Phone) (lockout.World, *handset, error) {
+	running := w.Fork(nil)
+	for _, c := range running {
+		t.Cleanup(c.Close)
+		if err := errors.Join(c.Unbind(), c.Start()); err != nil {
+			return nil, nil, err
+		}
+	}
+	h := &handset{t: t, phone: p, store: new(agent.MemStore), was: w, now: running}
+	for key, value := range p.Kept {
+		if err := h.store.Put(key, value); err != nil {
+			return nil, nil, err
+		}
+	}
+	return running, h, h.start(p.Servers, p.Answers)
+}
+
+// handset is a real one, in memory.
+type handset struct {
+	t     *testing.T
+	phone lockout.Phone
+	store *agent.MemStore
+	agent *agent.Agent
+	was   lockout.World // whose addresses the phone knows
+	now   lockout.World // what runs in its place
+}
+
+// lead returns where an address of the clusters as they were is now.
+func (h *handset) lead(address string) string {
+	for i, c := range h.was {
+		if n, port := c.At(address); n != nil {
+			now, err := h.now[i].Node(n.Name())
+			if err != nil { // renamed since
+				now = h.now[i].Nodes()[slices.Index(c.Nodes(), n)]
+			}
+			return now.Endpoint(port)
+		}
+	}
+	return address
+}
+
+func (h *handset) start(servers []string, answers []trust.Answer) (err error) {
+	h.agent, err = agent.New(agent.Config{
+		MAC: h.phone.MAC, Model: h.phone.Model, Servers: servers, Store: h.store, Policy: h.phone.Policy,
+		Now: h.now.Now, Answers: answers, PerFile: 4 * time.Second,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, h.lead(address))
+		},
+		TFTP: func(ctx context.Context, address, name string, limit int) ([]byte, error) {
+			return fetch.PlainTFTP(ctx, h.lead(address), name, limit)
+		},
+	})
+	return err
+}
+
+// savedKey returns the recovery key that a story has saved, nil before.
+func savedKey(dir string) []byte {
+	data, err := os.ReadFile(filepath.Join(dir, "sftp", cluster.P12Name))
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+// carryOut types the commands of a way, as they are shown, and resets the phone.
+func carryOut(t *testing.T, w lockout.World, p lockout.Phone, way lockout.Way) (*agent.Report, error) {
+	running, h, err := live(t, w, p)
+	if err != nil {
+		return nil, err
+	}
+	for i := range way.Actions {
+		a := &way.Actions[i]
+		for _, cmd := range a.Commands(running) {
+			if err := h.do(running, a, cmd); err != nil {
+				return nil, fmt.Errorf("%v: %w", cmd, err)
+			}
+		}
+	}
+	return h.agent.Cycle(t.Context()), nil
+}
+
+func (h *handset) do(w lockout.World, a *lockout.Action, cmd lockout.Command) error {
+	c := w[a.Cluster]
+	words := strings.Fields(cmd.Line)
+	switch cmd.Where {
+	case "phone":
+		var out strings.Builder
+		if !shell.New(h.agent, console.NewPlain(strings.NewReader(cmd.Answer+"\n"), &out), shell.Options{}).Run(h.t.Context(), cmd.Line) {
+			return errors.New(out.String())
+		}
+		return nil
+	case "dhcp":
+		answers := h.agent.TVSAnswers()
+		return h.start(strings.Fields(strings.TrimPrefix(cmd.Line, "DHCP option 150: ")), answers)
+	case "bench":
+		switch strings.Join(words[:3], " ") {
+		case "itlbench cluster fault":
+			service, err := cluster.FindService(words[4])
+			if err == nil {
+				err = c.SetFault(words[3], service, words[5])
+			}
+			return err
+		case "itlbench cluster encrypt":
+			return c.Encrypt(words[3], nil)
+		case "itlbench cluster serve":
+			list, err := c.List(words[3])
+			if err == nil {
+				err = c.ServeITL(list)
+			}
+			return err
+		}
+	case "admin":
+		if a.Op == lockout.OpRemoteKey { // what the command does once the file is fetched
+			_, err := c.ResetITL(a.Key)
+			return err
+		}
+		n, err := c.Node(cmd.Node)
+		if err != nil {
+			return err
+		}
+		password, _ := c.Passwords()
+		input := strings.ReplaceAll(cmd.Answer, "{admin}", password)
+		var out strings.Builder
+		if code := admin.New(n, console.NewPlain(strings.NewReader(input+"\n"), &out)).Run(cmd.Line); code != admin.Done {
+			return errors.New(out.String())
+		}
+		return nil
+	}
+	return fmt.Errorf("nobody knows how to do %q", cmd.Line)
+}
+
+// watched is a handset of a story, of which every reset is foretold and explained.
+type watched struct {
+	*scenario.Host
+	t        *testing.T
+	phone    lockout.Phone
+	clusters func() lockout.World
+	dir      string // of the SFTP server, where the saved key may be
+	count    *counts
+}
+
+// counts keeps the tests from testing nothing.
+type counts struct{ resets, locked, ways, vain int }
+
+func (h *watched) Servers(ctx context.Context, servers []string) error {
+	h.phone.Servers = servers
+	return h.Host.Servers(ctx, servers)
+}
+
+func (h *watched) Cycle(ctx context.Context) (*scenario.Cycle, error) {
+	kept, err := lockout.Read(h.Store())
+	if err != nil {
+		return nil, err
+	}
+	p := h.phone
+	p.Kept, p.Answers = kept, h.Agent().TVSAnswers()
+	w := h.clusters()
+	before := w.Fork(nil) // as it is now
+	c, err := h.Host.Cycle(ctx)
+	if err != nil {
+		return nil, err
+	}
+	check(h.t, before, p, h.Agent().Last(), lockout.Hints{P12: savedKey(h.dir)}, h.count)
+	return c, nil
+}
+
+// check compares an explanation with what a handset reported, and goes every way that
+// it names.
+func check(t *testing.T, w lockout.World, p lockout.Phone, got *agent.Report, hints lockout.Hints, n *counts) {
+	t.Helper()
+	e, err := lockout.Explain(t.Context(), w, p, hints)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	n.resets++
+	if diff := differ(e.Report, got); diff != "" {
+		t.Errorf("foretold otherwise: %s", diff)
+	}
+	if e.Locked != (got.Reason() != trust.Accepted) {
+		t.Errorf("locked %v, the handset says %v", e.Locked, got.Reason())
+	}
+	if !e.Locked {
+		return
+	}
+	n.locked++
+	if len(e.Ways) == 0 {
+		t.Errorf("no way back from %v", got.Reason())
+	}
+	type outcome struct {
+		report *agent.Report
+		err    error
+	}
+	ways := slices.Concat(e.Ways, e.Vain)
+	outcomes := make([]outcome, len(ways))
+	var all sync.WaitGroup
+	for i := range ways {
+		all.Go(func() { outcomes[i].report, outcomes[i].err = carryOut(t, w, p, ways[i]) })
+	}
+	all.Wait()
+	for i, way := range ways {
+		report, err := outcomes[i].report, outcomes[i].err
+		works := err == nil && report.Reason() == trust.Accepted
+		if works != way.Works {
+			t.Errorf("%s (%s): carried out works %v (%v, %v), foretold %v (%s)", way.Name, way.What, works, err, reasonOf(report), way.Works, way.Outcome())
+		}
+		if (err != nil) != (way.Err != nil) {
+			t.Errorf("%s: carried out: %v, foretold: %v", way.Name, err, way.Err)
+		}
+		if err == nil && way.Err == nil {
+			report.Config.Changed = way.Report.Config.Changed // the ports in it are others
+			if diff := differ(way.Report, report); diff != "" {
+				t.Errorf("%s: foretold otherwise: %s", way.Name, diff)
+			}
+		}
+		if way.Works {
+			n.ways++
+		} else {
+			n.vain++
+		}
+	}
+}
+
+func reasonOf(r *agent.Report) string {
+	if r == nil {
+		return "-"
+	}
+	return r.Reason().String()
+}
+
+// differ compares what matters of two reports.
+func differ(foretold, got *agent.Report) string {
+	var diffs []string
+	for _, o := range []struct {
+		name string
+		a, b *agent.Outcome
+	}{{"CTL", &foretold.CTL, &got.CTL}, {"ITL", &foretold.ITL, &got.ITL}, {"configuration", &foretold.Config, &got.Config}} {
+		line := func(o *agent.Outcome) string {
+			return fmt.Sprintf("%s %v via %q changed %v by %s", o.Name, o.Verdict.Reason, o.Verdict.Via, o.Changed, o.Transport)
+		}
+		if a, b := line(o.a), line(o.b); a != b {
+			diffs = append(diffs, fmt.Sprintf("%s: %s, got %s (%s)", o.name, a, b, o.b.Verdict.Detail))
+		}
+	}
+	if !slices.Equal(foretold.Messages, got.Messages) {
+		diffs = append(diffs, fmt.Sprintf("messages %q, got %q", foretold.Messages, got.Messages))
+	}
+	return strings.Join(diffs, "; ")
+}
+
+// Every reset of every phone in the stories is foretold; where the phone is locked,
+// each way back is gone on a live bench and works, and each vain one fails.
+func TestStories(t *testing.T) {
+	names := scenario.Names()
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := scenario.Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir, n := t.TempDir(), new(counts)
+			var clusters map[string]*cluster.Cluster
+			opts := scenario.Options{Dir: dir, Ready: func(c map[string]*cluster.Cluster) { clusters = c }}
+			opts.Boot = func(_ context.Context, p scenario.Phone, c *cluster.Cluster, servers []string) (scenario.Handset, error) {
+				host, err := scenario.NewHost(p, c, servers)
+				return &watched{Host: host, t: t, dir: dir, count: n,
+					phone: lockout.Phone{MAC: p.MAC, Model: p.Model, Servers: servers},
+					clusters: func() lockout.World {
+						w := lockout.World{c}
+						for _, name := range slices.Sorted(maps.Keys(clusters)) {
+							if clusters[name] != c {
+								w = append(w, clusters[name])
+							}
+						}
+						return w
+					}}, err
+			}
+			r := scenario.Run(t.Context(), s, opts)
+			if r.Err != nil {
+				t.Error(r.Err)
+			}
+			t.Logf("%d resets foretold, %d locked; %d ways back gone, %d vain ones tried", n.resets, n.locked, n.ways, n.vain)
+			locked := strings.Contains(r.Journal, "Trust List Update Failed")
+			if locked != (n.locked > 0) && !locked {
+				t.Logf("locked without that message")
+			}
+			if locked && n.locked == 0 {
+				t.Error("the story has a locked phone that was not explained")
+			}
+		})
+	}
+}

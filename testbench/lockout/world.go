@@ -1,0 +1,191 @@
+package lockout
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"itlagent/agent"
+	"itlagent/agent/fetch"
+	"itlagent/agent/tvs"
+	"itlagent/testbench/cluster"
+	"itlagent/testbench/pki"
+)
+
+// World is the clusters that phones can reach. The first is the one whose phones
+// these are. Clusters in it do not have to run: what their services would do is
+// known.
+type World []*cluster.Cluster
+
+// Fork returns a world of copies, for changes that are only thought of.
+func (w World) Fork(keys *pki.Keys) World {
+	out := make(World, len(w))
+	for i, c := range w {
+		out[i] = c.Fork(keys)
+	}
+	return out
+}
+
+// Now returns the bench clock of the first cluster.
+func (w World) Now() time.Time { return w[0].Now() }
+
+// Configure makes the clusters a phone's network.
+func (w World) Configure(c *agent.Config) { c.From, c.Exchange = w.file, w.answer }
+
+// node returns the node that an address is of, and the name of the port.
+func (w World) node(address string) (*cluster.Node, string) {
+	for _, c := range w {
+		if n, port := c.At(address); n != nil {
+			return n, port
+		}
+	}
+	return nil, ""
+}
+
+var (
+	errNobody  = errors.New("none of the known clusters has this address")
+	errStopped = errors.New("connection refused: the service is stopped")
+	errSilent  = errors.New("no answer in time")
+)
+
+// patience is how long phones wait for the first byte of HTTP, and for TVS.
+const patience = 5 * time.Second
+
+// file is what a phone gets from one TFTP server.
+func (w World) file(_ context.Context, server, name string, limit int, secure *tls.Config) (fetch.File, error) {
+	n, port := w.node(withPort(server))
+	if n == nil || port != "http" && port != "tftp" {
+		return fetch.File{}, errNobody
+	}
+	if _, started := n.Runs(cluster.TFTPService); !started {
+		return fetch.File{}, errStopped
+	}
+	kind, delay := n.Fault(cluster.TFTPService)
+	if kind == "pause" || kind == "slow" && delay >= patience {
+		return fetch.File{}, errSilent
+	}
+	transport := "HTTP"
+	if kind == "busy" || kind == "lose" {
+		transport = "TFTP"
+	}
+	if secure != nil && n.Web() != nil && w.near(server, n) && secure.VerifyConnection(shown(n.Web())) == nil && transport == "HTTP" {
+		if data, err := n.File(name, true); err == nil && len(data) <= limit {
+			return fetch.File{Data: data, Server: server, Transport: "HTTPS"}, nil
+		}
+	}
+	data, err := n.File(name, false)
+	switch {
+	case errors.Is(err, cluster.ErrNoFile):
+		return fetch.File{}, fetch.ErrNotFound
+	case err != nil:
+		return fetch.File{}, err
+	case len(data) > limit:
+		return fetch.File{}, fmt.Errorf("%w: %d bytes", fetch.ErrTooLarge, len(data))
+	}
+	return fetch.File{Data: data, Server: server, Transport: transport}, nil
+}
+
+// near reports whether HTTPS is where a phone looks for it: on the port behind
+// that of HTTP.
+func (w World) near(server string, n *cluster.Node) bool {
+	host, port, err := net.SplitHostPort(withPort(server))
+	number, err2 := strconv.Atoi(port)
+	if err != nil || err2 != nil {
+		return false
+	}
+	at, name := w.node(net.JoinHostPort(host, strconv.Itoa(number+1)))
+	return at == n && name == "https"
+}
+
+// answer is what a phone gets from one TVS server.
+func (w World) answer(_ context.Context, server string, req tvs.Message, check func(tls.ConnectionState) error) (*tvs.Message, error) {
+	n, port := w.node(server)
+	if n == nil || port != "tvs" {
+		return nil, errNobody
+	}
+	if _, started := n.Runs(cluster.TVSService); !started {
+		return nil, errStopped
+	}
+	kind, delay := n.Fault(cluster.TVSService)
+	switch {
+	case kind == "pause", kind == "slow" && delay >= patience:
+		return nil, errSilent
+	case kind == "close":
+		return nil, errors.New("connection closed before TLS")
+	}
+	if err := check(shown(n.Vouching())); err != nil {
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	if kind == "garbage" {
+		return nil, fmt.Errorf("%w: garbage", tvs.ErrProtocol)
+	}
+	res := n.AnswerTVS(&req)
+	if res == nil {
+		return nil, fmt.Errorf("%w: no answer to %v", tvs.ErrProtocol, req.Type)
+	}
+	return res, nil
+}
+
+// shown is a handshake in which a server shows a certificate.
+func shown(cert *x509.Certificate) tls.ConnectionState {
+	return tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
+}
+
+// Files are trust files that a server would serve; nobody answers for TVS but where
+// Ask is set.
+type Files struct {
+	ITL, CTL, Config []byte // nil where there is none
+	At               time.Time
+	// Dial reaches the TVS servers of the phone's configuration; nil reaches none.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Now returns the time that the files are looked at.
+func (f Files) Now() time.Time { return f.At }
+
+// Configure makes the files a phone's network.
+func (f Files) Configure(c *agent.Config) {
+	c.From = f.file
+	if f.Dial != nil {
+		c.Dial = f.Dial
+	}
+}
+
+func (f Files) file(_ context.Context, server, name string, limit int, _ *tls.Config) (fetch.File, error) {
+	data := f.Config
+	switch {
+	case strings.HasPrefix(name, "ITL"):
+		data = f.ITL
+	case strings.HasPrefix(name, "CTL"):
+		data = f.CTL
+	}
+	switch {
+	case data == nil:
+		return fetch.File{}, fetch.ErrNotFound
+	case len(data) > limit:
+		return fetch.File{}, fmt.Errorf("%w: %d bytes", fetch.ErrTooLarge, len(data))
+	}
+	return fetch.File{Data: data, Server: server, Transport: "HTTP"}, nil
+}
+
+// Network is a cluster that runs somewhere: what it serves is fetched when it is
+// looked at.
+type Network struct {
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	TFTP func(ctx context.Context, address, name string, limit int) ([]byte, error)
+}
+
+// Now returns the time.
+func (Network) Now() time.Time { return time.Now() }
+
+// Configure lets a phone on paper use the network. It sends no alarms.
+func (n Network) Configure(c *agent.Config) { c.Dial, c.TFTP = n.Dial, n.TFTP }
+
+// withPort is a server as phones take it: HTTP's port where it names none.
+func withPort(server string) string { return fetch.WithPort(server, fetch.HTTPPort) }
