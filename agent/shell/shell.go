@@ -26,6 +26,7 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/alarm"
+	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/platform/console"
 )
@@ -73,7 +74,7 @@ func commands() []command {
 		{"show alarms", "", "the alarms that wait for a server", (*Shell).showAlarms},
 		{"show network", "", "the servers that are asked", (*Shell).showNetwork},
 		{"show system", "", "the board: uptime and memory", (*Shell).showSystem},
-		{"why", "", "the last verdict on each file, its reason, and the path to it", (*Shell).why},
+		{"why", "", "the last verdict on each file, its reason, the path to it, and what to do", (*Shell).why},
 		{"directory", "", "open the directory of the configuration", (*Shell).directory},
 		{"erase itl", "", "delete the ITL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(false, true) }},
 		{"erase ctl", "", "delete the CTL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(true, false) }},
@@ -358,7 +359,17 @@ func (s *Shell) why(_ context.Context, _ []string) error {
 			s.say("detail: %s", trustlist.Printable([]byte(strings.ReplaceAll(o.Verdict.Detail, "\n", "; "))))
 		}
 	}
-	s.say("phone: %v (%s)", r.Reason(), r.Reason().Text())
+	reason := r.Reason()
+	s.say("phone: %v (%s)", reason, reason.Text())
+	s.say("%s", trust.Summary(r.Device, reason))
+	if next := reason.Advice(); next != "" {
+		s.say("do: %s", next)
+	}
+	ctl, itl, set := s.phone.Held()
+	state := trust.State{CTL: ctl, ITL: itl, Servers: len(set.TVS)}
+	for _, line := range state.Believes() {
+		s.say("%s", line)
+	}
 	return nil
 }
 

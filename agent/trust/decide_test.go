@@ -222,6 +222,9 @@ func TestReasonWords(t *testing.T) {
 		if r.String() == "" || r.Text() == "" || words[r.String()] {
 			t.Errorf("reason %d: word %q, text %q", r, r, r.Text())
 		}
+		if (r.Advice() == "") != (r == trust.Accepted) {
+			t.Errorf("reason %v: advice %q", r, r.Advice())
+		}
 		words[r.String()] = true
 	}
 	if got := trust.Reason(200).String(); got != "unknown-reason" {

@@ -7,6 +7,18 @@ import (
 	"itlagent/agent/trustlist"
 )
 
+// Summary says in one line how a phone stands with its cluster, for the reason of its
+// last reset. All programs print this line.
+func Summary(device string, r Reason) string {
+	switch r {
+	case Accepted:
+		return device + " trusts its cluster"
+	case NotFound, DownloadFailed:
+		return fmt.Sprintf("%s gets nothing: %v (%s)", device, r, r.Text())
+	}
+	return fmt.Sprintf("%s is locked: %v (%s)", device, r, r.Text())
+}
+
 // Describe says of a verdict on a file what people want to know, a line each:
 // accepted or rejected, the reason, who vouched, the signer, every place that was
 // tried, and what is odd. All programs print these lines.

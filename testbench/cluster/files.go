@@ -203,10 +203,13 @@ func (s *state) deviceOrder(service Service) []*nodeState {
 }
 
 // address returns "host:port" of a port of a node by its name. Before its first
-// start a node has the standard ports.
+// start a node has the ports of its profile, or else the standard ones.
 func (s *state) address(n *nodeState, name string) string {
 	port, ok := n.Ports[name]
 	if !ok {
+		port = s.Profile.port(s.spec(n), name)
+	}
+	if port == 0 {
 		port = standardPorts[name]
 	}
 	return net.JoinHostPort(s.Profile.host(s.spec(n)), fmt.Sprint(port))

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/pki"
 )
@@ -28,6 +29,7 @@ const (
 	OpRemoteKey   Op = "remote-key"    // sign it with the saved key
 	OpUpdateCTL   Op = "update-ctl"    // make the CTL anew
 	OpResetCTL    Op = "reset-ctl"     // sign the CTL with the key of this publisher
+	OpDigest      Op = "digest"        // sign with SHA-1 or SHA-512, and restart TFTP
 	OpServeList   Op = "serve-list"    // put the list with the SHA-1 Value back on the servers
 	OpRestore     Op = "restore"       // the backup Value
 	OpImport      Op = "import"        // the other cluster's certificates, into trust stores
@@ -125,6 +127,11 @@ func (a *Action) Commands(w World) []Command {
 		add("", "y", "utils ctl update CTLFile")
 	case OpResetCTL:
 		add("", "{admin}", "utils ctl reset localkey")
+	case OpDigest:
+		add("", "", `set enterprise parameter "TFTP File Signature Algorithm" %s`, a.Value)
+		for _, name := range c.TFTPNodes() {
+			add(name, "", "utils service restart %s", cluster.TFTPService)
+		}
 	case OpServeList:
 		other("bench", "", "itlbench cluster serve %s", a.Value)
 	case OpRestore:
@@ -225,6 +232,15 @@ func (a *Action) Do(w World, p Phone) (Phone, error) {
 		err = c.UpdateCTL()
 	case OpResetCTL:
 		_, err = c.ResetCTL()
+	case OpDigest:
+		digest := trustlist.SHA1
+		if a.Value != "SHA-1" {
+			digest = trustlist.SHA512
+		}
+		err = c.SetDigest(digest)
+		for _, name := range c.TFTPNodes() {
+			err = errors.Join(err, c.RestartTFTP(name))
+		}
 	case OpServeList:
 		var list []byte
 		if list, err = c.List(a.Value); err == nil {

@@ -58,6 +58,14 @@ type Explanation struct {
 	Ways   []Way    // that work, cheapest first; none where the phone is not locked
 	Vain   []Way    // that do not
 	Notes  []string // what could not be known
+	// Partial says that only what is served is known, and not the cluster behind it: it
+	// may have ways back that were not tried.
+	Partial bool
+}
+
+// TouchOnly reports whether nothing but touching the phone helps.
+func (e *Explanation) TouchOnly() bool {
+	return e.Locked && !e.Partial && len(e.Ways) > 0 && e.Ways[0].Touch
 }
 
 // Refused returns the first outcome that keeps the phone from its cluster, nil where
@@ -113,6 +121,10 @@ func Explain(ctx context.Context, w World, p Phone, h Hints) (*Explanation, erro
 			e.Vain = vain // there would be too many to read
 		}
 	}
+	if lost := lostKeys(w[w.serving(e.Report, p)], p); len(lost) > 0 && (len(e.Ways) == 0 || e.Ways[0].Touch) {
+		e.Notes = append(e.Notes, "the phone would believe a list that is signed by "+strings.Join(lost, " or ")+
+			", which the cluster does not have any more; a saved "+cluster.P12Name+" or a backup of that time may have the key")
+	}
 	return e, ctx.Err()
 }
 
@@ -151,6 +163,7 @@ func ExplainServed(ctx context.Context, s Surroundings, p Phone) (*Explanation, 
 	if err != nil || !e.Locked {
 		return e, err
 	}
+	e.Partial = true
 	e.Notes = append(e.Notes, "the cluster's keys are not known here, so that ways which need them were not tried; give its directory for that")
 	for _, way := range phoneWays() {
 		after := p
@@ -276,6 +289,9 @@ func (w World) ways(at int, p Phone, h Hints) (ways []Way, notes []string) {
 	restart := w.restarts(cluster.TFTPService)
 	restart = slices.DeleteFunc(restart, func(a Action) bool { return a.Cluster != at })
 	try("restart-tftp", "restart TFTP, which then signs as always", restart...)
+	if _, digest, _ := c.Parameters(); digest != trustlist.SHA1 {
+		try("sha1", "sign with SHA-1", Action{Op: OpDigest, Cluster: at, Value: "SHA-1"})
+	}
 	reset := Action{Op: OpResetITL, Cluster: at}
 	try("reset-localkey", "reset the ITL with the key of the publisher", reset)
 	if c.Publisher().CTL() != nil {
@@ -289,9 +305,6 @@ func (w World) ways(at int, p Phone, h Hints) (ways []Way, notes []string) {
 	}
 	if kept != nil {
 		try("reset-remotekey", "reset the ITL with the recovery key that was saved", Action{Op: OpRemoteKey, Cluster: at, Key: kept})
-	} else if lost := lostKeys(c, p); len(lost) > 0 && note == "" {
-		notes = append(notes, "the phone would follow a list that is signed by "+strings.Join(lost, " or ")+
-			", which the cluster does not have any more; a saved "+cluster.P12Name+" or a backup of that time may have the key")
 	}
 	for _, from := range w.vouching(p) {
 		if from != at {

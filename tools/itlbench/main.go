@@ -48,6 +48,7 @@ func commands() []command {
 		{"cluster", "up|down|status|clock|fault|events|lists|serve|set|encrypt|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
 		{"admin", "[--dir DIR] [--node NAME] [COMMAND ...]", "the cluster's command line", runAdmin},
 		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "tell stories with expectations", runScenario},
+		{"explain", "[PHONE] --dir DIR | FILE... | --tftp ADDR [--all] [--json]", "say why a phone is locked, and what would bring it back", runExplain},
 		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},
 		{"qemu", "BOARD --cluster PROFILE [--dir DIR] [--print]", "run an emulated board", runQEMU},
 		{"demo", "", "tell the story of a lock-out and its recovery", runDemo},
