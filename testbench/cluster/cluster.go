@@ -374,6 +374,15 @@ func (c *Cluster) Events() *events.Log { return c.log }
 // their settings.
 func (c *Cluster) Phones() []PhoneSpec { return slices.Clone(c.state().Phones) }
 
+// Phone returns what the cluster knows of a phone. The caller must not change its
+// settings.
+func (c *Cluster) Phone(mac string) (PhoneSpec, bool) {
+	if p := c.state().phone(mac); p != nil {
+		return *p, true
+	}
+	return PhoneSpec{}, false
+}
+
 // Settings returns a copy of a phone's settings, or nil for an unknown phone.
 func (c *Cluster) Settings(mac string) map[string]string {
 	if p := c.state().phone(mac); p != nil {

@@ -42,7 +42,7 @@ type services struct {
 
 // running is a service that listens.
 type running struct {
-	fault   string // that it was started with, where it matters
+	fault   string // that it was started with, and other things that make other sockets
 	ending  chan struct{}
 	closers []func()
 	done    sync.WaitGroup
@@ -212,6 +212,9 @@ func (n *Node) follow() error {
 		if service == TFTPService {
 			if f := n.fault(service); f.kind == "lose" || f.kind == "pause" {
 				fault = n.state().Faults[service] // the socket itself differs
+			}
+			if n.state().Web != nil {
+				fault += " with HTTPS" // which an upgrade brings
 			}
 		}
 		r := l.open[service]

@@ -24,7 +24,7 @@ const (
 	OpRename      Op = "rename"        // a node: Value is "host NAME" or "domain NAME"
 	OpUpgrade     Op = "upgrade"       // to the release Value
 	OpFIPS        Op = "fips"          // of a node: Value is "on" or "off"
-	OpRollback    Op = "rollback"      // the cluster is prepared for a release before 8.0
+	OpRollback    Op = "rollback"      // the cluster is prepared for a release before 8.0; Value "off" ends that
 	OpResetITL    Op = "reset-itl"     // sign the list with the key of this publisher
 	OpRemoteKey   Op = "remote-key"    // sign it with the saved key
 	OpUpdateCTL   Op = "update-ctl"    // make the CTL anew
@@ -45,6 +45,7 @@ type Action struct {
 	Op      Op
 	Cluster int    // its place in the world
 	Node    string // its name; "" for the whole cluster
+	Place   int    // its place among the nodes, from 1 on, where it may be renamed before; else 0
 	Service cluster.Service
 	Unit    cluster.Unit
 	Value   string
@@ -55,6 +56,14 @@ type Action struct {
 // touches reports whether somebody must be at the phone.
 func (a *Action) touches() bool {
 	return a.Op == OpErase || a.Op == OpFactory || a.Op == OpAlternate
+}
+
+// node returns the present name of the action's node.
+func (a *Action) node(c *cluster.Cluster) string {
+	if a.Place > 0 {
+		return c.Nodes()[a.Place-1].Name()
+	}
+	return a.Node
 }
 
 // Command is how an action is done: a line to type, and where.
@@ -96,29 +105,29 @@ func (a *Action) Commands(w World) []Command {
 	}
 	switch a.Op {
 	case OpMend:
-		n, err := c.Node(a.Node)
+		n, err := c.Node(a.node(c))
 		if err != nil {
 			break
 		}
 		if kind, _ := n.Fault(a.Service); kind != "" {
-			other("bench", "", "itlbench cluster fault %s %s none", a.Node, cluster.ShortName(a.Service))
+			other("bench", "", "itlbench cluster fault %s %s none", a.node(c), cluster.ShortName(a.Service))
 		}
 		if _, started := n.Runs(a.Service); !started {
-			add(a.Node, "", "utils service start %s", a.Service)
+			add(a.node(c), "", "utils service start %s", a.Service)
 		}
 	case OpRestart:
-		add(a.Node, "", "utils service restart %s", a.Service)
+		add(a.node(c), "", "utils service restart %s", a.Service)
 	case OpRegenerate:
-		add(a.Node, "yes", "set cert regen %s", a.Unit)
+		add(a.node(c), "yes", "set cert regen %s", a.Unit)
 	case OpRename:
 		what, name, _ := strings.Cut(a.Value, " ")
-		add(a.Node, "y", "utils network %s %s", map[string]string{"host": "hostname", "domain": "domain"}[what], name)
+		add(a.node(c), "y", "utils network %s %s", map[string]string{"host": "hostname", "domain": "domain"}[what], name)
 	case OpUpgrade:
 		add("", "y", "utils system upgrade initiate %s", a.Value)
 	case OpFIPS:
-		add(a.Node, "y", "utils fips %s", map[string]string{"on": "enable", "off": "disable"}[a.Value])
+		add(a.node(c), "y", "utils fips %s", map[string]string{"on": "enable", "off": "disable"}[a.Value])
 	case OpRollback:
-		add("", "", `set enterprise parameter "Prepare Cluster for Rollback to Pre 8.0" True`)
+		add("", "", `set enterprise parameter "Prepare Cluster for Rollback to Pre 8.0" %s`, map[bool]string{true: "True", false: "False"}[a.Value != "off"])
 	case OpResetITL:
 		add("", "{admin}", "utils itl reset localkey")
 	case OpRemoteKey:
@@ -164,7 +173,7 @@ func (a *Action) Commands(w World) []Command {
 // servers are those of OpTFTPServers.
 func (a *Action) servers(w World) (list []string) {
 	for _, n := range w[a.Cluster].Nodes() {
-		if active, _ := n.Runs(cluster.TFTPService); active && (a.Node == "" || n.Name() == a.Node) {
+		if active, _ := n.Runs(cluster.TFTPService); active && (a.Node == "" || n.Name() == a.node(w[a.Cluster])) {
 			list = append(list, n.Advertised())
 		}
 	}
@@ -199,31 +208,31 @@ func (a *Action) Do(w World, p Phone) (Phone, error) {
 	var err error
 	switch a.Op {
 	case OpMend:
-		if err = c.SetFault(a.Node, a.Service, cluster.NoFault); err == nil {
-			n, _ := c.Node(a.Node)
+		if err = c.SetFault(a.node(c), a.Service, cluster.NoFault); err == nil {
+			n, _ := c.Node(a.node(c))
 			if _, started := n.Runs(a.Service); !started {
-				err = c.Do(a.Node, a.Service, true, false)
+				err = c.Do(a.node(c), a.Service, true, false)
 			}
 		}
 	case OpRestart:
-		err = c.Do(a.Node, a.Service, true, true)
+		err = c.Do(a.node(c), a.Service, true, true)
 	case OpRegenerate:
-		err = c.Regenerate(a.Node, a.Unit)
+		err = c.Regenerate(a.node(c), a.Unit)
 	case OpRename:
 		switch what, name, _ := strings.Cut(a.Value, " "); what {
 		case "host":
-			err = c.Rename(a.Node, name, "")
+			err = c.Rename(a.node(c), name, "")
 		case "domain":
-			err = c.Rename(a.Node, "", name)
+			err = c.Rename(a.node(c), "", name)
 		default:
 			err = fmt.Errorf("rename %q", a.Value)
 		}
 	case OpUpgrade:
 		err = c.Upgrade(a.Value)
 	case OpFIPS:
-		err = c.SetFIPS(a.Node, a.Value == "on")
+		err = c.SetFIPS(a.node(c), a.Value == "on")
 	case OpRollback:
-		err = c.SetRollback(true)
+		err = c.SetRollback(a.Value != "off")
 	case OpResetITL:
 		_, err = c.ResetITL(nil)
 	case OpRemoteKey:

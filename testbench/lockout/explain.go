@@ -330,10 +330,8 @@ func (w World) ways(at int, p Phone, h Hints) (ways []Way, notes []string) {
 			try("restore-backup", "restore the backup "+name, Action{Op: OpRestore, Cluster: at, Value: name})
 		}
 	}
-	for _, ph := range c.Phones() {
-		if ph.MAC == p.MAC && ph.Certificate != nil {
-			try("decrypt", "serve the phone's configuration in the open", Action{Op: OpDecrypt, Cluster: at, Value: p.MAC})
-		}
+	if known, _ := c.Phone(p.MAC); known.Certificate != nil {
+		try("decrypt", "serve the phone's configuration in the open", Action{Op: OpDecrypt, Cluster: at, Value: p.MAC})
 	}
 	if p.Kept["network"] != nil {
 		ways = append(ways, Way{Name: "alternate", What: "let the phone use the TFTP servers of DHCP", Actions: []Action{{Op: OpAlternate}}, Touch: true})

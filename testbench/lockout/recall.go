@@ -3,7 +3,6 @@ package lockout
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"itlagent/agent/trustlist"
@@ -65,8 +64,8 @@ func (w World) Recall(mac, itl, ctl string) (p Phone, notes []string, err error)
 		home, p.Kept[list.key] = at, data
 	}
 	for _, c := range w {
-		if i := slices.IndexFunc(c.Phones(), func(s cluster.PhoneSpec) bool { return s.MAC == mac }); i >= 0 {
-			p.Model = c.Phones()[i].Model
+		if known, ok := c.Phone(mac); ok {
+			p.Model = known.Model
 			break
 		}
 	}
