@@ -15,6 +15,8 @@ type Change struct {
 	Text    string // as it is written: "regen CallManager@test10pub"
 	Actions []Action
 	Reset   bool // every phone resets here
+
+	split []Change // the same, one node at a time; nil for one node
 }
 
 // words are those that a change begins with.
@@ -28,7 +30,7 @@ func Syntax() []string {
 		"migrate TO                   give the phones the TFTP servers of another cluster: its directory, or the profile of a new one",
 		"import TO                    let this cluster's TVS know that one's certificates",
 		"upgrade RELEASE              10.0, 10.5, 11.5, 12.5 or 14",
-		"fips on|off                  all certificates of every node are made anew",
+		"fips on|off[@NODE]           all certificates of a node, or of every node, are made anew",
 		"rollback [on|off]            Prepare Cluster for Rollback to Pre 8.0",
 		"itl-reset                    utils itl reset localkey",
 		"restart tftp|tvs             on every node",
@@ -69,18 +71,42 @@ func ParseChanges(w World, args []string, other Other) ([]Change, World, error) 
 			named[name] = len(w) - 1
 			return len(w) - 1, nil
 		}
-		c, err := parseChange(w[0], tokens[i], tokens[i+1:j], place)
+		c, err := parseWhole(w[0], tokens[i], tokens[i+1:j], place)
 		if err != nil {
 			return nil, w, fmt.Errorf("%s: %w", strings.Join(tokens[i:j], " "), err)
-		}
-		for k := range c.Actions {
-			a := &c.Actions[k]
-			a.Place = 1 + slices.IndexFunc(w[0].Nodes(), func(n *cluster.Node) bool { return a.Cluster == 0 && n.Name() == a.Node })
 		}
 		changes = append(changes, c)
 		i = j
 	}
 	return changes, w, nil
+}
+
+// parseWhole reads a change, and what it is one node at a time.
+func parseWhole(c *cluster.Cluster, word string, args []string, place func(string) (int, error)) (Change, error) {
+	ch, err := parseChange(c, word, args, place)
+	if err != nil {
+		return ch, err
+	}
+	for k := range ch.Actions {
+		a := &ch.Actions[k]
+		a.Place = 1 + slices.IndexFunc(c.Nodes(), func(n *cluster.Node) bool { return a.Cluster == 0 && n.Name() == a.Node })
+	}
+	last := len(args) - 1
+	if last < 0 || word != "regen" && word != "rename" && word != "fips" {
+		return ch, nil
+	}
+	what, at, _ := strings.Cut(args[last], "@")
+	if at != "all" && (word != "fips" || at != "") || len(c.Nodes()) == 1 {
+		return ch, nil
+	}
+	for _, n := range c.Nodes() {
+		one, err := parseWhole(c, word, append(slices.Clone(args[:last]), what+"@"+n.Name()), place)
+		if err != nil {
+			return ch, err
+		}
+		ch.split = append(ch.split, one)
+	}
+	return ch, nil
 }
 
 var errSyntax = errors.New("not a change that is known; see itlbench foresee --help")
@@ -158,11 +184,19 @@ func parseChange(c *cluster.Cluster, word string, args []string, place func(stri
 		}
 		ch.Actions = []Action{{Op: OpUpgrade, Value: arg}}
 	case "fips":
-		if arg != "on" && arg != "off" {
+		value, at, _ := strings.Cut(arg, "@")
+		if value != "on" && value != "off" {
 			return ch, errSyntax
 		}
-		for _, n := range c.Nodes() {
-			ch.Actions = append(ch.Actions, Action{Op: OpFIPS, Node: n.Name(), Value: arg})
+		if at == "" {
+			at = "all"
+		}
+		nodes, err := findNodes(c, at)
+		if err != nil {
+			return ch, err
+		}
+		for _, n := range nodes {
+			ch.Actions = append(ch.Actions, Action{Op: OpFIPS, Node: n, Value: value})
 		}
 	case "rollback":
 		if arg != "" && arg != "on" && arg != "off" {

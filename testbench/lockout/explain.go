@@ -413,7 +413,7 @@ func oldLists(c *cluster.Cluster) (old []cluster.Served) {
 	all := c.History()
 	seen := make(map[string]bool)
 	for _, n := range c.Nodes() {
-		seen[hashOf(n.ITL())] = true
+		seen[HashOf(n.ITL())] = true
 	}
 	for _, s := range slices.Backward(all) {
 		if s.Kind == trustlist.ITL && !seen[s.SHA1] && len(old) < maxOldLists {
@@ -424,8 +424,8 @@ func oldLists(c *cluster.Cluster) (old []cluster.Served) {
 	return old
 }
 
-// hashOf returns how a list is named in alarms: SHA-1, lower-case hex.
-func hashOf(data []byte) string {
+// HashOf returns how a list is named in alarms: SHA-1, lower-case hex.
+func HashOf(data []byte) string {
 	sum := sha1.Sum(data)
 	return hex.EncodeToString(sum[:])
 }

@@ -11,6 +11,7 @@ import (
 	"itlagent/agent"
 	"itlagent/agent/settings"
 	"itlagent/agent/trust"
+	"itlagent/testbench/cluster"
 	"itlagent/testbench/pki"
 )
 
@@ -100,6 +101,9 @@ func Foresee(ctx context.Context, w World, phones []Phone, changes []Change, o O
 	}
 	s := &seer{ctx: ctx, online: o.Online, worlds: map[string]World{"": start}, boots: make(map[string]booted)}
 	f := &Foresight{Changes: changes}
+	if _, err := s.world(changes); err != nil {
+		return nil, err
+	}
 	classes := make(map[string]*Foretold)
 	for _, p := range phones {
 		class := classOf(w, &p)
@@ -436,7 +440,11 @@ func (s *seer) plan(phones []Phone, changes []Change) ([]Change, string, error) 
 		}
 	}
 	tried := 0
-	for _, extra := range extras(bare) {
+	more, err := extras(s.worlds[""][0], bare)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, extra := range more {
 		for i, order := range orders(extra.changes) {
 			if tried++; tried > maxTried {
 				return nil, "", nil
@@ -467,9 +475,25 @@ type variant struct {
 }
 
 // extras returns the changes themselves, and with what may help put in.
-func extras(changes []Change) []variant {
-	resetITL := Change{Text: "itl-reset", Actions: []Action{{Op: OpResetITL}}}
+func extras(c *cluster.Cluster, changes []Change) ([]variant, error) {
+	resetITL, err1 := parseWhole(c, "itl-reset", nil, nil)
+	on, err2 := parseWhole(c, "rollback", []string{"on"}, nil)
+	off, err3 := parseWhole(c, "rollback", []string{"off"}, nil)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, err
+	}
 	out := []variant{{changes, "resets in between"}}
+	var single []Change
+	for _, ch := range changes {
+		if ch.split == nil {
+			single = append(single, ch)
+		} else {
+			single = append(single, ch.split...)
+		}
+	}
+	if len(single) > len(changes) && len(single) <= maxChanges {
+		out = append(out, variant{single, "one node at a time"})
+	}
 	imported := slices.Clone(changes)
 	for i := len(imported) - 1; i >= 0; i-- {
 		for _, a := range imported[i].Actions {
@@ -486,10 +510,8 @@ func extras(changes []Change) []variant {
 	for i := range changes {
 		out = append(out, variant{slices.Insert(slices.Clone(changes), i+1, resetITL, reset()), "the list reset with the recovery key"})
 	}
-	on := Change{Text: "rollback on", Actions: []Action{{Op: OpRollback, Value: "on"}}}
-	off := Change{Text: "rollback off", Actions: []Action{{Op: OpRollback, Value: "off"}}}
 	around := slices.Concat([]Change{on, reset()}, changes, []Change{off})
-	return append(out, variant{around, "prepared for a rollback, and back"})
+	return append(out, variant{around, "prepared for a rollback, and back"}), nil
 }
 
 // orders returns the orders of changes, the nearest to the given one first. Longer

@@ -241,14 +241,14 @@ func TestForesight(t *testing.T) {
 	close(seeds)
 	var mu sync.Mutex
 	fates := make(map[lockout.Fate]int)
-	impossible, phones, resets := 0, 0, 0
+	impossible, phones, resets, plans := 0, 0, 0, 0
 	const atOnce = 4
 	var all sync.WaitGroup
 	for range atOnce {
 		all.Go(func() {
 			for seed := range seeds {
 				s := newStory(t, seed)
-				told, err := lockout.Foresee(t.Context(), s.world, s.phones, s.changes, lockout.Options{})
+				told, err := lockout.Foresee(t.Context(), s.world, s.phones, s.changes, lockout.Options{Plan: seed%plansOf == 0})
 				reports, liveErr := s.carryOut(t)
 				for try := 1; try < 3 && errors.As(liveErr, new(*cluster.PortError)); try++ {
 					reports, liveErr = s.carryOut(t) // an upgrade wants the port behind HTTP's, which another one had
@@ -264,6 +264,14 @@ func TestForesight(t *testing.T) {
 					impossible++
 					mu.Unlock()
 					continue
+				}
+				if told.Plan != nil {
+					if problem := s.tryPlan(t, told, rand.New(rand.NewPCG(seed, 2))); problem != "" {
+						differs("%s", problem)
+					}
+					mu.Lock()
+					plans++
+					mu.Unlock()
 				}
 				for i := range s.phones {
 					foretold, err := lockout.Follow(t.Context(), s.world.Fork(&installed.keys), s.phones[i], s.changes, s.windows[i])
@@ -290,9 +298,103 @@ func TestForesight(t *testing.T) {
 		})
 	}
 	all.Wait()
-	t.Logf("%d courses (%d of them impossible), %d phones, %d resets carried out: %v", n, impossible, phones, resets, fates)
-	if *seed == 0 && (len(fates) < 4 || impossible == 0 || impossible > n/2) {
+	t.Logf("%d courses (%d of them impossible), %d phones, %d resets carried out: %v; %d safe sequences carried out", n, impossible, phones, resets, fates, plans)
+	if *seed == 0 && (len(fates) < 3 || plans == 0 || impossible == 0 || impossible > n/2) {
 		t.Errorf("the courses do not show every fate: %v, %d impossible", fates, impossible)
+	}
+}
+
+// plansOf is how many courses there are for one whose safe sequence is tried.
+const plansOf = 4
+
+// tryPlan carries a safe sequence out, with resets at random beside those in it, and
+// says which phone it loses.
+func (s *story) tryPlan(t *testing.T, told *lockout.Foresight, r *rand.Rand) string {
+	safe := *s
+	safe.changes, safe.windows = told.Plan, nil
+	for range s.phones {
+		var windows []int
+		for k := range told.Plan {
+			if r.IntN(2) == 0 {
+				windows = append(windows, k)
+			}
+		}
+		safe.windows = append(safe.windows, windows)
+	}
+	reports, err := safe.carryOut(t)
+	if errors.As(err, new(*cluster.PortError)) {
+		return "" // see above
+	}
+	if err != nil {
+		return fmt.Sprintf("%v: %v", &safe, err)
+	}
+	for i := range s.phones {
+		if last := reports[i][len(reports[i])-1]; last.Reason() != trust.Accepted && told.Phones[i].Fate != lockout.Already {
+			return fmt.Sprintf("%v: phone %d is locked: %v", &safe, i, last.Reason())
+		}
+	}
+	return ""
+}
+
+// What everybody should know about certificates, found by searching.
+func TestPlans(t *testing.T) {
+	for _, c := range []struct{ profile, changes, totals, plan string }{
+		{"note", "regen CallManager@pub", "1 0 0", ""},
+		{"note", "regen CallManager@pub regen TVS@all", "0 1 0", "regen CallManager@test10pub, reset, regen TVS@all"},
+		{"note", "regen CallManager@pub reset regen TVS@all", "1 0 0", ""},
+		{"note", "regen TVS@all rename host@pub", "0 1 0", "regen TVS@all, reset, rename host@pub"},
+		{"note", "migrate other", "0 0 1", "import other, migrate other"},
+		{"note", "rollback migrate other", "0 1 0", "rollback, reset, migrate other"},
+		{"note", "fips on", "0 0 1", "fips on@test10pub, reset, fips on@test10sub"},
+		{"12.5", "regen CallManager@pub regen TVS@all", "1 0 0", ""},
+		{"12.5", "regen TVS@all regen ITLRecovery", "0 1 0", "regen TVS@all, reset, regen ITLRecovery@test10pub"},
+		{"8.6", "regen TVS@pub regen TVS@sub regen CallManager@pub", "0 1 0", "regen TVS@test10pub, regen TVS@test10sub, reset, regen CallManager@test10pub"},
+	} {
+		w := lockout.World{fresh(t, c.profile, 1), fresh(t, "14", 2)}
+		p := lockout.Phone{MAC: mac, Model: "CP-7965G", Servers: servers(w[0])}
+		p, _, err := p.Boot(t.Context(), w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes, w, err := parse(t, w, []string{c.changes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := lockout.Foresee(t.Context(), w, []lockout.Phone{p}, changes, lockout.Options{Plan: true})
+		if err != nil {
+			t.Errorf("%s: %s: %v", c.profile, c.changes, err)
+			continue
+		}
+		if got := fmt.Sprint(f.Count(lockout.Throughout), f.Count(lockout.IfReset), f.Count(lockout.LockedOut)); got != c.totals {
+			t.Errorf("%s: %s: totals %s, want %s", c.profile, c.changes, got, c.totals)
+		}
+		var plan []string
+		for _, ch := range f.Plan {
+			plan = append(plan, ch.Text)
+		}
+		if got := strings.Join(plan, ", "); got != c.plan {
+			t.Errorf("%s: %s: plan %q (%s), want %q", c.profile, c.changes, got, f.PlanWhy, c.plan)
+		}
+	}
+}
+
+// Words that are no changes, and changes that cannot be made, are errors.
+func TestBadChanges(t *testing.T) {
+	w := lockout.World{fresh(t, "8.6", 1), fresh(t, "14", 2)}
+	for _, words := range []string{"", "regen", "regen CallManager@nowhere", "regen ITLRecovery", "rename", "rename all", "rename host x y z", "rename host@all",
+		"migrate", "upgrade", "upgrade 9.9", "fips", "fips maybe", "rollback maybe", "restart", "restart all", "reset now", "itl-reset now", "dance"} {
+		if changes, _, err := parse(t, w, []string{words}); err == nil {
+			t.Errorf("%q: read as %d changes", words, len(changes))
+		}
+	}
+	for _, words := range []string{"upgrade 8.6", "itl-reset", "fips off", "rename host test10sub@pub"} {
+		changes, _, err := parse(t, w, []string{words})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lockout.Foresee(t.Context(), w, nil, changes, lockout.Options{}); !errors.Is(err, lockout.ErrImpossible) {
+			t.Errorf("%q: %v, want ErrImpossible", words, err)
+		}
 	}
 }
 

@@ -49,6 +49,7 @@ func commands() []command {
 		{"admin", "[--dir DIR] [--node NAME] [COMMAND ...]", "the cluster's command line", runAdmin},
 		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "tell stories with expectations", runScenario},
 		{"explain", "[PHONE] --dir DIR | FILE... | --tftp ADDR [--all] [--json]", "say why a phone is locked, and what would bring it back", runExplain},
+		{"foresee", "CHANGE... [--dir DIR] [--online | --offline] [--details] [--json]", "say whom changes would lock out, before they are made", runForesee},
 		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},
 		{"qemu", "BOARD --cluster PROFILE [--dir DIR] [--print]", "run an emulated board", runQEMU},
 		{"demo", "", "tell the story of a lock-out and its recovery", runDemo},

@@ -1,0 +1,390 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"itlagent/testbench/cluster"
+	"itlagent/testbench/lockout"
+)
+
+func runForesee(e *env, args []string) int {
+	f := e.flags("foresee")
+	dir := dirFlag(f)
+	audited := f.String("phones", "", "`FILE` that audit --json wrote; otherwise what the cluster's event log tells")
+	current := f.Bool("assume-current", false, "take phones that have reported nothing to hold what is served now")
+	online := f.Bool("online", false, "every phone resets after every step")
+	offline := f.Bool("offline", false, "no phone resets before the end, but where the sequence says so")
+	details := f.Bool("details", false, "a line for every phone")
+	asJSON := f.Bool("json", false, "print one JSON object, and one a phone")
+	const maxWords = 64
+	if code, ok := e.parse(f, args, -maxWords); !ok {
+		if code == exitOK {
+			fmt.Fprintf(e.stdout, "changes:\n  %s\n", strings.Join(lockout.Syntax(), "\n  "))
+		}
+		return code
+	}
+	if *online && *offline {
+		return e.usage("foresee: --online and --offline exclude each other")
+	}
+	w, code := e.world([]string{*dir})
+	if code != exitOK {
+		return code
+	}
+	others := &otherClusters{e: e}
+	defer func() { closeWorld(w); closeWorld(others.opened) }()
+	changes, w2, err := lockout.ParseChanges(w, f.Args(), others.find)
+	if err != nil {
+		return e.usage("foresee: %v", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	known, err := knownPhones(w2, *audited, *current)
+	if err != nil {
+		return e.fail(exitNo, "foresee: %v", plainPath(err))
+	}
+	if len(known.phones) == 0 {
+		return e.fail(exitNo, "foresee: nothing is known of what %s would hold; let them report, or take --assume-current", phones(len(known.unknown)+len(known.strange)))
+	}
+	when := lockout.Sometimes
+	if *online {
+		when = lockout.Always
+	} else if *offline {
+		when = lockout.Never
+	}
+	told, err := lockout.Foresee(ctx, w2, known.phones, changes, lockout.Options{Online: when, Plan: true})
+	switch {
+	case errors.Is(err, lockout.ErrImpossible):
+		return e.fail(exitNo, "foresee: %v", err)
+	case err != nil:
+		return e.fail(exitInfra, "foresee: %v", err)
+	}
+	if *asJSON {
+		e.foresightJSON(told, known)
+	} else {
+		e.printForesight(told, known, w2, *details)
+	}
+	if !told.Safe() || told.Count(lockout.Already) > 0 {
+		return exitNo
+	}
+	return exitOK
+}
+
+// otherClusters finds the clusters that changes name.
+type otherClusters struct {
+	e      *env
+	opened lockout.World
+}
+
+// find opens the cluster of a directory, or makes one of a profile that nothing else
+// ever sees.
+func (o *otherClusters) find(name string) (*cluster.Cluster, error) {
+	c, err := cluster.Open(cluster.Options{Dir: name})
+	if errors.Is(err, fs.ErrNotExist) {
+		var p cluster.Profile
+		if p, err = cluster.Builtin(name); err != nil {
+			return nil, fmt.Errorf("neither the directory of a cluster nor a profile: %s; profiles are: %s", name, strings.Join(cluster.ProfileNames(), ", "))
+		}
+		for i := range p.Nodes { // addresses that no other cluster has
+			p.Nodes[i].Host = fmt.Sprintf("127.%d.0.%d", 200+len(o.opened), i+1)
+		}
+		c, err = cluster.New(p, cluster.Options{})
+	}
+	if err != nil {
+		return nil, plainPath(err)
+	}
+	o.opened = append(o.opened, c)
+	return c, nil
+}
+
+// known are the phones of a cluster as far as they are known.
+type known struct {
+	phones  []lockout.Phone
+	unknown []string // devices of which nothing is known
+	strange []string // devices that hold a list which no known cluster has served
+	notes   []string
+}
+
+// knownPhones puts the phones together from what they have reported.
+func knownPhones(w lockout.World, file string, current bool) (*known, error) {
+	k := new(known)
+	reports := make(map[string]reported) // by MAC
+	if file != "" {
+		if err := readAudit(file, reports); err != nil {
+			return nil, err
+		}
+	}
+	var macs []string
+	for _, p := range w[0].Phones() {
+		macs = append(macs, p.MAC)
+		if file != "" {
+			continue
+		}
+		r, found, err := lastReport(w, p.MAC)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			reports[p.MAC] = r
+		}
+	}
+	for mac := range reports {
+		if !slices.Contains(macs, mac) {
+			macs = append(macs, mac)
+		}
+	}
+	slices.Sort(macs)
+	assumed := 0
+	for _, mac := range macs {
+		r, ok := reports[mac]
+		if !ok && current {
+			n, err := w[0].Node(w[0].TFTPNodes()[0])
+			if err != nil {
+				return nil, err
+			}
+			if ok, assumed = true, assumed+1; n.CTL() != nil {
+				r.ctl = lockout.HashOf(n.CTL())
+			}
+			r.itl = lockout.HashOf(n.ITL())
+		}
+		if !ok {
+			k.unknown = append(k.unknown, "SEP"+mac)
+			continue
+		}
+		p, notes, err := w.Recall(mac, r.itl, r.ctl)
+		if errors.Is(err, lockout.ErrUnknownList) {
+			k.strange = append(k.strange, "SEP"+mac)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range notes {
+			if !slices.Contains(k.notes, n) {
+				k.notes = append(k.notes, n)
+			}
+		}
+		k.phones = append(k.phones, p)
+	}
+	for _, list := range []struct {
+		devices []string
+		text    string
+	}{
+		{k.unknown, "reported nothing, not counted (--assume-current counts them as up to date)"},
+		{k.strange, "with a list that no known cluster has served, not counted"},
+	} {
+		if n := len(list.devices); n > 0 {
+			k.notes = append(k.notes, fmt.Sprintf("%s %s: %s", phones(n), list.text, some(list.devices)))
+		}
+	}
+	if assumed > 0 {
+		k.notes = append(k.notes, fmt.Sprintf("%s reported nothing, and count as holding what is served now", phones(assumed)))
+	}
+	return k, nil
+}
+
+// phones counts phones.
+func phones(n int) string {
+	if n == 1 {
+		return "1 phone"
+	}
+	return fmt.Sprintf("%d phones", n)
+}
+
+// some shows the first of many.
+func some(list []string) string {
+	const most = 5
+	if len(list) <= most {
+		return strings.Join(list, " ")
+	}
+	return strings.Join(list[:most], " ") + " ..."
+}
+
+// readAudit reads what `audit --json` wrote.
+func readAudit(path string, into map[string]reported) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for n := 1; lines.Scan(); n++ {
+		var p struct{ Device, ITL, CTL, Status string }
+		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
+			return fmt.Errorf("%s: line %d: not what audit --json writes: %w", filepath.Base(path), n, err)
+		}
+		mac, ok := strings.CutPrefix(p.Device, "SEP")
+		if !ok || p.Status == "unknown" {
+			continue // totals, or a phone of which nothing is known
+		}
+		itl, err1 := lockout.Hash(p.ITL)
+		ctl, err2 := lockout.Hash(p.CTL)
+		if err := errors.Join(err1, err2); err != nil {
+			return fmt.Errorf("%s: line %d: %w", filepath.Base(path), n, err)
+		}
+		into[mac] = reported{itl, ctl}
+	}
+	return lines.Err()
+}
+
+// fateJSON is what `foresee --json` prints of a phone, foresightJSON of them all.
+type fateJSON struct {
+	Device  string `json:"device"`
+	Fate    string `json:"fate"`
+	Windows []int  `json:"windows"` // steps after which it has to reset; 0 is before the first
+	Exact   bool   `json:"exact"`   // and at no other
+	Reason  string `json:"reason"`
+	Refuses []int  `json:"refuses"`
+}
+
+type foresightJSON struct {
+	Safe    bool           `json:"safe"`
+	Steps   []string       `json:"steps"`
+	Totals  map[string]int `json:"totals"`
+	Unknown int            `json:"unknown"`
+	Plan    []string       `json:"plan"`
+	PlanWhy string         `json:"planWhy"`
+	Notes   []string       `json:"notes"`
+}
+
+func texts(changes []lockout.Change) []string {
+	out := []string{}
+	for i := range changes {
+		out = append(out, changes[i].Text)
+	}
+	return out
+}
+
+var fates = []lockout.Fate{lockout.Throughout, lockout.IfReset, lockout.LockedOut, lockout.Already}
+
+func (e *env) foresightJSON(told *lockout.Foresight, k *known) {
+	out := foresightJSON{Safe: told.Safe(), Steps: texts(told.Changes), Totals: make(map[string]int), Unknown: len(k.unknown) + len(k.strange),
+		Plan: texts(told.Plan), PlanWhy: told.PlanWhy, Notes: append([]string{}, k.notes...)}
+	for _, fate := range fates {
+		out.Totals[string(fate)] = told.Count(fate)
+	}
+	printJSON(e.stdout, out)
+	for i := range told.Phones {
+		p := &told.Phones[i]
+		printJSON(e.stdout, fateJSON{"SEP" + p.Phone.MAC, string(p.Fate), append([]int{}, p.Windows...), p.Exact, p.Reason.String(), append([]int{}, p.Refuses...)})
+	}
+}
+
+// fateLine says of a phone's fate what is to be known, in a line.
+func fateLine(p *lockout.Foretold) string {
+	switch p.Fate {
+	case lockout.Throughout:
+		if len(p.Refuses) > 0 {
+			return fmt.Sprintf("trusts its cluster in the end; if it resets after step %s it refuses what it is served for a while", numbers(p.Refuses))
+		}
+		return "trusts its cluster throughout"
+	case lockout.IfReset:
+		var where []string
+		for _, k := range p.Windows {
+			if k == 0 {
+				where = append(where, "before step 1")
+			} else {
+				where = append(where, fmt.Sprintf("between steps %d and %d", k, k+1))
+			}
+		}
+		only := "only if it resets " + strings.Join(where, ", and ")
+		switch {
+		case p.Exact && len(where) == 0:
+			only = "only if it does not reset before the end"
+		case p.Exact:
+			only += ", and at no other time"
+		}
+		return fmt.Sprintf("trusts its cluster %s; otherwise locked: %v", only, p.Reason)
+	case lockout.Already:
+		return fmt.Sprintf("is locked now, and stays so: %v", p.Reason)
+	}
+	return fmt.Sprintf("is locked out: %v (%s)", p.Reason, p.Reason.Text())
+}
+
+func numbers(list []int) string {
+	words := make([]string, len(list))
+	for i, n := range list {
+		words[i] = fmt.Sprint(n)
+	}
+	return strings.Join(words, ", ")
+}
+
+// printForesight says in the first lines how many phones are lost, and what to do
+// instead.
+func (e *env) printForesight(told *lockout.Foresight, k *known, w lockout.World, details bool) {
+	line := func(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
+	already := told.Count(lockout.Already)
+	line("of %s: %d trusted throughout, %d trusted only if they reset in between, %d locked out, %d locked already", phones(len(told.Phones)),
+		told.Count(lockout.Throughout), told.Count(lockout.IfReset), told.Count(lockout.LockedOut), already)
+	switch {
+	case told.Safe() && already > 0:
+		line("nobody else is locked out; itlbench explain --mac says what brings the others back")
+	case told.Safe():
+		line("safe: nobody is locked out")
+	case told.Plan == nil:
+		line("not safe, and no safe sequence was found: test with one phone first")
+	default:
+		line("not safe; this is, with %s: %s", told.PlanWhy, strings.Join(texts(told.Plan), ", "))
+	}
+	type group struct {
+		text    string
+		devices []string
+	}
+	var groups []*group
+	for i := range told.Phones {
+		p := &told.Phones[i]
+		text := fateLine(p)
+		at := slices.IndexFunc(groups, func(g *group) bool { return g.text == text })
+		if at < 0 {
+			at = len(groups)
+			groups = append(groups, &group{text: text})
+		}
+		groups[at].devices = append(groups[at].devices, "SEP"+p.Phone.MAC)
+	}
+	line("\nwhat was asked:")
+	printSteps(e.stdout, told.Changes, w)
+	line("\nphones:")
+	for _, g := range groups {
+		line("  %d: %s", len(g.devices), g.text)
+		if details {
+			for _, d := range g.devices {
+				line("     %s", d)
+			}
+		}
+	}
+	if told.Plan != nil {
+		line("\nwhat is safe:")
+		printSteps(e.stdout, told.Plan, w)
+	}
+	for i, n := range k.notes {
+		if i == 0 {
+			line("\nnot known:")
+		}
+		line("  %s", n)
+	}
+}
+
+// printSteps numbers changes, with what is typed for each.
+func printSteps(w io.Writer, changes []lockout.Change, world lockout.World) {
+	for i := range changes {
+		text := changes[i].Text
+		if changes[i].Reset {
+			text = "reset: wait until every phone has reset"
+		}
+		fmt.Fprintf(w, "  %d. %s\n", i+1, text)
+		for _, c := range changes[i].Commands(world) {
+			fmt.Fprintf(w, "       %s\n", c)
+		}
+	}
+}
