@@ -1,34 +1,9 @@
 package cluster
 
 import (
-	"bufio"
-	"bytes"
 	"strings"
 	"testing"
 )
-
-// A request is read within its limits, whatever the bytes.
-func FuzzSIP(f *testing.F) {
-	f.Add([]byte("REFER sip:a SIP/2.0\r\nTo: <sip:a>\r\nContent-Length: 3\r\n\r\nabc"))
-	f.Add([]byte("\r\n\r\nOPTIONS sip:a SIP/2.0\r\nVia: x\r\n\r\n"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		in := bufio.NewReaderSize(bytes.NewReader(data), sipHead)
-		for range 10 {
-			req, err := readSIP(in)
-			if err != nil {
-				return
-			}
-			if len(req.body) > sipBody || req.method == "" && !bytes.Contains(data, []byte(" ")) {
-				t.Fatalf("%d bytes of body, method %q", len(req.body), req.method)
-			}
-			for _, line := range append(req.copied, req.to) {
-				if strings.ContainsAny(line, "\n") || len(line) > sipHead {
-					t.Fatalf("header line %q", line)
-				}
-			}
-		}
-	})
-}
 
 // What is accepted as a profile passes its own check, and an error is one line.
 func FuzzProfile(f *testing.F) {

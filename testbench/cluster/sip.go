@@ -3,27 +3,22 @@ package cluster
 import (
 	"bufio"
 	"bytes"
-	"crypto/rand"
 	"crypto/sha1"
-	"encoding/xml"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/events"
+	"itlagent/testbench/sip"
 )
 
 // Limits of the SIP service.
 const (
-	sipHead     = 8 << 10  // bytes of start line and headers
-	sipBody     = 16 << 10 // bytes
 	sipIdle     = 2 * time.Minute
-	sipDatagram = sipHead + sipBody
+	sipDatagram = sip.MaxHead + sip.MaxBody
 )
 
 // startSIP starts what a phone reports to: it takes alarms and answers 202. Calls
@@ -56,10 +51,10 @@ func (n *Node) startSIP(r *running) error {
 }
 
 func (n *Node) serveSIP(r *running, conn net.Conn) {
-	in := bufio.NewReaderSize(conn, sipHead)
+	in := bufio.NewReaderSize(conn, sip.MaxHead)
 	for {
 		conn.SetReadDeadline(time.Now().Add(sipIdle))
-		req, err := readSIP(in)
+		req, err := sip.Read(in)
 		if err != nil {
 			if err != io.EOF {
 				n.cluster.opts.Logf("%s: SIP %v: %v", n.Name(), conn.RemoteAddr(), err)
@@ -87,7 +82,7 @@ func (n *Node) serveSIPDatagrams(r *running, udp *net.UDPConn) {
 		if err != nil {
 			continue
 		}
-		req, err := readSIP(bufio.NewReaderSize(bytes.NewReader(buf[:size]), sipHead))
+		req, err := sip.Read(bufio.NewReaderSize(bytes.NewReader(buf[:size]), sip.MaxHead))
 		if err != nil {
 			n.cluster.opts.Logf("%s: SIP %v: %v", n.Name(), from, err)
 			continue
@@ -98,79 +93,8 @@ func (n *Node) serveSIPDatagrams(r *running, udp *net.UDPConn) {
 	}
 }
 
-// sipRequest is what is read of a request.
-type sipRequest struct {
-	method string
-	copied []string // header lines that the answer repeats, To without a tag
-	to     string
-	kind   string // Content-Type
-	body   []byte
-}
-
-// readSIP reads one request. It holds at most sipHead and sipBody bytes.
-func readSIP(in *bufio.Reader) (*sipRequest, error) {
-	req := new(sipRequest)
-	length, head := 0, 0
-	for first := true; ; {
-		line, err := in.ReadString('\n')
-		if head += len(line); err != nil || head > sipHead {
-			if err == io.EOF && head > 0 {
-				err = io.ErrUnexpectedEOF
-			}
-			if err == nil {
-				err = fmt.Errorf("more than %d bytes of headers", sipHead)
-			}
-			return nil, err
-		}
-		line = strings.TrimRight(line, "\r\n")
-		if first {
-			if line == "" {
-				head = 0 // a keep-alive between requests
-				continue
-			}
-			first = false
-			method, rest, _ := strings.Cut(line, " ")
-			if !strings.HasSuffix(rest, " SIP/2.0") {
-				return nil, fmt.Errorf("not a SIP request: %.40q", line)
-			}
-			req.method = method
-			continue
-		}
-		if line == "" {
-			break
-		}
-		name, value, ok := strings.Cut(line, ":")
-		value = strings.TrimSpace(value)
-		if !ok {
-			return nil, fmt.Errorf("header line %.40q", line)
-		}
-		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "via", "v", "from", "f", "call-id", "i", "cseq":
-			req.copied = append(req.copied, line)
-		case "to", "t":
-			req.to = line
-		case "content-type", "c":
-			req.kind = value
-		case "content-length", "l":
-			if length, ok = atoi(value); !ok || length > sipBody {
-				return nil, fmt.Errorf("body of %.20s bytes, at most %d", value, sipBody)
-			}
-		}
-	}
-	req.body = make([]byte, length)
-	if _, err := io.ReadFull(in, req.body); err != nil {
-		return nil, io.ErrUnexpectedEOF
-	}
-	return req, nil
-}
-
-func atoi(s string) (int, bool) {
-	n, err := strconv.Atoi(s)
-	return n, err == nil && n >= 0
-}
-
 // answerSIP handles a request and returns the response; nil gives none.
-func (n *Node) answerSIP(r *running, req *sipRequest, transport string) []byte {
+func (n *Node) answerSIP(r *running, req *sip.Request, transport string) []byte {
 	switch f := n.fault(CallManagerService); f.kind {
 	case "close":
 		return nil
@@ -181,7 +105,7 @@ func (n *Node) answerSIP(r *running, req *sipRequest, transport string) []byte {
 		n.wait(r, nil, f.delay)
 	}
 	status := "405 Method Not Allowed"
-	switch req.method {
+	switch req.Method {
 	case "REFER":
 		status = "202 Accepted"
 		if err := n.alarm(req); err != nil {
@@ -193,53 +117,20 @@ func (n *Node) answerSIP(r *running, req *sipRequest, transport string) []byte {
 	case "ACK":
 		return nil
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "SIP/2.0 %s\r\n", status)
-	for _, line := range req.copied {
-		fmt.Fprintf(&b, "%s\r\n", line)
-	}
-	if req.to != "" {
-		to := req.to
-		if !strings.Contains(to, ";tag=") {
-			to += ";tag=" + strings.ToLower(rand.Text()[:10])
-		}
-		fmt.Fprintf(&b, "%s\r\n", to)
-	}
-	endpoint := n.Endpoint("sip")
-	fmt.Fprintf(&b, "Date: %s\r\nContact: <sip:%s;transport=%s>\r\nContent-Length: 0\r\n\r\n",
-		n.cluster.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), endpoint, strings.ToLower(transport))
-	return []byte(b.String())
+	return req.Answer(status, n.cluster.Now(), n.Endpoint("sip"), strings.ToLower(transport))
 }
 
 // alarm puts an alarm of a phone into the event log. Beside the phone's own
 // parameters stands what comes of comparing its ITL with those that the nodes
 // serve.
-func (n *Node) alarm(req *sipRequest) error {
-	var doc struct {
-		XMLName xml.Name `xml:"x-cisco-alarm"`
-		Alarm   struct {
-			Name       string `xml:"Name,attr"`
-			Parameters []struct {
-				Name  string `xml:"name,attr"`
-				Value string `xml:",chardata"`
-			} `xml:"ParameterList>String"`
-		} `xml:"Alarm"`
+func (n *Node) alarm(req *sip.Request) error {
+	a, err := req.Alarm()
+	if err != nil {
+		return err
 	}
-	if err := xml.Unmarshal(req.body, &doc); err != nil {
-		return fmt.Errorf("body: %w", err)
-	}
-	const maxParameters = 32
-	if doc.Alarm.Name == "" || len(doc.Alarm.Parameters) > maxParameters {
-		return errors.New("not an alarm")
-	}
-	e := events.Event{Time: n.cluster.Now(), Node: n.Name(), App: appCCM, Severity: 6, Name: doc.Alarm.Name, Text: "Alarm of a phone"}
-	for _, c := range e.Name {
-		if c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
-			return fmt.Errorf("alarm name %.40q", e.Name)
-		}
-	}
-	for _, p := range doc.Alarm.Parameters {
-		e.Tags = append(e.Tags, events.Tag{Key: p.Name, Value: strings.TrimSpace(p.Value)})
+	e := events.Event{Time: n.cluster.Now(), Node: n.Name(), App: appCCM, Severity: 6, Name: a.Name, Text: "Alarm of a phone"}
+	for _, p := range a.Parameters {
+		e.Tags = append(e.Tags, events.Tag{Key: p.Name, Value: p.Value})
 	}
 	if held := e.Tag("ITL_Signature"); held != "" {
 		e.Tags = append(e.Tags, events.Tag{Key: "ITLStatus", Value: n.cluster.compareITL(held)})
