@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -13,12 +14,15 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"itlagent/agent/trustlist"
+	"itlagent/testbench/audit"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/listing"
+	"itlagent/testbench/lockout"
 )
 
 var showCommands = []command{
 	{words: "show itl", about: "the ITL that this node serves", run: showITL},
+	{words: "show itl status", own: true, about: "which phone holds which ITL, by what phones have reported, and who is locked", run: showITLStatus},
 	{words: "show ctl", about: "the CTL that this node serves", run: showCTL},
 	{words: "show version active", about: "the release of the software", run: showVersion},
 	{words: "show network cluster", about: "the nodes of the cluster", run: showNetwork},
@@ -32,6 +36,27 @@ var showCommands = []command{
 }
 
 func showITL(s *Session, _ []string) error { return s.showList(trustlist.ITL, s.Node.ITL()) }
+
+// showITLStatus sums up what phones have reported, and says what brings back those that
+// are locked.
+func showITLStatus(s *Session, _ []string) error {
+	all, _, err := s.cluster.Events().Since(0)
+	if err != nil {
+		return err
+	}
+	a := audit.New()
+	for i := range all {
+		if err := a.AddEvent(&all[i]); err != nil {
+			return err
+		}
+	}
+	j := audit.NewJudge(context.Background(), lockout.World{s.cluster})
+	t, err := a.Tally(j)
+	if err != nil {
+		return err
+	}
+	return a.Print(s.io, j, t, true)
+}
 
 func showCTL(s *Session, _ []string) error {
 	if ctl := s.Node.CTL(); ctl != nil {

@@ -92,6 +92,9 @@ func trusts(r *agent.Report) bool { return r.Reason() == trust.Accepted }
 // Hints are what the explainer may use beside the clusters.
 type Hints struct {
 	P12 []byte // a saved ITLRecovery.p12, under the cluster's security password
+	// Open takes the phone's configuration to be readable by it where it is encrypted
+	// and the phone's key is not known here.
+	Open bool
 }
 
 // Limits of what is tried.
@@ -103,6 +106,12 @@ const (
 // Explain says what a reset of the phone would come to, and finds the ways back: each
 // is gone on a copy of the world, to the phone's next reset.
 func Explain(ctx context.Context, w World, p Phone, h Hints) (*Explanation, error) {
+	if h.Open {
+		w = w.Fork(nil)
+		if err := w.inTheOpen([]Phone{p}); err != nil {
+			return nil, err
+		}
+	}
 	e, err := look(ctx, w, p)
 	if err != nil || !e.Locked {
 		return e, err

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/platform/filestore"
+	"itlagent/testbench/audit"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/lockout"
 	"itlagent/testbench/vaultimage"
@@ -71,7 +73,7 @@ func runExplain(e *env, args []string) int {
 	defer closeWorld(w)
 	p, notes, err := x.phone(ctx, w)
 	switch {
-	case errors.Is(err, lockout.ErrUnknownList), errors.Is(err, errSilentPhone):
+	case errors.Is(err, lockout.ErrUnknownList), errors.Is(err, errSilentPhone), errors.Is(err, audit.ErrDisputed):
 		return e.fail(exitInfra, "explain: nothing can be said: %v", err)
 	case err != nil:
 		return e.fail(exitNo, "explain: %v", plainPath(err))
@@ -172,14 +174,22 @@ func (x *explainFlags) phone(ctx context.Context, w lockout.World) (p lockout.Ph
 			return x.recall(w, mac, hash, "", "")
 		}
 	case x.macGiven:
-		report, found, err := lastReport(w, mac)
+		m, ok := audit.ParseMAC("SEP" + mac)
+		if !ok {
+			return p, nil, fmt.Errorf("MAC address %q is not 12 hex digits", x.mac)
+		}
+		a, err := reports(w)
 		if err != nil {
 			return p, nil, err
 		}
-		if !found {
+		last, found, err := a.Last(m)
+		switch {
+		case err != nil:
+			return p, nil, fmt.Errorf("SEP%s: %w", mac, err)
+		case !found:
 			return p, nil, fmt.Errorf("SEP%s %w", mac, errSilentPhone)
 		}
-		return x.recall(w, mac, report.itl, report.ctl, "")
+		return x.recall(w, mac, last.ITL.String(), last.CTL.String(), "")
 	default:
 		kept = lockout.Kept{}
 		notes = append(notes, "the phone is taken to be new: it holds nothing")
@@ -376,30 +386,24 @@ func pageRow(page, label string) string {
 	return strings.TrimSpace(html.UnescapeString(m[1]))
 }
 
-// reported is the last DeviceTLInfo of a phone.
-type reported struct{ itl, ctl string }
-
-// lastReport looks a phone up in the event logs of clusters.
-func lastReport(w lockout.World, mac string) (r reported, found bool, err error) {
-	var at time.Time
+// reports reads what phones have reported to clusters.
+func reports(w lockout.World) (*audit.Audit, error) {
+	a := audit.New()
 	for _, c := range w {
-		events, _, err := c.Events().Since(0)
-		if err != nil {
-			return r, false, err
+		if c.Dir() == "" {
+			continue // one that exists on paper alone
 		}
-		for _, ev := range events {
-			if ev.Name != "DeviceTLInfo" || ev.Tag("DeviceName") != "SEP"+mac || ev.Time.Before(at) {
-				continue
-			}
-			itl, err1 := lockout.Hash(ev.Tag("ITL_Signature"))
-			ctl, err2 := lockout.Hash(ev.Tag("CTL_Signature"))
-			if err := errors.Join(err1, err2); err != nil {
-				return r, false, fmt.Errorf("event %d: %w", ev.Seq, err)
-			}
-			r, found, at = reported{itl, ctl}, true, ev.Time
+		f, err := os.Open(filepath.Join(c.Dir(), "events.log"))
+		if err != nil {
+			return nil, err
+		}
+		err = a.Read(f, nil)
+		f.Close()
+		if err != nil {
+			return nil, err
 		}
 	}
-	return r, found, nil
+	return a, nil
 }
 
 // explain asks the cluster of directories, of files, or of the network.

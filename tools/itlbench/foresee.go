@@ -10,11 +10,12 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
+	"itlagent/testbench/audit"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/lockout"
 )
@@ -55,7 +56,7 @@ func runForesee(e *env, args []string) int {
 		return e.fail(exitNo, "foresee: %v", plainPath(err))
 	}
 	if len(known.phones) == 0 {
-		return e.fail(exitNo, "foresee: nothing is known of what %s would hold; let them report, or take --assume-current", phones(len(known.unknown)+len(known.strange)))
+		return e.fail(exitNo, "foresee: nothing is known of what %s would hold; let them report, or take --assume-current", audit.Count(len(known.unknown)+len(known.strange)+len(known.disputed)))
 	}
 	when := lockout.Sometimes
 	if *online {
@@ -110,59 +111,56 @@ func (o *otherClusters) find(name string) (*cluster.Cluster, error) {
 
 // known are the phones of a cluster as far as they are known.
 type known struct {
-	phones  []lockout.Phone
-	unknown []string // devices of which nothing is known
-	strange []string // devices that hold a list which no known cluster has served
-	notes   []string
+	phones   []lockout.Phone
+	unknown  []string // devices of which nothing is known
+	strange  []string // devices that hold a list which no known cluster has served
+	disputed []string // devices whose reports contradict each other
+	notes    []string
 }
 
 // knownPhones puts the phones together from what they have reported.
 func knownPhones(w lockout.World, file string, current bool) (*known, error) {
 	k := new(known)
-	reports := make(map[string]reported) // by MAC
+	said, err := reports(w)
 	if file != "" {
-		if err := readAudit(file, reports); err != nil {
-			return nil, err
-		}
+		said, err = readAudit(file)
+	}
+	if err != nil {
+		return nil, err
 	}
 	var macs []string
 	for _, p := range w[0].Phones() {
 		macs = append(macs, p.MAC)
-		if file != "" {
-			continue
-		}
-		r, found, err := lastReport(w, p.MAC)
-		if err != nil {
-			return nil, err
-		}
-		if found {
-			reports[p.MAC] = r
-		}
 	}
-	for mac := range reports {
-		if !slices.Contains(macs, mac) {
-			macs = append(macs, mac)
-		}
+	for _, m := range said.MACs() {
+		macs = append(macs, m.String())
 	}
 	slices.Sort(macs)
+	macs = slices.Compact(macs)
 	assumed := 0
 	for _, mac := range macs {
-		r, ok := reports[mac]
+		m, _ := audit.ParseMAC("SEP" + mac)
+		r, ok, err := said.Last(m)
+		if err != nil {
+			k.disputed = append(k.disputed, "SEP"+mac)
+			continue
+		}
+		itl, ctl := r.ITL.String(), r.CTL.String()
 		if !ok && current {
 			n, err := w[0].Node(w[0].TFTPNodes()[0])
 			if err != nil {
 				return nil, err
 			}
 			if ok, assumed = true, assumed+1; n.CTL() != nil {
-				r.ctl = lockout.HashOf(n.CTL())
+				ctl = lockout.HashOf(n.CTL())
 			}
-			r.itl = lockout.HashOf(n.ITL())
+			itl = lockout.HashOf(n.ITL())
 		}
 		if !ok {
 			k.unknown = append(k.unknown, "SEP"+mac)
 			continue
 		}
-		p, notes, err := w.Recall(mac, r.itl, r.ctl)
+		p, notes, err := w.Recall(mac, itl, ctl)
 		if errors.Is(err, lockout.ErrUnknownList) {
 			k.strange = append(k.strange, "SEP"+mac)
 			continue
@@ -183,23 +181,16 @@ func knownPhones(w lockout.World, file string, current bool) (*known, error) {
 	}{
 		{k.unknown, "reported nothing, not counted (--assume-current counts them as up to date)"},
 		{k.strange, "with a list that no known cluster has served, not counted"},
+		{k.disputed, "with reports that contradict each other, not counted"},
 	} {
 		if n := len(list.devices); n > 0 {
-			k.notes = append(k.notes, fmt.Sprintf("%s %s: %s", phones(n), list.text, some(list.devices)))
+			k.notes = append(k.notes, fmt.Sprintf("%s %s: %s", audit.Count(n), list.text, some(list.devices)))
 		}
 	}
 	if assumed > 0 {
-		k.notes = append(k.notes, fmt.Sprintf("%s reported nothing, and count as holding what is served now", phones(assumed)))
+		k.notes = append(k.notes, fmt.Sprintf("%s reported nothing, and count as holding what is served now", audit.Count(assumed)))
 	}
 	return k, nil
-}
-
-// phones counts phones.
-func phones(n int) string {
-	if n == 1 {
-		return "1 phone"
-	}
-	return fmt.Sprintf("%d phones", n)
 }
 
 // some shows the first of many.
@@ -212,30 +203,31 @@ func some(list []string) string {
 }
 
 // readAudit reads what `audit --json` wrote.
-func readAudit(path string, into map[string]reported) error {
+func readAudit(path string) (*audit.Audit, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
+	a := audit.New()
 	lines := bufio.NewScanner(f)
 	for n := 1; lines.Scan(); n++ {
-		var p struct{ Device, ITL, CTL, Status string }
+		var p auditedJSON
 		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
-			return fmt.Errorf("%s: line %d: not what audit --json writes: %w", filepath.Base(path), n, err)
+			return nil, fmt.Errorf("%s: line %d: not what audit --json writes: %w", path, n, err)
 		}
-		mac, ok := strings.CutPrefix(p.Device, "SEP")
-		if !ok || p.Status == "unknown" {
+		if p.Device == "" || p.Status == string(audit.Unknown) {
 			continue // totals, or a phone of which nothing is known
 		}
-		itl, err1 := lockout.Hash(p.ITL)
-		ctl, err2 := lockout.Hash(p.CTL)
-		if err := errors.Join(err1, err2); err != nil {
-			return fmt.Errorf("%s: line %d: %w", filepath.Base(path), n, err)
+		r, err := audit.NewReport(p.Device, p.ITL, p.CTL, time.Time{})
+		if err == nil {
+			err = a.Add(r)
 		}
-		into[mac] = reported{itl, ctl}
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %d: %w", path, n, err)
+		}
 	}
-	return lines.Err()
+	return a, lines.Err()
 }
 
 // fateJSON is what `foresee --json` prints of a phone, foresightJSON of them all.
@@ -269,7 +261,7 @@ func texts(changes []lockout.Change) []string {
 var fates = []lockout.Fate{lockout.Throughout, lockout.IfReset, lockout.LockedOut, lockout.Already}
 
 func (e *env) foresightJSON(told *lockout.Foresight, k *known) {
-	out := foresightJSON{Safe: told.Safe(), Steps: texts(told.Changes), Totals: make(map[string]int), Unknown: len(k.unknown) + len(k.strange),
+	out := foresightJSON{Safe: told.Safe(), Steps: texts(told.Changes), Totals: make(map[string]int), Unknown: len(k.unknown) + len(k.strange) + len(k.disputed),
 		Plan: texts(told.Plan), PlanWhy: told.PlanWhy, Notes: append([]string{}, k.notes...)}
 	for _, fate := range fates {
 		out.Totals[string(fate)] = told.Count(fate)
@@ -325,7 +317,7 @@ func numbers(list []int) string {
 func (e *env) printForesight(told *lockout.Foresight, k *known, w lockout.World, details bool) {
 	line := func(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
 	already := told.Count(lockout.Already)
-	line("of %s: %d trusted throughout, %d trusted only if they reset in between, %d locked out, %d locked already", phones(len(told.Phones)),
+	line("of %s: %d trusted throughout, %d trusted only if they reset in between, %d locked out, %d locked already", audit.Count(len(told.Phones)),
 		told.Count(lockout.Throughout), told.Count(lockout.IfReset), told.Count(lockout.LockedOut), already)
 	switch {
 	case told.Safe() && already > 0:

@@ -48,6 +48,7 @@ func commands() []command {
 		{"cluster", "up|down|status|clock|fault|events|lists|serve|set|encrypt|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
 		{"admin", "[--dir DIR] [--node NAME] [COMMAND ...]", "the cluster's command line", runAdmin},
 		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "tell stories with expectations", runScenario},
+		{"audit", "[--dir DIR]... [--log FILE]... [--listen ADDR] [--all] [--csv | --json]", "say which phone holds which list, and who is locked", runAudit},
 		{"explain", "[PHONE] --dir DIR | FILE... | --tftp ADDR [--all] [--json]", "say why a phone is locked, and what would bring it back", runExplain},
 		{"foresee", "CHANGE... [--dir DIR] [--online | --offline] [--details] [--json]", "say whom changes would lock out, before they are made", runForesee},
 		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},

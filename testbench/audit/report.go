@@ -1,0 +1,173 @@
+package audit
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"itlagent/agent/trust"
+	"itlagent/testbench/lockout"
+)
+
+// Tally sums phones up.
+type Tally struct {
+	Phones, Locked int
+	Unjudged       int // of whom it is not known what a reset would come to
+	Status         map[Status]int
+
+	ways []*wayCount
+}
+
+// Tally judges all phones and sums them up.
+func (a *Audit) Tally(j *Judge) (*Tally, error) {
+	t := &Tally{Status: make(map[Status]int)}
+	for p, err := range a.Phones(j) {
+		if err != nil {
+			return nil, err
+		}
+		t.add(p)
+	}
+	return t, nil
+}
+
+// wayCount is how many phones a way brings back.
+type wayCount struct {
+	what, commands string
+	phones         int
+	touch          bool
+}
+
+func (t *Tally) add(p *Phone) {
+	t.Phones++
+	t.Status[p.Status]++
+	if !p.Judged {
+		t.Unjudged++
+		return
+	}
+	if p.Follows() {
+		return
+	}
+	t.Locked++
+	c := wayCount{what: "no way back was found"}
+	if p.Way != nil {
+		c = wayCount{what: p.Way.What, commands: wayLine(p.Way), touch: p.Way.Touch}
+	}
+	at := slices.IndexFunc(t.ways, func(w *wayCount) bool { return w.what == c.what && w.commands == c.commands })
+	if at < 0 {
+		at = len(t.ways)
+		t.ways = append(t.ways, &c)
+	}
+	t.ways[at].phones++
+}
+
+// wayLine writes the commands of a way on one line.
+func wayLine(w *lockout.Way) string {
+	var lines []string
+	for _, c := range w.Commands {
+		lines = append(lines, c.String())
+	}
+	return strings.Join(lines, "; ")
+}
+
+// Print writes for people: in the first lines how many phones are lost and what brings
+// them back, then a table of those that need something, or of all.
+func (a *Audit) Print(w io.Writer, j *Judge, t *Tally, all bool) error {
+	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
+	var parts []string
+	for _, s := range Statuses() {
+		parts = append(parts, fmt.Sprintf("%d %s", t.Status[s], s))
+	}
+	line("%s: %s", Count(t.Phones), strings.Join(parts, ", "))
+	if t.Locked == 0 {
+		line("none of those whose lists are known is locked")
+	} else {
+		line("%d locked:", t.Locked)
+	}
+	for _, c := range t.ways {
+		touch := ""
+		if c.touch {
+			touch = " (at the phone)"
+		}
+		line("  %s: %s%s", Count(c.phones), c.what, touch)
+		if c.commands != "" {
+			line("    %s", c.commands)
+		}
+	}
+	if t.Unjudged > 0 {
+		line("%s cannot be judged: no known cluster has served their lists, or nothing is known of them", Count(t.Unjudged))
+	}
+	tab := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	shown := 0
+	for p, err := range a.Phones(j) {
+		if err != nil {
+			return err
+		}
+		if p.Status == Current && p.Follows() && !all {
+			continue
+		}
+		if shown++; shown == 1 {
+			fmt.Fprintln(tab, "\nDEVICE\tLIST\tITL\tSERVED\tBY A RESET\tWAY BACK")
+		}
+		fmt.Fprintf(tab, "SEP%v\t%s\t%.12s\t%s\t%s\t%s\n", p.MAC, p.Status, dash(p.ITL.String()), served(p), next(p), back(p))
+		const flush = 1000 // lines that are lined up with each other
+		if shown%flush == 0 {
+			tab.Flush()
+		}
+	}
+	tab.Flush()
+	if a.Unusable+a.Long > 0 {
+		line("\n%d lines could not be used:", a.Unusable+a.Long)
+		for _, fault := range a.Faults {
+			line("  %s", fault)
+		}
+		if a.Long > 0 {
+			line("  %d lines of more than %d bytes", a.Long, MaxLine)
+		}
+	}
+	return nil
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func served(p *Phone) string {
+	if p.Home == "" {
+		return dash(p.Note)
+	}
+	if p.Until.IsZero() {
+		return fmt.Sprintf("by %s of %s since %s", p.Node, p.Home, p.Since.UTC().Format(time.DateTime))
+	}
+	return fmt.Sprintf("by %s of %s until %s", p.Node, p.Home, p.Until.UTC().Format(time.DateTime))
+}
+
+func next(p *Phone) string {
+	switch {
+	case !p.Judged:
+		return "not known"
+	case p.Verdict == trust.Accepted:
+		return "follows"
+	}
+	return "locked: " + p.Verdict.String()
+}
+
+func back(p *Phone) string {
+	if p.Way == nil {
+		return "-"
+	}
+	return p.Way.Name
+}
+
+// Count writes a number of phones.
+func Count(n int) string {
+	if n == 1 {
+		return "1 phone"
+	}
+	return fmt.Sprintf("%d phones", n)
+}

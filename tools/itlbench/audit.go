@@ -1,0 +1,234 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+
+	"itlagent/testbench/audit"
+)
+
+func runAudit(e *env, args []string) int {
+	f := e.flags("audit")
+	dirs := f.StringArray("dir", nil, "`DIR` of a cluster: the first is the one whose phones these are, lists are looked up in all (default "+defaultDir+")")
+	logs := f.StringArray("log", nil, "`FILE` of an application log or syslog, - for standard input; the event logs of the clusters where none is given")
+	listen := f.String("listen", "", "`ADDR` to take alarms by SIP, host:port, until Ctrl-C or --for")
+	span := f.Duration("for", 0, "with --listen: `TIME` after which to end")
+	all := f.Bool("all", false, "show every phone, not only those that need something")
+	asCSV := f.Bool("csv", false, "print every phone as CSV")
+	asJSON := f.Bool("json", false, "print one JSON object, and one a phone")
+	if code, ok := e.parse(f, args, 0); !ok {
+		return code
+	}
+	switch {
+	case *asCSV && *asJSON:
+		return e.usage("audit: --csv and --json are two forms of one output")
+	case *span != 0 && *listen == "":
+		return e.usage("audit: --for belongs to --listen")
+	}
+	if len(*dirs) == 0 {
+		*dirs = []string{defaultDir}
+	}
+	w, code := e.world(*dirs)
+	if code != exitOK {
+		return code
+	}
+	defer closeWorld(w)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	a := audit.New()
+	sources := *logs
+	if len(sources) == 0 && *listen == "" {
+		for _, dir := range *dirs {
+			sources = append(sources, filepath.Join(dir, "events.log"))
+		}
+	}
+	for _, path := range sources {
+		if err := e.readLog(a, path); err != nil {
+			return e.fail(exitInfra, "audit: %v", plainPath(err))
+		}
+	}
+	if *listen != "" {
+		if err := e.collect(ctx, a, *listen, *span); err != nil {
+			return e.fail(exitInfra, "audit: %v", err)
+		}
+		ctx = context.Background() // Ctrl-C ended the listening
+	}
+	j := audit.NewJudge(ctx, w)
+	t, err := a.Tally(j)
+	if err != nil {
+		return e.fail(exitInfra, "audit: %v", err)
+	}
+	switch {
+	case *asJSON:
+		err = e.auditJSON(a, j, t)
+	case *asCSV:
+		err = auditCSV(e.stdout, a, j)
+	default:
+		err = a.Print(e.stdout, j, t, *all)
+	}
+	if err != nil {
+		return e.fail(exitInfra, "audit: %v", err)
+	}
+	if t.Locked > 0 {
+		return exitNo
+	}
+	return exitOK
+}
+
+// readLog reads a log, with a bar that shows how far it is on a terminal.
+func (e *env) readLog(a *audit.Audit, path string) error {
+	if path == "-" {
+		return a.Read(e.stdin, nil)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		return fmt.Errorf("%s: it is a directory", path)
+	}
+	var progress func(int)
+	if tty, ok := e.stderr.(*os.File); ok && term.IsTerminal(int(tty.Fd())) {
+		bar := progressbar.NewOptions64(info.Size(), progressbar.OptionSetWriter(e.stderr), progressbar.OptionShowBytes(true),
+			progressbar.OptionSetDescription(filepath.Base(path)), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
+		defer bar.Finish()
+		const step = 1 << 20 // bytes between looks at the bar
+		since := 0
+		progress = func(n int) {
+			if since += n; since >= step {
+				bar.Add(since)
+				since = 0
+			}
+		}
+	}
+	if err := a.Read(f, progress); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// collect takes alarms by SIP.
+func (e *env) collect(ctx context.Context, a *audit.Audit, address string, span time.Duration) error {
+	l, err := audit.Listen(address)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(e.stderr, "alarms: sip:%s\n", l.Addr())
+	if span > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, span)
+		defer cancel()
+	}
+	return l.Collect(ctx, a)
+}
+
+// totalsJSON and auditedJSON are what `audit --json` prints, of all and of a phone.
+type totalsJSON struct {
+	Phones   int            `json:"phones"`
+	Status   map[string]int `json:"totals"`
+	Locked   int            `json:"locked"`
+	Lines    int            `json:"lines"`
+	Reports  int            `json:"reports"`
+	Unusable int            `json:"unusable"`
+	Long     int            `json:"tooLong"`
+	Faults   []string       `json:"faults"`
+}
+
+type auditedJSON struct {
+	Device   string   `json:"device"`
+	Status   string   `json:"status"`
+	ITL      string   `json:"itl"`
+	CTL      string   `json:"ctl"`
+	Reported int64    `json:"reported"` // Unix seconds; 0 where it is not known
+	Cluster  string   `json:"cluster"`  // that served the list
+	Node     string   `json:"node"`
+	Since    int64    `json:"since"`
+	Until    int64    `json:"until"` // 0 where it is served now
+	Served   string   `json:"served"`
+	Follows  *bool    `json:"follows"` // null where it is not known
+	Reason   string   `json:"reason"`
+	Way      string   `json:"way"`
+	Commands []string `json:"commands"`
+	Touch    bool     `json:"touch"`
+	Note     string   `json:"note"`
+}
+
+func unix(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+func auditedOf(p *audit.Phone) auditedJSON {
+	out := auditedJSON{Device: "SEP" + p.MAC.String(), Status: string(p.Status), ITL: p.ITL.String(), CTL: p.CTL.String(), Reported: unix(p.Reported),
+		Cluster: p.Home, Node: p.Node, Since: unix(p.Since), Until: unix(p.Until), Served: p.Reason, Commands: []string{}, Note: p.Note}
+	if p.Judged {
+		follows := p.Follows()
+		out.Follows, out.Reason = &follows, p.Verdict.String()
+	}
+	if p.Way != nil {
+		out.Way, out.Touch = p.Way.Name, p.Way.Touch
+		for _, c := range p.Way.Commands {
+			out.Commands = append(out.Commands, c.String())
+		}
+	}
+	return out
+}
+
+func (e *env) auditJSON(a *audit.Audit, j *audit.Judge, t *audit.Tally) error {
+	totals := totalsJSON{Phones: t.Phones, Status: make(map[string]int), Locked: t.Locked, Lines: a.Lines, Reports: a.Reports, Unusable: a.Unusable, Long: a.Long,
+		Faults: append([]string{}, a.Faults...)}
+	for _, s := range audit.Statuses() {
+		totals.Status[string(s)] = t.Status[s]
+	}
+	printJSON(e.stdout, totals)
+	for p, err := range a.Phones(j) {
+		if err != nil {
+			return err
+		}
+		printJSON(e.stdout, auditedOf(p))
+	}
+	return nil
+}
+
+func auditCSV(w io.Writer, a *audit.Audit, j *audit.Judge) error {
+	out := csv.NewWriter(w)
+	out.Write([]string{"device", "status", "itl", "ctl", "reported", "cluster", "node", "since", "until", "served", "follows", "reason", "way", "commands", "note"})
+	when := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	for p, err := range a.Phones(j) {
+		if err != nil {
+			return err
+		}
+		o := auditedOf(p)
+		follows := ""
+		if o.Follows != nil {
+			follows = fmt.Sprint(*o.Follows)
+		}
+		out.Write([]string{o.Device, o.Status, o.ITL, o.CTL, when(p.Reported), o.Cluster, o.Node, when(p.Since), when(p.Until), o.Served, follows, o.Reason, o.Way,
+			strings.Join(o.Commands, "; "), o.Note})
+	}
+	out.Flush()
+	return out.Error()
+}
