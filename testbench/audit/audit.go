@@ -116,7 +116,7 @@ func (a *Audit) AddEvent(e *events.Event) error {
 	if e.Name != AlarmName {
 		return nil
 	}
-	r, err := report(e.Tag, e.Time)
+	r, err := report(e.Tag("DeviceName"), e.Tag("ITL_Signature"), e.Tag("CTL_Signature"), e.Time)
 	if err != nil {
 		a.fault("event %d: %v", e.Seq, err)
 		return nil

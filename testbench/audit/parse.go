@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -63,7 +62,8 @@ func ParseLine(line []byte) (Report, error) {
 		return Report{}, ErrOther
 	}
 	head, rest := line[:at], line[at+len(alarmName):]
-	values := make(map[string]string, 8)
+	var values [len(wanted)][]byte
+	tags := 0
 	for {
 		open := bytes.IndexByte(rest, '[')
 		if open < 0 {
@@ -75,25 +75,35 @@ func ParseLine(line []byte) (Report, error) {
 		}
 		key, value, ok := bytes.Cut(rest[open+1:open+end], []byte("="))
 		rest = rest[open+end+1:]
-		if name := strings.ToLower(string(bytes.TrimSpace(key))); ok {
-			if before, twice := values[name]; twice && before != string(value) {
-				return Report{}, unusable("%.40s is there twice", key)
+		if !ok {
+			continue
+		}
+		tags++
+		for i, name := range wanted {
+			if !bytes.EqualFold(bytes.TrimSpace(key), name) {
+				continue
 			}
-			values[name] = string(value)
+			if values[i] != nil && !bytes.Equal(values[i], value) {
+				return Report{}, unusable("%s is there twice", name)
+			}
+			values[i] = value
 		}
 	}
-	if len(values) == 0 {
+	if tags == 0 {
 		return Report{}, ErrOther // the name stands in some text
 	}
-	return report(func(name string) string { return values[strings.ToLower(name)] }, lineTime(head))
+	return report(string(values[0]), string(values[1]), string(values[2]), lineTime(head))
 }
+
+// wanted are the tags that are read.
+var wanted = [...][]byte{[]byte("DeviceName"), []byte("ITL_Signature"), []byte("CTL_Signature")}
 
 // FromAlarm reads an alarm that came by SIP.
 func FromAlarm(a *sip.Alarm, at time.Time) (Report, error) {
 	if a.Name != AlarmName {
 		return Report{}, ErrOther
 	}
-	return report(a.Get, at)
+	return report(a.Get("DeviceName"), a.Get("ITL_Signature"), a.Get("CTL_Signature"), at)
 }
 
 // NewReport makes a report of a device name and hashes as lockout.Hash reads them.
@@ -101,30 +111,24 @@ func NewReport(device, itl, ctl string, at time.Time) (Report, error) {
 	if itl == "" {
 		itl = "Not Installed"
 	}
-	return report(func(name string) string {
-		return map[string]string{"DeviceName": device, "ITL_Signature": itl, "CTL_Signature": ctl}[name]
-	}, at)
+	return report(device, itl, ctl, at)
 }
 
-func report(get func(string) string, at time.Time) (Report, error) {
+func report(device, itl, ctl string, at time.Time) (Report, error) {
 	r := Report{Time: at}
-	mac, ok := ParseMAC(get("DeviceName"))
+	mac, ok := ParseMAC(device)
 	if !ok {
-		return r, unusable("DeviceName %.40q", get("DeviceName"))
+		return r, unusable("DeviceName %.40q", device)
 	}
 	r.MAC = mac
+	if strings.TrimSpace(itl) == "" {
+		return r, unusable("no ITL_Signature")
+	}
 	for _, list := range []struct {
-		name string
-		to   *Hash
-	}{{"ITL_Signature", &r.ITL}, {"CTL_Signature", &r.CTL}} {
-		text := strings.TrimSpace(get(list.name))
-		if text == "" {
-			if list.name == "CTL_Signature" {
-				continue
-			}
-			return r, unusable("no %s", list.name)
-		}
-		hash, err := lockout.Hash(text)
+		name, text string
+		to         *Hash
+	}{{"ITL_Signature", itl, &r.ITL}, {"CTL_Signature", ctl, &r.CTL}} {
+		hash, err := lockout.Hash(list.text)
 		if err != nil {
 			return r, unusable("%s: %v", list.name, err)
 		}
@@ -160,20 +164,34 @@ func ParseMAC(device string) (m MAC, ok bool) {
 	return m, true
 }
 
-// timeForm is a time of day as CiscoLog and syslog write it: the year may be missing.
-var timeForm = regexp.MustCompile(`(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) +(\d{1,2}) (\d{4}) (\d\d:\d\d:\d\d)(\.\d{1,6})?`)
-
-// lineTime returns the last time in what stands before an alarm; zero where there is
-// none, or one without a year: such lines count in the order in which they stand.
+// lineTime returns the last time in what stands before an alarm, as CiscoLog writes it:
+// "Mar 09 2019 18:32:45.250". It is zero where there is none, or one without a year:
+// such lines count in the order in which they stand.
 func lineTime(head []byte) time.Time {
-	all := timeForm.FindAllSubmatch(head, -1)
-	if len(all) == 0 {
-		return time.Time{}
+	for end := len(head); ; {
+		colon := bytes.LastIndexByte(head[:end], ':')
+		if colon < 0 {
+			return time.Time{}
+		}
+		// The colon before the seconds is the last of a time.
+		const clock = len("18:32")
+		if from := colon - clock; from >= 0 && head[from+2] == ':' && colon+3 <= len(head) {
+			words := bytes.Fields(head[:from])
+			if n := len(words); n >= 3 {
+				rest := head[colon+3:]
+				fraction := 0
+				for len(rest) > 0 && rest[0] == '.' && fraction+1 < len(rest) && fraction < 6 && rest[fraction+1] >= '0' && rest[fraction+1] <= '9' {
+					fraction++
+				}
+				text := fmt.Sprintf("%s %s %s %s", words[n-3], words[n-2], words[n-1], head[from:colon+3])
+				if fraction > 0 {
+					text += string(rest[:fraction+1])
+				}
+				if at, err := time.Parse("Jan 2 2006 15:04:05", text); err == nil {
+					return at
+				}
+			}
+		}
+		end = colon
 	}
-	m := all[len(all)-1]
-	at, err := time.Parse("Jan 2 2006 15:04:05", fmt.Sprintf("%s %s %s %s%s", m[1], m[2], m[3], m[4], m[5]))
-	if err != nil {
-		return time.Time{}
-	}
-	return at
 }

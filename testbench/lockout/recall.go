@@ -25,10 +25,12 @@ func (w World) Find(hash string) (at int, data []byte, err error) {
 	return 0, nil, fmt.Errorf("%.60s: %w", hash, ErrUnknownList)
 }
 
+var separators = strings.NewReplacer(" ", "", ":", "", "-", "")
+
 // Hash reads a SHA-1 as alarms, pages and people write it: 40 hex digits, with or
 // without separators. "Not Installed" and "N/A" give "".
 func Hash(text string) (string, error) {
-	hash := strings.ToLower(strings.NewReplacer(" ", "", ":", "", "-", "").Replace(text))
+	hash := strings.ToLower(separators.Replace(text))
 	switch {
 	case hash == "" || hash == "notinstalled" || hash == "n/a":
 		return "", nil
