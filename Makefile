@@ -22,6 +22,7 @@ endif
 # is seen. -race needs a C compiler; without one that is said.
 test: deps debian-kernels build
 	$(GO) vet ./...
+	./.ci/lint
 	$(GO) test $$($(GO) list ./... | grep -v /agent/vault)
 	$(GO) test -v ./agent/vault | grep -Ev '^(=== |    --- )'
 	@if command -v gcc >/dev/null; then \

@@ -29,6 +29,7 @@ var advice = [lastReason + 1]string{
 	NotFound:          "let the cluster know the phone, or look at the TFTP servers that it is given",
 	DownloadFailed:    "start TFTP or open the way to it, and reset the phone",
 	BadContent:        "mend the configuration on the cluster",
+	OlderList:         "serve a newer list; an old one that is served on purpose needs the policy warn",
 	NotForThisPhone:   "encrypt the configuration for this phone's certificate, or not at all",
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"itlagent/agent/trustlist"
 )
@@ -22,7 +23,8 @@ var newestVersion = map[trustlist.Kind]trustlist.Version{
 // Lists are vouched for by, in this order: being the very list that is in force;
 // a held list with the signer in a role that signs lists (the CTL first for an
 // ITL, the ITL first for a CTL); TVS. A phone with no list, or whose ITL is
-// blank and that has no CTL, takes any list that its own SAST record verifies.
+// blank and that has no CTL, takes any list that its own SAST record verifies. A list
+// older than the one in force is taken with a warning, or not, as the policy has it.
 // Signed files are vouched for by a held list with the signer as TFTP or
 // CCM+TFTP, then TVS. A list that only vouches for itself is never believed but
 // on first use.
@@ -39,7 +41,31 @@ func Decide(s State, c Candidate) Verdict {
 		return d.v
 	}
 	d.vouch()
+	d.older()
 	return d.v
+}
+
+// older warns of a list that is accepted and older than the one in force, or rejects
+// it. Lists without a date, and a blank ITL in force, are not compared.
+func (d *decision) older() {
+	held := d.ITL
+	if d.file.Kind == trustlist.CTL {
+		held = d.CTL
+	}
+	if !d.v.Accepted || !d.file.Kind.IsList() || held == nil || held.Kind == trustlist.ITL && Blank(held) {
+		return
+	}
+	was, is := held.Time(), d.file.Time()
+	if was.IsZero() || is.IsZero() || !is.Before(was) {
+		return
+	}
+	detail := fmt.Sprintf("the list is of %s, the one in force of %s", is.UTC().Format(time.DateTime), was.UTC().Format(time.DateTime))
+	if !d.Policy.RefuseOlder {
+		d.warn("%s: it may be replayed", detail)
+		return
+	}
+	d.v.Accepted, d.v.Via = false, ViaNone
+	d.reject(OlderList, 0, detail)
 }
 
 // Unsigned says whether a phone in the state takes a file that is not signed: it

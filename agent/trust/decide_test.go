@@ -93,6 +93,8 @@ func TestDecide(t *testing.T) {
 	}
 	sha512 := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Digest: trustlist.SHA512, Records: []trustlist.RecordSpec{
 		{Role: trustlist.SAST, Certificate: w.call.Certificate}}}, w.call)
+	older := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Time: pkitest.Time.Add(-time.Second), Records: []trustlist.RecordSpec{
+		{Role: trustlist.SAST, Certificate: w.call.Certificate}}}, w.call)
 	threeSAST := pkitest.ITL(t, w.call, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.call.Certificate},
 		trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.recovery.Certificate}, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.next.Certificate})
 	noOwnSAST := pkitest.ITL(t, w.call, trustlist.RecordSpec{Role: trustlist.TFTP, Certificate: w.call.Certificate})
@@ -158,6 +160,9 @@ func TestDecide(t *testing.T) {
 		{"SHA-512 on an old phone", with(held, func(s *trust.State) { s.Policy.NoSHA512 = true }), itl(sha512), trust.UnsupportedDigest, 0, false},
 		{"SHA-512", held, itl(sha512), trust.Accepted, trust.ViaITL, false},
 		{"3 SAST records, policy warns", held, itl(threeSAST), trust.Accepted, trust.ViaITL, false},
+		{"an older list, policy refuses", with(held, func(s *trust.State) { s.Policy.RefuseOlder = true }), itl(older), trust.OlderList, 0, false},
+		{"an older list, policy warns", held, itl(older), trust.Accepted, trust.ViaITL, false},
+		{"the very list in force, policy refuses", with(held, func(s *trust.State) { s.Policy.RefuseOlder = true }), itl(w.itl), trust.Accepted, trust.ViaITL, false},
 		{"3 SAST records, policy refuses", with(held, func(s *trust.State) { s.Policy.MaxSAST = 2 }), itl(threeSAST), trust.TooManySAST, 0, false},
 		{"RSA-768", trust.State{ITL: weak.held}, weak.file, trust.WeakKey, 0, false},
 		{"another file's name, policy refuses", with(held, func(s *trust.State) { s.Policy.CheckFileName = true }),
@@ -244,9 +249,11 @@ func TestWarnings(t *testing.T) {
 		trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.recovery.Certificate}, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.next.Certificate})
 	newer := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Version: trustlist.Version{Major: 1, Minor: 7},
 		Records: []trustlist.RecordSpec{{Role: trustlist.SAST, Certificate: w.call.Certificate}}}, w.call)
+	older := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Time: pkitest.Time.Add(-time.Hour), Records: []trustlist.RecordSpec{
+		{Role: trustlist.SAST, Certificate: w.call.Certificate}}}, w.call)
 	other := sgn(t, w.call)
 	other.Name = "SEP000000000000.cnf.xml.sgn"
-	for name, c := range map[string]trust.Candidate{"3 SAST": itl(three), "version 1.7": itl(newer), "another name": other} {
+	for name, c := range map[string]trust.Candidate{"3 SAST": itl(three), "older": itl(older), "version 1.7": itl(newer), "another name": other} {
 		v := trust.Decide(trust.State{ITL: w.itl}, c)
 		if !v.Accepted || len(v.Warnings) != 1 {
 			t.Errorf("%s: accepted %v, warnings %q; want one warning", name, v.Accepted, v.Warnings)

@@ -28,7 +28,8 @@ const (
 	DownloadFailed           // no server delivered the file
 	BadContent               // authentic, but the content cannot be used
 	NotForThisPhone          // authentic, but encrypted for another key
-	lastReason        = NotForThisPhone
+	OlderList                // vouched for, but older than the one in force
+	lastReason        = OlderList
 )
 
 var reasons = [lastReason + 1]struct{ word, text string }{
@@ -54,6 +55,7 @@ var reasons = [lastReason + 1]struct{ word, text string }{
 	NotFound:          {"not-found", "the server has no such file"},
 	DownloadFailed:    {"download-failed", "no server delivered the file"},
 	BadContent:        {"bad-content", "the file is authentic but its content cannot be used"},
+	OlderList:         {"older-list", "the list is authentic but older than the one in force"},
 	NotForThisPhone:   {"not-for-this-phone", "the file is authentic but encrypted for another key than this phone's"},
 }
 

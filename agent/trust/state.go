@@ -36,6 +36,10 @@ type Policy struct {
 	// CheckFileName rejects a signed file whose FILENAME is another name than
 	// the one asked for. It is off: what CUCM writes there is not documented.
 	CheckFileName bool
+	// RefuseOlder rejects a list that is older than the one of its kind in force: a
+	// replay. Off, such a list is taken with a warning, as real phones do, which know
+	// no protection against that; restoring an old list depends on it.
+	RefuseOlder bool
 }
 
 // Question is what the phone wants to know from a TVS: the certificate of a

@@ -32,6 +32,7 @@ func (f *File) Decrypt(key *rsa.PrivateKey) ([]byte, error) {
 	// PKCS #1 v1.5 is what the files have. Nobody is told why a key was wrong: the
 	// digest below gives the same error.
 	session := make([]byte, sessionKey)
+	//lint:ignore SA1019 the format of the files prescribes it
 	if err := rsa.DecryptPKCS1v15SessionKey(nil, key, e.WrappedKey, session); err != nil {
 		return nil, fmt.Errorf("%w: wrapped key: %v", ErrDecrypt, err)
 	}
@@ -70,6 +71,7 @@ func EncryptFile(name string, content []byte, to *rsa.PublicKey, digest Digest, 
 			return nil, err
 		}
 	}
+	//lint:ignore SA1019 the format of the files prescribes it
 	wrapped, err := rsa.EncryptPKCS1v15(random, to, session)
 	if err != nil {
 		return nil, fmt.Errorf("wrap key: %w", err)

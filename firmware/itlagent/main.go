@@ -28,6 +28,7 @@ import (
 	"itlagent/agent/fetch"
 	"itlagent/agent/model"
 	"itlagent/agent/shell"
+	"itlagent/agent/trust"
 	"itlagent/agent/vault"
 	"itlagent/agent/web"
 	"itlagent/platform/block"
@@ -70,15 +71,20 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, aga
 	state := flags.String("state", "/var/lib/itlagent", "`directory` that survives power cuts, where no -flash is given")
 	pages := flags.String("web", "", "`address` of the phone's pages, host:port; none where empty")
 	shellOn := flags.Bool("console", false, "run the debug shell on standard input and output")
+	older := flags.String("older", "warn", "a list older than the one in force: `warn` or refuse")
 	once := flags.Bool("once", false, "run one cycle and exit")
 	interval := flags.Duration("interval", 10*time.Minute, "time between cycles")
 	if err := flags.Parse(args); err != nil {
 		return 2, false
 	}
+	if *older != "warn" && *older != "refuse" {
+		fmt.Fprintln(stderr, "itlagent: -older: warn or refuse")
+		return 2, false
+	}
 	trace := new(shell.Trace)
 	conf := agent.Config{
 		MAC: *mac, Model: *name, Firmware: *version, Servers: strings.FieldsFunc(*servers, func(r rune) bool { return r == ',' }),
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Rand: rand.Reader,
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Rand: rand.Reader, Policy: trust.Policy{RefuseOlder: *older == "refuse"},
 		Logf: func(format string, args ...any) {
 			trace.Logf(format, args...)
 			if !*shellOn { // which shows it on demand

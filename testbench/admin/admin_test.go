@@ -259,7 +259,6 @@ func TestRemoteKeyRefused(t *testing.T) {
 			if out, code := run(pub, "utils itl reset remotekey "+at+" joemar2 good.p12", "sftp-password", adminPassword); code != admin.Done {
 				t.Errorf("the good file: %d\n%s", code, out)
 			}
-			before = state(t, c)
 			server.Close()
 			try("cannot be reached", "joemar2", "good.p12", "sftp-password", "")
 		})

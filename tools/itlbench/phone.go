@@ -33,6 +33,7 @@ func runPhone(e *env, args []string) int {
 	servers := f.StringArray("tftp", nil, "`ADDR` of a TFTP server, host[:port], in order")
 	state := f.String("state", "", "`DIR` that keeps lists and configuration; memory where neither this nor --flash is given")
 	flashFlags := addFlashFlags(f)
+	older := f.String("older", "warn", "a list older than the one in force: `warn` or refuse")
 	once := f.Bool("once", false, "one cycle only")
 	interval := f.Duration("interval", time.Minute, "time between cycles")
 	asJSON := f.Bool("json", false, "print one JSON object a cycle")
@@ -44,10 +45,13 @@ func runPhone(e *env, args []string) int {
 	if code, ok := e.parse(f, args, 0); !ok {
 		return code
 	}
+	if *older != "warn" && *older != "refuse" {
+		return e.usage("phone: --older warn, or --older refuse")
+	}
 	trace := new(shell.Trace)
 	conf := agent.Config{
 		MAC: *mac, Model: *model, Firmware: *firmware, Servers: *servers, Store: new(agent.MemStore),
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Rand: rand.Reader, Logf: trace.Logf,
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Rand: rand.Reader, Logf: trace.Logf, Policy: trust.Policy{RefuseOlder: *older == "refuse"},
 	}
 	opts := shell.Options{Trace: trace}
 	switch {

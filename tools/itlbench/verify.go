@@ -38,6 +38,7 @@ func runVerify(e *env, args []string) int {
 	installed := f.StringArray("installed", nil, "`LIST` that the phone holds; at most one ITL and one CTL")
 	certs := f.StringArray("cert", nil, "`PEM` certificate to be believed for any role")
 	servers := f.StringArray("tvs", nil, "`ADDR` of a TVS, host[:port], in order")
+	refuse := f.Bool("refuse-older", false, "reject a list that is older than the installed one")
 	asJSON := f.Bool("json", false, "print one JSON object")
 	if code, ok := e.parse(f, args, 1); !ok {
 		return code
@@ -46,7 +47,7 @@ func runVerify(e *env, args []string) int {
 	if code != exitOK {
 		return code
 	}
-	state.Servers = len(*servers)
+	state.Servers, state.Policy.RefuseOlder = len(*servers), *refuse
 	path := f.Arg(0)
 	data, err := readTrustFile(path)
 	if err != nil {
