@@ -186,7 +186,7 @@ func TestDependenciesAreListed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| [^|]+ \\| (yes|no) \\|").FindAllStringSubmatch(string(page), -1) {
-		if in := regexp.MustCompile("(?m)^"+regexp.QuoteMeta(m[1])).Match(linked); in != (m[2] == "yes") {
+		if in := regexp.MustCompile("(?m)^" + regexp.QuoteMeta(m[1])).Match(linked); in != (m[2] == "yes") {
 			t.Errorf("%s: in the device program: %v, the page says %s", m[1], in, m[2])
 		}
 	}
