@@ -2,7 +2,7 @@
 
 SHELL    := /bin/bash -o pipefail
 GO       ?= go
-FUZZTIME ?= 5s
+FUZZTIME ?= 20s
 export CGO_ENABLED ?= 1
 
 .PHONY: build run test deps bench size kernels soak generate debian-kernels
@@ -58,6 +58,7 @@ soak: deps build
 	$(GO) test -v ./tools/qemu -cuts 1000 -timeout 12h | grep -v '^=== '
 	$(GO) test -v ./tools/itlbench -run Killed -kills 200 -clusterkills 200 -timeout 1h | grep -v '^=== '
 	$(GO) test -v ./testbench/lockout -run Foresight -courses 20000 -timeout 12h | grep -v '^=== '
+	$(GO) test -v ./testbench/hostile -mutations 100000 -timeout 12h | grep -v '^=== '
 	./.ci/fuzz 20m
 
 generate:
