@@ -61,3 +61,17 @@ func TestParse(t *testing.T) {
 		}
 	}
 }
+
+// A board that is read has a name, and an error is one line.
+func FuzzBoard(f *testing.F) {
+	f.Add([]byte("name: a\nabout: b\narch: arm\ngoarm: 5\nconsole: {device: ttyS0, baud: 115200}\nmemory: 64\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		b, err := board.Parse(data)
+		if err == nil && b.Name == "" {
+			t.Fatal("a board without a name")
+		}
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Fatalf("an error of several lines: %q", err)
+		}
+	})
+}

@@ -22,3 +22,20 @@ func FuzzProfile(f *testing.F) {
 		}
 	})
 }
+
+// Only the file that was written opens, and gives its own key.
+func FuzzP12(f *testing.F) {
+	c, err := New(Note(), Options{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	p12 := c.Publisher().RecoveryP12()
+	f.Add(p12)
+	f.Add(p12[:len(p12)/2])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		id, err := c.OpenP12(data)
+		if err == nil && !id.Certificate.Equal(c.Recovery().Certificate) {
+			t.Fatal("another key")
+		}
+	})
+}

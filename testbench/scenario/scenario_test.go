@@ -128,3 +128,18 @@ func TestParse(t *testing.T) {
 		t.Error("a story that is not there was loaded")
 	}
 }
+
+// A story that is read has something to do, and an error is one line.
+func FuzzStory(f *testing.F) {
+	f.Add([]byte("name: a\nabout: b\nsteps:\n  - reset: phone\n    expect: {trusted: true}\n"))
+	f.Add([]byte("name: a\nabout: b\nclusters: [{name: x, profile: note}]\nphones: [{name: p, cluster: x}]\nsteps: [{admin: show itl, prints: [\"^a\"]}]\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := scenario.Parse(data)
+		if err == nil && (len(s.Steps) == 0 || s.Name == "") {
+			t.Fatal("an empty story")
+		}
+		if err != nil && strings.Contains(err.Error(), "\n") {
+			t.Fatalf("an error of several lines: %q", err)
+		}
+	})
+}
