@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 )
@@ -38,4 +39,27 @@ func FuzzP12(f *testing.F) {
 			t.Fatal("another key")
 		}
 	})
+}
+
+// A file that would keep the machine busy for hours is refused at once.
+func TestP12Rounds(t *testing.T) {
+	c, err := New(Note(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p12 := c.Publisher().RecoveryP12()
+	if n := mostRounds(p12, 0); n != 2048 {
+		t.Errorf("%d rounds, want 2048", n)
+	}
+	for _, der := range [][]byte{{2, 4, 0x7f, 0xff, 0xff, 0xff}, {0x30, 6, 2, 4, 0x7f, 0xff, 0xff, 0xff}, {0x04, 8, 0x30, 6, 2, 4, 0x7f, 0xff, 0xff, 0xff}, append([]byte{2, 20}, bytes.Repeat([]byte{0x7f}, 20)...)} {
+		if n := mostRounds(der, 0); n < 1<<31-1 {
+			t.Errorf("%x: %d rounds", der, n)
+		}
+		if _, err := c.OpenP12(der); err == nil || !strings.Contains(err.Error(), "rounds") {
+			t.Errorf("%x: %v", der, err)
+		}
+	}
+	if _, err := c.OpenP12(p12); err != nil {
+		t.Error(err)
+	}
 }

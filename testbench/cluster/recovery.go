@@ -9,8 +9,11 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
+	"math"
+	"math/big"
 	"os"
 	"path/filepath"
 	"time"
@@ -67,6 +70,9 @@ var ErrP12Password = errors.New("the security password of this cluster does not 
 
 // OpenP12 reads an ITLRecovery.p12 with the cluster's security password.
 func (c *Cluster) OpenP12(data []byte) (*pki.Identity, error) {
+	if rounds := mostRounds(data, 0); rounds > maxP12Rounds {
+		return nil, fmt.Errorf("not a PKCS#12 file that is opened here: it wants %d rounds of its password's key, at most %d", rounds, maxP12Rounds)
+	}
 	key, cert, err := pkcs12.Decode(data, c.state().SecurityPassword)
 	if errors.Is(err, pkcs12.ErrIncorrectPassword) {
 		return nil, ErrP12Password
@@ -83,6 +89,36 @@ func (c *Cluster) OpenP12(data []byte) (*pki.Identity, error) {
 		return nil, err
 	}
 	return id, nil
+}
+
+// maxP12Rounds bounds the work that a PKCS#12 file may ask for: somebody else may have
+// written it. A million rounds take half a second.
+const maxP12Rounds = 1_000_000
+
+// mostRounds returns the largest number that stands in the open in DER, in structures
+// and in octet strings that hold some: those of a PKCS#12 file are a version, lengths
+// of keys, and rounds of key derivation.
+func mostRounds(der []byte, depth int) (most int64) {
+	const maxDepth = 16
+	for len(der) > 0 && depth < maxDepth {
+		var v asn1.RawValue
+		rest, err := asn1.Unmarshal(der, &v)
+		if err != nil {
+			return most
+		}
+		der = rest
+		switch {
+		case v.Class == asn1.ClassUniversal && v.Tag == asn1.TagInteger:
+			n := new(big.Int).SetBytes(v.Bytes)
+			if !n.IsInt64() {
+				return math.MaxInt64
+			}
+			most = max(most, n.Int64())
+		case v.IsCompound, v.Tag == asn1.TagOctetString:
+			most = max(most, mostRounds(v.Bytes, depth+1))
+		}
+	}
+	return most
 }
 
 // alertEvery is how often an alert reminds of a recovery key that nobody saved.
