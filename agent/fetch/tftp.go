@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 const (
 	tftpTimeout = 500 * time.Millisecond
 	tftpRetries = 5
+	// tftpTries is how often a transfer is begun that breaks off: the library ends one
+	// at the first datagram that is none of TFTP, be it empty and from a stranger.
+	tftpTries = 3
 )
 
 // PlainTFTP gets a file by TFTP in octet mode from address, "host:port", over
@@ -36,12 +40,18 @@ func PlainTFTP(ctx context.Context, address, name string, limit int) ([]byte, er
 	}
 	done := make(chan result, 1)
 	go func() {
-		w := &boundedWriter{ctx: ctx, limit: limit}
-		from, err := client.Receive(name, "octet")
-		if err == nil {
-			_, err = from.WriteTo(w)
+		var r result
+		for range tftpTries {
+			w := &boundedWriter{ctx: ctx, limit: limit}
+			from, err := client.Receive(name, "octet")
+			if err == nil {
+				_, err = from.WriteTo(w)
+			}
+			if r = (result{w.buf.Bytes(), err}); !brokeOff(ctx, err) {
+				break
+			}
 		}
-		done <- result{w.buf.Bytes(), err}
+		done <- r
 	}()
 	select {
 	case r := <-done:
@@ -49,6 +59,14 @@ func PlainTFTP(ctx context.Context, address, name string, limit int) ([]byte, er
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
+}
+
+// brokeOff reports whether a transfer ended for a reason that another try may not meet:
+// neither done, nor refused by the server, nor without an answer in time.
+func brokeOff(ctx context.Context, err error) bool {
+	var n net.Error
+	return err != nil && ctx.Err() == nil && !errors.Is(err, ErrTooLarge) && !strings.HasPrefix(err.Error(), "code: ") &&
+		!(errors.As(err, &n) && n.Timeout())
 }
 
 // tftpError gives the library's texts their meaning: it has no error values.
