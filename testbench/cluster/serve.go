@@ -298,6 +298,7 @@ func (n *Node) keepPort(name string, addr net.Addr) error {
 type fileSockets struct {
 	http, https net.Listener
 	tftp        *net.UDPConn
+	reserved    io.Closer // the port of HTTPS, where that may come with an upgrade
 }
 
 func (f *fileSockets) close() {
@@ -309,6 +310,27 @@ func (f *fileSockets) close() {
 	if f.tftp != nil {
 		f.tftp.Close()
 	}
+	if f.reserved != nil {
+		f.reserved.Close()
+	}
+}
+
+// reserve binds a tcp port without listening on it: connections to it are refused, and
+// nobody else takes it.
+func reserve(ip net.IP, port int) (io.Closer, error) {
+	v4 := ip.To4()
+	if v4 == nil {
+		return nil, nil
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Port: port, Addr: [4]byte(v4)}); err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), "reserved port"), nil
 }
 
 // listenFiles opens HTTP's tcp port, TFTP's udp port, which has the same number
@@ -353,8 +375,14 @@ func (n *Node) tryFiles(f *fileSockets) (port string, err error) {
 	if err == nil {
 		f.tftp, err = net.ListenUDP("udp", udp)
 	}
-	if err != nil || n.state().Web == nil {
+	if err != nil {
 		return "tftp", err
+	}
+	if n.state().Web == nil {
+		if strings.HasSuffix(n.Endpoint("https"), ":0") && here.Port < 65535 {
+			f.reserved, err = reserve(here.IP, here.Port+1)
+		}
+		return "https", err
 	}
 	if at = n.Endpoint("https"); strings.HasSuffix(at, ":0") {
 		at = net.JoinHostPort(here.IP.String(), strconv.Itoa(here.Port+1))
