@@ -248,7 +248,7 @@ func install(p Profile, tick bool) (*state, error) {
 	if p.Installed.IsZero() {
 		p.Installed = time.Now().UTC().Truncate(time.Second)
 	}
-	s := &state{Profile: p, Clock: p.Installed, Alerted: p.Installed, Digest: trustlist.SHA1,
+	s := &state{directories: new(directories), Profile: p, Clock: p.Installed, Alerted: p.Installed, Digest: trustlist.SHA1,
 		AdminPassword: p.AdminPassword, SecurityPassword: p.SecurityPassword}
 	s.Profile.AdminPassword, s.Profile.SecurityPassword = "", ""
 	if tick {

@@ -45,6 +45,8 @@ func (s *state) issue(n *nodeState, u Unit) (*pki.Identity, error) {
 		if req.Subject.CN = spec.CAPFName; req.Subject.CN == "" {
 			req.Subject.CN = "CAPF-" + n.Name
 		}
+	case TVS:
+		req.EC = s.Profile.TVSWithEC
 	case CallManagerEC:
 		req.EC, req.Subject.CN = true, n.fqdn()+"-EC"
 	case ITLRecovery:

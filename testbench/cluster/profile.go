@@ -159,6 +159,8 @@ type Profile struct {
 	// the publisher's name of the day of installation; "" takes that name.
 	RecoveryName string
 	Installed    time.Time // the bench clock at installation; now where zero
+	// TVSWithEC gives TVS keys on P-256 in the place of RSA.
+	TVSWithEC bool `json:",omitempty"`
 	// Fixed leaves the known failures of the release out.
 	Fixed bool
 	// AdminPassword and SecurityPassword are made up where "".

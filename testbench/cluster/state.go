@@ -52,6 +52,8 @@ type state struct {
 	pendingLists map[string][]byte // that are new in History
 	why          string            // lists are others than before
 
+	directories *directories // of its TVS services
+
 	keys   *pki.Keys // where keys come from; nil makes new ones
 	issued int       // so many came from there
 }
@@ -108,7 +110,7 @@ func (s *state) clone() *state {
 	}
 	c.Phones = slices.Clone(s.Phones)
 	c.Imported, c.History = slices.Clip(s.Imported), slices.Clip(s.History)
-	c.pending, c.pendingLists, c.why = nil, nil, ""
+	c.pending, c.pendingLists, c.why, c.directories = nil, nil, "", new(directories)
 	return &c
 }
 
@@ -196,7 +198,7 @@ func decodeState(data []byte) (*state, error) {
 	if sum := sha256.Sum256(file.State); hex.EncodeToString(sum[:]) != file.SHA256 {
 		return nil, fmt.Errorf("%w: its bytes do not have the hash that stands with them", ErrDamaged)
 	}
-	s := new(state)
+	s := &state{directories: new(directories)}
 	dec := json.NewDecoder(bytes.NewReader(file.State))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(s); err != nil {

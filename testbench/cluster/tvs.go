@@ -6,7 +6,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"io"
+	"math/big"
 	"net"
+	"sync"
 	"time"
 
 	"itlagent/agent/trust"
@@ -53,39 +56,50 @@ func (n *Node) answerTVS(r *running, raw net.Conn) error {
 		ClientAuth: tls.RequestClientCert, // phones show their LSC or MIC; those without are served too
 	})
 	defer conn.Close()
-	req, err := tvs.Read(conn)
-	if err != nil {
+	if err := conn.Handshake(); err != nil {
 		return err
 	}
 	if shown := conn.ConnectionState().PeerCertificates; len(shown) > 0 {
 		n.cluster.opts.Logf("%s: TVS %v: client certificate %s", n.Name(), raw.RemoteAddr(), shown[0].Subject.CommonName)
 	}
-	if f.kind == "garbage" {
-		rubbish := make([]byte, 64)
-		rand.Read(rubbish)
-		_, err := conn.Write(rubbish)
-		return err
+	// Phones close the connection behind one answer; others may ask on.
+	for {
+		req, err := tvs.Read(conn)
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if f.kind == "garbage" {
+			rubbish := make([]byte, 64)
+			rand.Read(rubbish)
+			_, err := conn.Write(rubbish)
+			return err
+		}
+		res := n.respond(req)
+		if res == nil {
+			return fmt.Errorf("%v is no request", req.Type)
+		}
+		b, err := res.Append(nil)
+		if err != nil {
+			return err
+		}
+		if _, err := conn.Write(b); err != nil {
+			return err
+		}
+		raw.SetDeadline(time.Now().Add(tvsConnTime))
 	}
-	res := n.respond(req)
-	if res == nil {
-		return fmt.Errorf("%v is no request", req.Type)
-	}
-	b, err := res.Append(nil)
-	if err != nil {
-		return err
-	}
-	_, err = conn.Write(b)
-	return err
 }
 
 // respond answers a request as the service has it, nil where it is none.
 func (n *Node) respond(req *tvs.Message) *tvs.Message {
 	s := n.cluster.state()
 	node := s.Nodes[n.index]
-	known := s.directory(node)
+	known := s.directories.of(s, node)
 	f := n.fault(TVSService)
 	if f.kind == "invalid" {
-		known = nil
+		known = new(directory)
 	}
 	res := tvs.Respond(req, known, AnswerTTL)
 	if res == nil {
@@ -103,9 +117,32 @@ func (n *Node) respond(req *tvs.Message) *tvs.Message {
 	return res
 }
 
+// directories are what the TVS services of a state know, each made once it is asked
+// for: a state in force does not change any more. It is safe for concurrent use.
+type directories struct {
+	mu   sync.Mutex
+	made map[*nodeState]*directory
+}
+
+func (d *directories) of(s *state, n *nodeState) *directory {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.made[n] == nil {
+		if d.made == nil {
+			d.made = make(map[*nodeState]*directory)
+		}
+		d.made[n] = s.directory(n)
+	}
+	return d.made[n]
+}
+
 // directory is what a TVS service knows: the certificates of every node, the
-// recovery certificate, and what was imported before it started.
-type directory []known
+// recovery certificate, and what was imported before it started. They are found by
+// serial number, of which hardly two are alike.
+type directory struct {
+	all      []known
+	bySerial map[string][]int // places in all
+}
 
 type known struct {
 	der   []byte
@@ -113,16 +150,18 @@ type known struct {
 	q     trust.Question
 }
 
-func (s *state) directory(n *nodeState) directory {
-	var d directory
+func (s *state) directory(n *nodeState) *directory {
+	d := &directory{bySerial: make(map[string][]int)}
 	add := func(cert *x509.Certificate, roles ...trustlist.Role) {
-		for i := range d {
-			if bytes.Equal(d[i].der, cert.Raw) {
-				d[i].roles = append(d[i].roles, roles...)
+		serial := cert.SerialNumber.String()
+		for _, i := range d.bySerial[serial] {
+			if bytes.Equal(d.all[i].der, cert.Raw) {
+				d.all[i].roles = append(d.all[i].roles, roles...)
 				return
 			}
 		}
-		d = append(d, known{cert.Raw, roles, trust.Question{
+		d.bySerial[serial] = append(d.bySerial[serial], len(d.all))
+		d.all = append(d.all, known{cert.Raw, roles, trust.Question{
 			Issuer: trustlist.FormatName(cert.Issuer), Serial: cert.SerialNumber.Bytes()}})
 	}
 	for _, node := range s.Nodes {
@@ -161,9 +200,9 @@ var unitRoles = map[Unit][]trustlist.Role{
 }
 
 // Find looks a certificate up by issuer and serial number.
-func (d directory) Find(q trust.Question) ([]byte, []trustlist.Role, bool) {
-	for _, k := range d {
-		if k.q.Same(q) {
+func (d *directory) Find(q trust.Question) ([]byte, []trustlist.Role, bool) {
+	for _, i := range d.bySerial[new(big.Int).SetBytes(q.Serial).String()] {
+		if k := &d.all[i]; k.q.Same(q) {
 			return k.der, k.roles, true
 		}
 	}
@@ -171,9 +210,13 @@ func (d directory) Find(q trust.Question) ([]byte, []trustlist.Role, bool) {
 }
 
 // Vouch looks a certificate up by its bytes.
-func (d directory) Vouch(der []byte) ([]trustlist.Role, bool) {
-	for _, k := range d {
-		if bytes.Equal(k.der, der) {
+func (d *directory) Vouch(der []byte) ([]trustlist.Role, bool) {
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		return nil, false
+	}
+	for _, i := range d.bySerial[cert.SerialNumber.String()] {
+		if k := &d.all[i]; bytes.Equal(k.der, der) {
 			return k.roles, true
 		}
 	}
