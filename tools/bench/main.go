@@ -2,6 +2,7 @@
 // ratios.
 //
 //	go run ./tools/bench
+//	go run ./tools/bench -only tvs,files -results bench.txt
 //
 // The two sides of a row run by turns; the figures are medians of five. A ratio
 // over its goal is marked, and is no failure: timings depend on the machine.
@@ -14,7 +15,9 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 // rounds is how often each side of a row is measured.
@@ -36,6 +39,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	span := flags.String("time", "200ms", "how long each measurement takes")
+	results := flags.String("results", "", "`FILE` for every single result, as benchstat reads them")
+	only := flags.String("only", "", "measure these `PARTS` alone: lists, vault, tvs, files, handsets, hostile, size, memory, boards")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -43,57 +48,109 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "bench:", err)
 		return 2
 	}
-	fmt.Fprintf(stdout, "%s, %d cores, %s/%s\n\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
-	fmt.Fprintf(stdout, "%-46s %12s %12s %7s %6s\n", "what, against what", "ours ns", "peer ns", "ratio", "goal")
-	rows, err := trustlistRows()
+	d, err := time.ParseDuration(*span)
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
-		return 3
+		return 2
 	}
-	rows = append(rows, vaultRows()...)
-	for _, r := range rows {
-		ours, peer := r.measure()
+	b := &bench{out: stdout, span: d, results: io.Discard}
+	if *results != "" {
+		f, err := os.Create(*results)
+		if err != nil {
+			fmt.Fprintln(stderr, "bench:", err)
+			return 3
+		}
+		defer f.Close()
+		b.results = f
+		fmt.Fprintf(f, "goos: %s\ngoarch: %s\npkg: itlagent\n", runtime.GOOS, runtime.GOARCH)
+	}
+	fmt.Fprintf(stdout, "%s, %d cores, %s/%s\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+	parts := []struct {
+		name string
+		run  func() error
+	}{
+		{"lists", b.rows}, {"vault", b.wear}, {"tvs", b.tvsLoads}, {"files", b.fileLoads}, {"handsets", b.handsets}, {"hostile", b.noisy},
+		{"size", b.sizes}, {"memory", b.memory}, {"boards", func() error { return benchBoards(stdout) }},
+	}
+	for _, p := range parts {
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), p.name) {
+			continue
+		}
+		if err := p.run(); err != nil {
+			fmt.Fprintf(stderr, "bench: %s: %v\n", p.name, err)
+			return 3
+		}
+	}
+	return 0
+}
+
+// bench is one run.
+type bench struct {
+	out, results io.Writer
+	span         time.Duration // of one measurement
+}
+
+// raw writes a rate in the form that benchstat reads.
+func (b *bench) raw(name string, perSecond float64) {
+	name = strings.NewReplacer(" ", "_", ",", "").Replace(name)
+	fmt.Fprintf(b.results, "Benchmark%s 1 %.1f ops/s\n", strings.ToUpper(name[:1])+name[1:], perSecond)
+}
+
+// rows runs the comparisons of loops.
+func (b *bench) rows() error {
+	fmt.Fprintf(b.out, "\n%-46s %12s %12s %7s %6s %7s\n", "what, against what", "ours ns", "peer ns", "ratio", "goal", "allocs")
+	rows, err := trustlistRows()
+	if err != nil {
+		return err
+	}
+	for _, r := range append(rows, vaultRows()...) {
+		ours, peer, allocs := r.measure()
 		mark := ""
 		if ours/peer > r.goal {
 			mark = "  missed"
 		}
-		fmt.Fprintf(stdout, "%-46s %12.0f %12.0f %7.2f %6.2f%s\n", r.what+", "+r.peerName, ours, peer, ours/peer, r.goal, mark)
+		b.raw(r.what+"/ours", 1e9/ours)
+		b.raw(r.what+"/"+r.peerName, 1e9/peer)
+		fmt.Fprintf(b.out, "%-46s %12.0f %12.0f %7.2f %6.2f %7d%s\n", r.what+", "+r.peerName, ours, peer, ours/peer, r.goal, allocs, mark)
 	}
+	return nil
+}
+
+// memory prints what the device program holds.
+func (b *bench) memory() error {
 	now, peak, err := residentMemory()
 	if err != nil {
-		fmt.Fprintln(stderr, "bench:", err)
-		return 3
+		return err
 	}
 	mark := ""
 	if now > memoryLimit {
 		mark = "  missed"
 	}
-	fmt.Fprintf(stdout, "\ndevice program after a whole cycle: %.1f MiB resident, %.1f MiB at most; the limit is %d MiB%s\n",
+	fmt.Fprintf(b.out, "\ndevice program after a whole cycle: %.1f MiB resident, %.1f MiB at most; the limit is %d MiB%s\n",
 		float64(now)/(1<<20), float64(peak)/(1<<20), memoryLimit>>20, mark)
-	if err := benchBoards(stdout); err != nil {
-		fmt.Fprintln(stderr, "bench:", err)
-		return 3
-	}
-	return 0
+	return nil
 }
 
-// measure returns the medians of both sides in nanoseconds a loop.
-func (r row) measure() (ours, peer float64) {
+// measure returns the medians of both sides in nanoseconds a loop, and how often ours
+// asks for memory in one.
+func (r row) measure() (ours, peer float64, allocs int64) {
 	var a, b []float64
 	for range rounds {
-		a = append(a, perOp(r.ours))
+		ns, n := perOp(r.ours)
+		a, allocs = append(a, ns), n
 		if r.peer == nil {
 			b = append(b, r.limit)
 		} else {
-			b = append(b, perOp(r.peer))
+			ns, _ := perOp(r.peer)
+			b = append(b, ns)
 		}
 	}
-	return median(a), median(b)
+	return median(a), median(b), allocs
 }
 
-func perOp(f func(*testing.B)) float64 {
+func perOp(f func(*testing.B)) (ns float64, allocs int64) {
 	result := testing.Benchmark(f)
-	return float64(result.T.Nanoseconds()) / float64(result.N)
+	return float64(result.T.Nanoseconds()) / float64(result.N), result.AllocsPerOp()
 }
 
 func median(v []float64) float64 {

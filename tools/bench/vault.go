@@ -113,3 +113,71 @@ func hashListTwice(b *testing.B) {
 		sha256.Sum256(data)
 	}
 }
+
+// counting counts what is done to a flash.
+type counting struct {
+	flash.Flash
+	read, programmed, erases int
+}
+
+func (c *counting) Read(p []byte, off int) error {
+	c.read += len(p)
+	return c.Flash.Read(p, off)
+}
+
+func (c *counting) Program(p []byte, off int) error {
+	c.programmed += len(p)
+	return c.Flash.Program(p, off)
+}
+
+func (c *counting) Erase(block int) error {
+	c.erases++
+	return c.Flash.Erase(block)
+}
+
+// wear prints how much more is written than was asked for, and what a mount reads.
+func (b *bench) wear() error {
+	fmt.Fprintf(b.out, "\n%-30s %10s %14s %14s %12s\n", "vault of", "values", "write ampl.", "erases/MiB", "mount reads")
+	for _, g := range []flash.Geometry{
+		{Size: 64 << 10, EraseSize: 4 << 10, ProgramSize: 1}, {Size: 1 << 20, EraseSize: 64 << 10, ProgramSize: 1}, {Size: 1 << 20, EraseSize: 128 << 10, ProgramSize: 256},
+	} {
+		var failed error
+		var amplification, erased, reads float64
+		const values = 600
+		testing.Benchmark(func(t *testing.B) { // which the flash wants to report to
+			c := &counting{Flash: flashtest.New(t, g)}
+			v, err := vault.Open(c, options)
+			if err != nil {
+				failed = err
+				return
+			}
+			c.programmed, c.erases = 0, 0
+			asked := 0
+			for i := range values {
+				for key, value := range map[string][]byte{"itl": list(i), "config": list(i)[:2100]} {
+					if i%10 > 0 && key == "itl" {
+						continue // configurations change more often than lists
+					}
+					if err := v.Put(key, value); err != nil {
+						failed = err
+						return
+					}
+					asked += len(value)
+				}
+			}
+			programmed, erases := c.programmed, c.erases
+			c.read = 0
+			if _, err := vault.Open(c, options); err != nil {
+				failed = err
+			}
+			amplification, erased, reads = float64(programmed)/float64(asked), float64(erases)*(1<<20)/float64(asked), float64(c.read)
+			for t.Loop() {
+			}
+		})
+		if failed != nil {
+			return failed
+		}
+		fmt.Fprintf(b.out, "%-30s %10d %14.2f %14.0f %9.0f KiB\n", fmt.Sprintf("%d KiB, erased by %d KiB", g.Size>>10, g.EraseSize>>10), values, amplification, erased, reads/1024)
+	}
+	return nil
+}
