@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -258,6 +259,20 @@ func TestWarnings(t *testing.T) {
 		if !v.Accepted || len(v.Warnings) != 1 {
 			t.Errorf("%s: accepted %v, warnings %q; want one warning", name, v.Accepted, v.Warnings)
 		}
+	}
+}
+
+// A record that came close is named, with what does not fit.
+func TestNearMiss(t *testing.T) {
+	w := newWorld(t)
+	v := trust.Decide(trust.State{ITL: w.itl, Servers: 1}, itl(w.list(t, trustlist.ITL, w.next, w.next)))
+	if len(v.Steps) < 2 || v.Steps[0].Record != 1 || v.Steps[0].Result != trust.UnknownSigner ||
+		!strings.Contains(v.Steps[0].Detail, trustlist.FormatSerial(w.call.Certificate.SerialNumber.Bytes())) {
+		t.Errorf("steps %v", v.Steps)
+	}
+	v = trust.Decide(trust.State{ITL: w.itl, Servers: 1}, itl(w.list(t, trustlist.ITL, w.stranger, w.stranger)))
+	if v.Steps[0].Record != 0 {
+		t.Errorf("a record of another name came close: %v", v.Steps)
 	}
 }
 

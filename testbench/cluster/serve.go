@@ -30,7 +30,7 @@ const (
 	tvsConns     = 4096
 	tvsConnTime  = 10 * time.Second
 	sipConns     = 1024
-	sshConns     = 64
+	sshConns     = 2048
 )
 
 // services are the sockets of a node that this process hosts.

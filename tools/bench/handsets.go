@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"itlagent/agent"
 	"itlagent/agent/fetch"
 	"itlagent/agent/trust"
+	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
 )
 
@@ -99,7 +101,7 @@ func (b *bench) noisy() error {
 	if err != nil {
 		return err
 	}
-	c, err := cluster.New(p, cluster.Options{})
+	c, err := cluster.New(p, cluster.Options{SSH: admin.ServeSSH})
 	if err != nil {
 		return err
 	}
@@ -130,6 +132,19 @@ func (b *bench) noisy() error {
 			return err
 		}
 	}
+	secure := func() error {
+		conn, err := tls.Dial("tcp", pub.Endpoint("https"), &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(conn, "GET /SEP"+p.Phones[0].MAC+".cnf.xml.sgn HTTP/1.1\r\nHost:a\r\n\r\n"); err != nil {
+			return err
+		}
+		_, err = conn.Read(make([]byte, 1))
+		return err
+	}
 	tvsAsk, err := questionTo(pub)
 	if err != nil {
 		return err
@@ -137,7 +152,7 @@ func (b *bench) noisy() error {
 	services := []struct {
 		name string
 		op   func() error
-	}{{"http", get}, {"tvs", tvsAsk}, {"sip", dial("sip")}}
+	}{{"http", get}, {"https", secure}, {"tvs", tvsAsk}, {"sip", dial("sip")}, {"ssh", dial("ssh")}}
 	quiet := make(map[string][]float64)
 	for range rounds {
 		for _, s := range services {

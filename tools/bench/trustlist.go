@@ -28,7 +28,7 @@ func trustlistRows() ([]row, error) {
 	for _, k := range []struct {
 		bits   int
 		digest trustlist.Digest
-	}{{2048, trustlist.SHA1}, {2048, trustlist.SHA512}, {4096, trustlist.SHA512}} {
+	}{{1024, trustlist.SHA512}, {2048, trustlist.SHA1}, {2048, trustlist.SHA512}, {4096, trustlist.SHA1}, {4096, trustlist.SHA512}} {
 		id, err := pki.New(pki.Request{Subject: pki.Name{CN: "pub.example.lab"}, Bits: k.bits, From: time.Unix(1393409067, 0)})
 		if err != nil {
 			return nil, err

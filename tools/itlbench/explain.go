@@ -37,6 +37,7 @@ type explainFlags struct {
 	asJSON, all                   bool
 	files                         []string
 	macGiven, modelGiven          bool
+	recalled                      bool // the phone is put together from hashes
 }
 
 func runExplain(e *env, args []string) int {
@@ -214,6 +215,7 @@ func (x *explainFlags) phone(ctx context.Context, w lockout.World) (p lockout.Ph
 var errSilentPhone = errors.New("has not reported a list to the cluster")
 
 func (x *explainFlags) recall(w lockout.World, mac, itl, ctl, model string) (lockout.Phone, []string, error) {
+	x.recalled = true
 	p, notes, err := w.Recall(mac, itl, ctl)
 	if len(x.tftp) > 0 {
 		p.Servers = x.tftp
@@ -410,7 +412,7 @@ func reports(w lockout.World) (*audit.Audit, error) {
 func (x *explainFlags) explain(ctx context.Context, w lockout.World, p lockout.Phone) (*lockout.Explanation, error) {
 	switch {
 	case len(w) > 0:
-		var hints lockout.Hints
+		hints := lockout.Hints{Open: x.recalled}
 		if x.p12 != "" {
 			data, err := readTrustFile(x.p12)
 			if err != nil {
