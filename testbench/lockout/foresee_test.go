@@ -227,7 +227,7 @@ func (s *story) carryOut(t *testing.T) (reports [][]*agent.Report, err error) {
 func TestForesight(t *testing.T) {
 	n := *courses
 	if testing.Short() {
-		n = min(n, 40)
+		n = min(n, 12)
 	}
 	seeds := make(chan uint64, n)
 	if *seed != 0 {
