@@ -85,7 +85,7 @@ func TestMutations(t *testing.T) {
 					t.Fatalf("seed %d: %s\n%s", base+i, problem, hex.EncodeToString(data))
 				}
 			}
-			t.Logf("%d mutations of %d samples: 0 panics, 0 wrong accepts, at most %d bytes of memory and %v", count, len(r.samples), most, longest.Round(10*time.Microsecond))
+			t.Logf("%s: %d mutations of %d samples: 0 panics, 0 wrong accepts, at most %d bytes of memory and %v", r.name, count, len(r.samples), most, longest.Round(10*time.Microsecond))
 		})
 	}
 }

@@ -248,7 +248,7 @@ func TestHostileServers(t *testing.T) {
 				r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 9))
 				phone := a.phone(t, "CP-8861", store, through(r, a.c.Publisher().Endpoint(port), how), fetch.PlainTFTP)
 				last := a.run(t, phone, store, cycles)
-				t.Logf("%d cycles, the last: %v", cycles, last.Reason())
+				t.Logf("%s %s: %d cycles, nothing wrong believed, the last: %v", port, name, cycles, last.Reason())
 			})
 		}
 	}
@@ -534,7 +534,7 @@ func TestHostileTFTP(t *testing.T) {
 				return fetch.PlainTFTP(ctx, front.LocalAddr().String(), name, limit)
 			})
 			last := a.run(t, phone, store, cycles)
-			t.Logf("%d cycles, the last: %v", cycles, last.Reason())
+			t.Logf("TFTP, %s: %d cycles, nothing wrong believed, the last: %v", name, cycles, last.Reason())
 			if (name == "doubled" || name == "an empty datagram now and then") && last.Reason() != trust.Accepted {
 				t.Errorf("the phone did not get through: %v", fmt.Sprint(last.ITL.Verdict.Detail))
 			}

@@ -309,7 +309,7 @@ func TestStories(t *testing.T) {
 			if r.Err != nil {
 				t.Error(r.Err)
 			}
-			t.Logf("%d resets foretold, %d locked; %d ways back gone, %d vain ones tried", n.resets, n.locked, n.ways, n.vain)
+			t.Logf("%s: %d resets foretold, %d locked; %d ways back gone, %d vain ones tried", name, n.resets, n.locked, n.ways, n.vain)
 			locked := strings.Contains(r.Journal, "Trust List Update Failed")
 			if locked != (n.locked > 0) && !locked {
 				t.Logf("locked without that message")

@@ -275,7 +275,7 @@ func TestMatrix(t *testing.T) {
 			s := newSite(t, "note", "10.5")
 			s.reset(trust.Accepted)
 			c.run(s)
-			t.Logf("%+v", s.n)
+			t.Logf("case %s: %d resets foretold, %d locked; %d ways back gone, %d vain ones tried", c.name, s.n.resets, s.n.locked, s.n.ways, s.n.vain)
 		})
 	}
 }
