@@ -71,7 +71,7 @@ func (h *handset) lead(address string) string {
 func (h *handset) start(servers []string, answers []trust.Answer) (err error) {
 	h.agent, err = agent.New(agent.Config{
 		MAC: h.phone.MAC, Model: h.phone.Model, Servers: servers, Store: h.store, Policy: h.phone.Policy,
-		Now: h.now.Now, Answers: answers, PerFile: 4 * time.Second,
+		Now: h.now.Now, Answers: answers, PerFile: 12 * time.Second,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, h.lead(address))
 		},

@@ -296,7 +296,8 @@ func TestForesight(t *testing.T) {
 	}
 	all.Wait()
 	t.Logf("%d courses (%d of them impossible), %d phones, %d resets carried out: %v; %d safe sequences carried out", n, impossible, phones, resets, fates, plans)
-	if *seed == 0 && (len(fates) < 3 || plans == 0 || impossible == 0 || impossible > n/2) {
+	const enough = 100 // courses, to show everything
+	if n >= enough && *seed == 0 && (len(fates) < 3 || plans == 0 || impossible == 0 || impossible > n/2) {
 		t.Errorf("the courses do not show every fate: %v, %d impossible", fates, impossible)
 	}
 }
