@@ -57,7 +57,8 @@ var (
 // patience is how long phones wait for the first byte of HTTP, and for TVS.
 const patience = 5 * time.Second
 
-// file is what a phone gets from one TFTP server.
+// file is what a phone gets from one TFTP server. One that loses datagrams is taken to
+// deliver in the end.
 func (w World) file(_ context.Context, server, name string, limit int, secure *tls.Config) (fetch.File, error) {
 	n, port := w.node(withPort(server))
 	if n == nil || port != "http" && port != "tftp" {
