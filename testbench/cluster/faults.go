@@ -188,10 +188,16 @@ func (l *lossy) answer(conn *lossyClient, client *net.UDPAddr, key string) {
 		if err != nil {
 			return
 		}
+		// A request that was repeated begins two transfers. The client takes part in the
+		// first that answers; what the other one sends, and be it the error that ends it,
+		// comes from another port and is none of its business.
 		l.mu.Lock()
-		conn.peer = from
+		if conn.peer == l.back {
+			conn.peer = from
+		}
+		stray := conn.peer.Port != from.Port
 		l.mu.Unlock()
-		if !l.lost() {
+		if !stray && !l.lost() {
 			l.front.WriteToUDP(buf[:size], client)
 		}
 	}

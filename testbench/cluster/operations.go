@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -543,3 +544,90 @@ func (c *Cluster) SetFault(node string, service Service, kind string) error {
 		return nil
 	})
 }
+
+// ErrUpgrade says that a cluster cannot become of a release.
+var ErrUpgrade = errors.New("no upgrade")
+
+// Upgrade makes the cluster one of a later release: certificates that are new in it
+// are made, services start anew, and phones are told to reset. On the way to
+// release 12.5 ITLRecovery is regenerated, a known failure that a profile with
+// Fixed leaves out.
+func (c *Cluster) Upgrade(release string) error {
+	return c.update(func(s *state) error {
+		from, to := releaseIndex(s.Profile.Release), releaseIndex(release)
+		if to < 0 {
+			_, err := FindRelease(release)
+			return err
+		}
+		if to <= from {
+			return fmt.Errorf("%w: release %s is not later than %s", ErrUpgrade, release, s.Profile.Release)
+		}
+		before := s.release()
+		s.Profile.Release = release
+		after := s.release()
+		for _, n := range s.Nodes {
+			for _, u := range after.units() {
+				if n.Units[u] == nil {
+					if err := s.renew(n, u); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		pub := s.publisher()
+		if after.RecoverySigns && !before.RecoverySigns && before.Recovery && !s.Profile.Fixed {
+			if err := s.renew(pub, ITLRecovery); err != nil {
+				return err
+			}
+		}
+		s.why = "the cluster was upgraded to " + release
+		for _, n := range s.Nodes {
+			if err := s.startServices(n); err != nil {
+				return err
+			}
+		}
+		s.event(pub, "UC_INSTALL", 5, "Upgraded", "The cluster was upgraded to "+release)
+		s.resetPhones(s.why)
+		if s.RecoveryP12 != nil && before.Recovery && (!after.RecoverySigns || before.RecoverySigns || s.Profile.Fixed) {
+			return nil // the key is the same
+		}
+		return s.renewP12()
+	})
+}
+
+func releaseIndex(name string) int {
+	return slices.IndexFunc(releases, func(r Release) bool { return r.Name == name })
+}
+
+// fipsBits is the least size of an RSA key in FIPS mode.
+const fipsBits = 2048
+
+// SetFIPS turns FIPS mode of a node on or off, which makes all of its certificates
+// anew, ITLRecovery among them, starts its services, and tells phones to reset.
+func (c *Cluster) SetFIPS(node string, on bool) error {
+	return c.operate(node, func(s *state, n *nodeState) error {
+		if n.FIPS == on {
+			return fmt.Errorf("FIPS mode of %s is as wanted already", n.Name)
+		}
+		n.FIPS = on
+		for _, u := range s.release().units() {
+			if err := s.renew(n, u); err != nil {
+				return err
+			}
+		}
+		s.why = "FIPS mode of " + n.Name + " was changed"
+		for _, other := range s.Nodes { // every list names the node's TVS
+			if err := s.startServices(other); err != nil {
+				return err
+			}
+		}
+		s.resetPhones(s.why)
+		if n == s.publisher() {
+			return s.renewP12()
+		}
+		return nil
+	})
+}
+
+// FIPS reports whether the node is in FIPS mode.
+func (n *Node) FIPS() bool { return n.state().FIPS }

@@ -16,6 +16,8 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"software.sslmate.com/src/go-pkcs12"
@@ -336,6 +338,45 @@ func (c *Cluster) Restore(name string) error {
 		s.event(s.publisher(), appDRS, 5, "RestoreDone", "A backup was restored: "+name)
 		return nil
 	})
+}
+
+// Backups returns the names of the backups, the newest first.
+func (c *Cluster) Backups() []string {
+	dir := c.backupDir()
+	if dir == "" {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	type backup struct {
+		name string
+		at   time.Time
+	}
+	var all []backup
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".bak")
+		if info, err := e.Info(); ok && err == nil {
+			all = append(all, backup{name, info.ModTime()})
+		}
+	}
+	slices.SortFunc(all, func(a, b backup) int { return b.at.Compare(a.at) })
+	names := make([]string, len(all))
+	for i, b := range all {
+		names[i] = b.name
+	}
+	return names
+}
+
+func (c *Cluster) backupDir() string {
+	switch {
+	case c.opts.Dir != "":
+		return filepath.Join(c.opts.Dir, "backups")
+	case c.origin != nil:
+		return c.origin.backupDir()
+	}
+	return ""
 }
 
 // Certificate is one certificate of a node or a trust store.

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,7 +28,6 @@ const (
 	OpRollback    Op = "rollback"      // the cluster is prepared for a release before 8.0; Value "off" ends that
 	OpResetITL    Op = "reset-itl"     // sign the list with the key of this publisher
 	OpRemoteKey   Op = "remote-key"    // sign it with the saved key
-	OpUpdateCTL   Op = "update-ctl"    // make the CTL anew
 	OpResetCTL    Op = "reset-ctl"     // sign the CTL with the key of this publisher
 	OpDigest      Op = "digest"        // sign with SHA-1 or SHA-512, and restart TFTP
 	OpServeList   Op = "serve-list"    // put the list with the SHA-1 Value back on the servers
@@ -132,8 +132,6 @@ func (a *Action) Commands(w World) []Command {
 		add("", "{admin}", "utils itl reset localkey")
 	case OpRemoteKey:
 		add("", "{admin}", "utils itl reset remotekey SFTP-HOST USER PATH/%s", cluster.P12Name)
-	case OpUpdateCTL:
-		add("", "y", "utils ctl update CTLFile")
 	case OpResetCTL:
 		add("", "{admin}", "utils ctl reset localkey")
 	case OpDigest:
@@ -171,9 +169,23 @@ func (a *Action) Commands(w World) []Command {
 }
 
 // servers are those of OpTFTPServers.
-func (a *Action) servers(w World) (list []string) {
-	for _, n := range w[a.Cluster].Nodes() {
-		if active, _ := n.Runs(cluster.TFTPService); active && (a.Node == "" || n.Name() == a.node(w[a.Cluster])) {
+func (a *Action) servers(w World) []string {
+	list := Servers(w[a.Cluster])
+	if a.Node == "" {
+		return list
+	}
+	n, err := w[a.Cluster].Node(a.node(w[a.Cluster]))
+	if err != nil || !slices.Contains(list, n.Advertised()) {
+		return nil
+	}
+	return []string{n.Advertised()}
+}
+
+// Servers returns the TFTP servers that the phones of a cluster are given, "host:port":
+// the nodes that are to run the service, whether or not it is stopped.
+func Servers(c *cluster.Cluster) (list []string) {
+	for _, n := range c.Nodes() {
+		if active, _ := n.Runs(cluster.TFTPService); active {
 			list = append(list, n.Advertised())
 		}
 	}
@@ -237,8 +249,6 @@ func (a *Action) Do(w World, p Phone) (Phone, error) {
 		_, err = c.ResetITL(nil)
 	case OpRemoteKey:
 		_, err = c.ResetITL(a.Key)
-	case OpUpdateCTL:
-		err = c.UpdateCTL()
 	case OpResetCTL:
 		_, err = c.ResetCTL()
 	case OpDigest:

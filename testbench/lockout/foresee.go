@@ -420,11 +420,8 @@ func Follow(ctx context.Context, w World, p Phone, changes []Change, windows []i
 	return reports, nil
 }
 
-// Limits of the search for a safe sequence.
-const (
-	maxOrders = 720 // of changes
-	maxTried  = 400 // sequences
-)
+// maxTried bounds the sequences that the search for a safe one tries.
+const maxTried = 400
 
 // reset is the step in which every phone resets.
 func reset() Change { return Change{Text: "reset", Reset: true} }
@@ -459,7 +456,7 @@ func (s *seer) plan(phones []Phone, changes []Change) ([]Change, string, error) 
 			if found != nil {
 				why := extra.why
 				if i > 0 {
-					why = strings.TrimSuffix("another order, "+why, ", ")
+					why = "another order, " + why
 				}
 				return found, why, nil
 			}
@@ -552,7 +549,7 @@ func orders(changes []Change) [][]Change {
 	build(nil, first)
 	slices.SortStableFunc(all, func(a, b order) int { return a.inversions - b.inversions })
 	var out [][]Change
-	for _, o := range all[:min(len(all), maxOrders)] {
+	for _, o := range all {
 		out = append(out, o.changes)
 	}
 	return out

@@ -71,18 +71,7 @@ func (w World) Recall(mac, itl, ctl string) (p Phone, notes []string, err error)
 			break
 		}
 	}
-	for _, name := range w[0].TFTPNodes() {
-		n, err := w[0].Node(name)
-		if err != nil {
-			return p, nil, err
-		}
-		p.Servers = append(p.Servers, n.Advertised())
-	}
-	if len(p.Servers) == 0 {
-		for _, n := range w[0].Nodes() {
-			p.Servers = append(p.Servers, n.Advertised())
-		}
-	}
+	p.Servers = Servers(w[0])
 	if home < 0 {
 		return p, nil, nil
 	}

@@ -138,8 +138,7 @@ func shown(cert *x509.Certificate) tls.ConnectionState {
 	return tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert}}
 }
 
-// Files are trust files that a server would serve; nobody answers for TVS but where
-// Ask is set.
+// Files are trust files that a server would serve; TVS is asked where Dial is set.
 type Files struct {
 	ITL, CTL, Config []byte // nil where there is none
 	At               time.Time

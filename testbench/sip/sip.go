@@ -3,7 +3,7 @@
 //
 //	req, err := sip.Read(bufio.NewReaderSize(conn, sip.MaxHead))
 //	alarm, err := req.Alarm()
-//	conn.Write(req.Answer("202 Accepted", now, contact))
+//	conn.Write(req.Answer("202 Accepted", now, "192.0.2.1:5060", "tcp"))
 //
 // A request has at most MaxHead bytes of start line and headers and MaxBody bytes of
 // body; no more are ever held. Values are not changed once they are read. Sources: RFC

@@ -23,7 +23,6 @@ import (
 	"itlagent/agent/trustlist"
 	"itlagent/platform/filestore"
 	"itlagent/testbench/audit"
-	"itlagent/testbench/cluster"
 	"itlagent/testbench/lockout"
 	"itlagent/testbench/vaultimage"
 )
@@ -230,16 +229,11 @@ func (x *explainFlags) recall(w lockout.World, mac, itl, ctl, model string) (loc
 }
 
 // serversOf returns the TFTP servers that the phones of the first cluster are given.
-func serversOf(w lockout.World) (list []string) {
+func serversOf(w lockout.World) []string {
 	if len(w) == 0 {
 		return []string{"served"} // files: the server has no name
 	}
-	for _, n := range w[0].Nodes() {
-		if active, _ := n.Runs(cluster.TFTPService); active {
-			list = append(list, n.Advertised())
-		}
-	}
-	return list
+	return lockout.Servers(w[0])
 }
 
 // readFiles reads the files that the phone holds.
