@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"software.sslmate.com/src/go-pkcs12"
 )
 
 // What is accepted as a profile passes its own check, and an error is one line.
@@ -41,25 +43,62 @@ func FuzzP12(f *testing.F) {
 	})
 }
 
-// A file that would keep the machine busy for hours is refused at once.
+// A file that would keep the machine busy for hours is refused at once, wherever the
+// number stands that the library would take for rounds.
 func TestP12Rounds(t *testing.T) {
 	c, err := New(Note(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p12 := c.Publisher().RecoveryP12()
-	if n := mostRounds(p12, 0); n != 2048 {
-		t.Errorf("%d rounds, want 2048", n)
-	}
-	for _, der := range [][]byte{{2, 4, 0x7f, 0xff, 0xff, 0xff}, {0x30, 6, 2, 4, 0x7f, 0xff, 0xff, 0xff}, {0x04, 8, 0x30, 6, 2, 4, 0x7f, 0xff, 0xff, 0xff}, append([]byte{2, 20}, bytes.Repeat([]byte{0x7f}, 20)...)} {
-		if n := mostRounds(der, 0); n < 1<<31-1 {
-			t.Errorf("%x: %d rounds", der, n)
+	id, security := c.Recovery(), c.state().SecurityPassword
+	const many = maxP12Rounds + 1
+	for _, enc := range []*pkcs12.Encoder{pkcs12.LegacyDES, pkcs12.Modern2023, pkcs12.Modern2026} {
+		p12, err := enc.WithIterations(many).Encode(id.Key, id.Certificate, nil, security)
+		if err != nil {
+			t.Fatal(err)
 		}
+		if n := mostRounds(p12, 0); n != many {
+			t.Errorf("%d rounds, want %d", n, many)
+		}
+		if _, err := c.OpenP12(p12); err == nil || !strings.Contains(err.Error(), "rounds") {
+			t.Errorf("%v", err)
+		}
+	}
+	for _, der := range [][]byte{{2, 4, 0x7f, 0xff, 0xff, 0xff}, {0x30, 6, 2, 4, 0x7f, 0xff, 0xff, 0xff}, append([]byte{2, 20}, bytes.Repeat([]byte{0x7f}, 20)...)} {
 		if _, err := c.OpenP12(der); err == nil || !strings.Contains(err.Error(), "rounds") {
 			t.Errorf("%x: %v", der, err)
 		}
 	}
-	if _, err := c.OpenP12(p12); err != nil {
+}
+
+// What is random in a file is never taken for rounds: files of the cluster open
+// whatever their salts, digests and ciphertexts look like.
+func TestP12RandomBytes(t *testing.T) {
+	c, err := New(Note(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, security := c.Recovery(), c.state().SecurityPassword
+	number := []byte{2, 4, 0x7f, 0xff, 0xff, 0xff} // as an INTEGER of DER
+	enc := pkcs12.LegacyDES.WithRand(bytes.NewReader(bytes.Repeat(number, 1000)))
+	p12, err := enc.Encode(id.Key, id.Certificate, nil, security)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Contains(p12, number) {
+		t.Fatal("no salt that looks like a number")
+	}
+	if got, err := c.OpenP12(p12); err != nil || !got.Certificate.Equal(id.Certificate) {
 		t.Error(err)
+	}
+	// Nobody chooses ciphertexts and digests; some of so many look like numbers.
+	for range 1500 {
+		p12, err := pkcs12.LegacyDES.WithIterations(1).Encode(id.Key, id.Certificate, nil, security)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := mostRounds(p12, 0); n != 3 { // the version
+			t.Fatalf("%d rounds in %x", n, p12)
+		}
 	}
 }

@@ -97,11 +97,16 @@ func (c *Cluster) OpenP12(data []byte) (*pki.Identity, error) {
 // written it. A million rounds take half a second.
 const maxP12Rounds = 1_000_000
 
-// mostRounds returns the largest number that stands in the open in DER, in structures
-// and in octet strings that hold some: those of a PKCS#12 file are a version, lengths
-// of keys, and rounds of key derivation.
+// oidData marks what a PKCS#12 file holds in the open (RFC 7292, section 4.1).
+var oidData = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 7, 1}
+
+// mostRounds returns the largest number that stands in the open in a PKCS#12 file: a
+// version, the length of a key, the rounds of a key derivation. Octet strings are
+// looked into only where they are content of the type data: what is encrypted, salts
+// and digests are random, and certificates have numbers of their own.
 func mostRounds(der []byte, depth int) (most int64) {
 	const maxDepth = 16
+	isData := false
 	for len(der) > 0 && depth < maxDepth {
 		var v asn1.RawValue
 		rest, err := asn1.Unmarshal(der, &v)
@@ -116,7 +121,16 @@ func mostRounds(der []byte, depth int) (most int64) {
 				return math.MaxInt64
 			}
 			most = max(most, n.Int64())
-		case v.IsCompound, v.Tag == asn1.TagOctetString:
+		case v.Class == asn1.ClassUniversal && v.Tag == asn1.TagOID:
+			var id asn1.ObjectIdentifier
+			_, err := asn1.Unmarshal(v.FullBytes, &id)
+			isData = err == nil && id.Equal(oidData)
+		case v.Class == asn1.ClassContextSpecific && v.IsCompound && isData:
+			var content []byte
+			if _, err := asn1.Unmarshal(v.Bytes, &content); err == nil {
+				most = max(most, mostRounds(content, depth+1))
+			}
+		case v.IsCompound:
 			most = max(most, mostRounds(v.Bytes, depth+1))
 		}
 	}
