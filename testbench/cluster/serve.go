@@ -363,7 +363,7 @@ func (n *Node) listenFiles(r *running) (*fileSockets, error) {
 
 // tryFiles returns the name of the port that could not be had.
 func (n *Node) tryFiles(f *fileSockets) (port string, err error) {
-	if f.http, err = net.Listen("tcp", n.Endpoint("http")); err != nil {
+	if f.http, err = listenTCP(n.Endpoint("http")); err != nil {
 		return "http", err
 	}
 	here := f.http.Addr().(*net.TCPAddr)
@@ -387,7 +387,7 @@ func (n *Node) tryFiles(f *fileSockets) (port string, err error) {
 	if at = n.Endpoint("https"); strings.HasSuffix(at, ":0") {
 		at = net.JoinHostPort(here.IP.String(), strconv.Itoa(here.Port+1))
 	}
-	f.https, err = net.Listen("tcp", at)
+	f.https, err = listenTCP(at)
 	return "https", err
 }
 
@@ -437,7 +437,7 @@ func (n *Node) web(r *running, l net.Listener, handler http.HandlerFunc, conf *t
 	srv := &http.Server{Handler: handler, ReadTimeout: httpReadTime, MaxHeaderBytes: 8 << 10, ErrorLog: log.New(logWriter{n}, "", 0), TLSConfig: conf}
 	srv.SetKeepAlivesEnabled(false)
 	r.closers = append(r.closers, func() { srv.Close() })
-	l = netutil.LimitListener(l, httpConns)
+	l = atOnce{netutil.LimitListener(l, httpConns)}
 	r.done.Go(func() {
 		if conf != nil {
 			srv.ServeTLS(l, "", "")
