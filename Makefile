@@ -19,7 +19,8 @@ else
 	bin/itlbench demo
 endif
 
-# Promises that are counted have tests that run apart, where their output is seen. -race needs a C compiler; without one that is said.
+# Promises that are counted have tests that run apart, where their output is seen.
+# -race needs a C compiler; without one that is said.
 test: deps debian-kernels build
 	$(GO) vet ./...
 	./.ci/lint

@@ -78,7 +78,8 @@ func (c *atOnceConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// Close does not wait for a write that does: it ends it.
+// Close sends what waits, within httpReadTime. Where a write is under way, it ends that
+// instead of waiting for it.
 func (c *atOnceConn) Close() error {
 	var err error
 	if c.mu.TryLock() {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"encoding/asn1"
 	"strings"
 	"testing"
 
@@ -50,6 +51,13 @@ func TestP12Rounds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p12 := c.Publisher().RecoveryP12()
+	if n := mostRounds(p12, 0); n != 2048 {
+		t.Errorf("%d rounds, want 2048", n)
+	}
+	if _, err := c.OpenP12(p12); err != nil {
+		t.Error(err)
+	}
 	id, security := c.Recovery(), c.state().SecurityPassword
 	const many = maxP12Rounds + 1
 	for _, enc := range []*pkcs12.Encoder{pkcs12.LegacyDES, pkcs12.Modern2023, pkcs12.Modern2026} {
@@ -64,7 +72,18 @@ func TestP12Rounds(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	for _, der := range [][]byte{{2, 4, 0x7f, 0xff, 0xff, 0xff}, {0x30, 6, 2, 4, 0x7f, 0xff, 0xff, 0xff}, append([]byte{2, 20}, bytes.Repeat([]byte{0x7f}, 20)...)} {
+	// The same number in content of the type data, as that of a shrouded key stands.
+	content, err := asn1.Marshal(struct {
+		Type    asn1.ObjectIdentifier
+		Content []byte `asn1:"tag:0,explicit"`
+	}{oidData, []byte{0x30, 6, 2, 4, 0x7f, 0xff, 0xff, 0xff}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, der := range [][]byte{{2, 4, 0x7f, 0xff, 0xff, 0xff}, {0x30, 6, 2, 4, 0x7f, 0xff, 0xff, 0xff}, content, append([]byte{2, 20}, bytes.Repeat([]byte{0x7f}, 20)...)} {
+		if n := mostRounds(der, 0); n < 1<<31-1 {
+			t.Errorf("%x: %d rounds", der, n)
+		}
 		if _, err := c.OpenP12(der); err == nil || !strings.Contains(err.Error(), "rounds") {
 			t.Errorf("%x: %v", der, err)
 		}
