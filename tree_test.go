@@ -89,7 +89,8 @@ var mayImport = []struct {
 	of  string
 	may []string
 }{
-	{"agent/trustlist", nil},
+	{"agent/printable", nil},
+	{"agent/trustlist", []string{"agent/printable"}},
 	{"agent", []string{"agent", "platform/flash", "platform/console"}},
 	{"platform", []string{"platform"}},
 	{"firmware/itlagent", []string{"agent", "platform"}},

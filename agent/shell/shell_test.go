@@ -179,7 +179,7 @@ func TestTrace(t *testing.T) {
 	trace.Logf("file \x1b[2J%s\nsecond", "x")
 	trace.To(nil)
 	trace.Logf("not shown")
-	if got := out.String(); got != "0002: NOT SECD: -file ?[2Jx; second\n" {
+	if got := out.String(); got != "0002: NOT SECD: -file \\x1b[2Jx; second\n" {
 		t.Errorf("%q", got)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+
+	"itlagent/agent/printable"
 )
 
 // SameSerial compares serial numbers as numbers: leading zero bytes do not
@@ -105,12 +107,5 @@ func startsWithType(s string) bool {
 	return s == ""
 }
 
-// Printable keeps bytes of a file from steering the reader's terminal.
-func Printable(b []byte) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == '\ufffd' {
-			return '?'
-		}
-		return r
-	}, string(b))
-}
+// Printable is printable.Bytes.
+func Printable(b []byte) string { return printable.Bytes(b) }
