@@ -205,7 +205,7 @@ func (v *Vault) open() error {
 		if victim < 0 && marked {
 			return nil
 		}
-		m := mark{Covers: int32(victim)}
+		m := mark{Covers: integer(victim)}
 		var copies []moved
 		if victim >= 0 {
 			m.Seq = v.blocks[victim].seq
@@ -266,7 +266,7 @@ func (v *Vault) victim() int {
 func (v *Vault) markPayload(m *mark) []byte {
 	for _, e := range v.keys {
 		if e.known > 0 {
-			m.Newest = append(m.Newest, newest{e.key, e.known})
+			m.Newest = append(m.Newest, newest{shortText(e.key), e.known})
 		}
 	}
 	return m.encode()

@@ -54,14 +54,14 @@ func (v *Vault) Append(at time.Time, text string) error {
 		text = text[:MaxMessageText]
 	}
 	now := at.Unix()
-	if n := len(v.messages); n > 0 && v.messages[n-1].Text == text {
+	if n := len(v.messages); n > 0 && v.messages[n-1].Text == shortText(text) {
 		m := &v.messages[n-1]
-		m.Count, m.Last = m.Count+1, now
+		m.Count, m.Last = m.Count+1, integer(now)
 		if age := now - m.written; age < 0 || age >= int64(coalesceTime/time.Second) {
 			m.saved = false
 		}
 	} else {
-		v.messages = append(v.messages, stored{message: message{Time: now, Last: now, Count: 1, Text: text}})
+		v.messages = append(v.messages, stored{message: message{Time: integer(now), Last: integer(now), Count: 1, Text: shortText(text)}})
 	}
 	err := v.flush(now)
 	v.trim()
@@ -128,7 +128,7 @@ func (v *Vault) Messages() []status.Entry {
 	shown := v.messages[max(0, len(v.messages)-max(v.keep, 1)):]
 	out := make([]status.Entry, len(shown))
 	for i, m := range shown {
-		out[i] = status.Entry{Time: time.Unix(m.Time, 0), Last: time.Unix(m.Last, 0), Count: int(m.Count), Text: m.Text}
+		out[i] = status.Entry{Time: time.Unix(int64(m.Time), 0), Last: time.Unix(int64(m.Last), 0), Count: int(m.Count), Text: string(m.Text)}
 	}
 	return out
 }
@@ -145,7 +145,7 @@ func (m *mount) takeMessages() {
 	m.size0()
 	m.entries = slices.DeleteFunc(m.entries, func(e foundMessage) bool { return m.blocks[e.block].void })
 	for _, e := range latest(m.entries, len(m.entries)) {
-		s := stored{message: e.message, rev: e.rev, part: part{int(e.block), int(e.at), int(e.length)}, saved: true, written: e.Last}
+		s := stored{message: e.message, rev: e.rev, part: part{int(e.block), int(e.at), int(e.length)}, saved: true, written: int64(e.Last)}
 		n := len(m.messages)
 		switch {
 		case n > 0 && m.messages[n-1].rev == e.rev:

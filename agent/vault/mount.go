@@ -238,7 +238,7 @@ func (m *mount) visit(b *block, f *found, payload []byte) {
 		}
 	case f.valid && f.kind == kindMessage && f.counts():
 		fm := foundMessage{found: *f}
-		if fm.decode(payload) == nil && len(fm.Text) <= MaxMessageText {
+		if fm.decode(payload) == nil {
 			m.entries = append(m.entries, fm)
 			if len(m.entries) >= 8*MaxMessages {
 				m.entries = latest(m.entries, 4*MaxMessages)
@@ -304,8 +304,8 @@ func (m *mount) collect() {
 			continue
 		}
 		for _, n := range k.Newest {
-			if checkKey(n.Key) == nil {
-				known[n.Key] = max(known[n.Key], n.Rev)
+			if key := string(n.Key); checkKey(key) == nil {
+				known[key] = max(known[key], n.Rev)
 				m.rev = max(m.rev, n.Rev)
 			}
 		}
