@@ -1,34 +1,36 @@
-// Package settings reads a phone's configuration, SEP<MAC>.cnf.xml: the servers
-// that answer for trust, and the settings that a locked phone cannot be given.
+// Package settings reads a phone's configuration, SEP<MAC>.cnf.xml or
+// XMLDefault.cnf.xml: the servers that answer for trust, and the settings that a
+// locked phone cannot be given.
 //
 //	s, err := settings.Parse(content)
-//	fmt.Println(s.TVS, s.Web)
+//	for _, w := range s.Warnings {
+//		log.Print(w)
+//	}
+//	fmt.Println(s.TVS, s.WebAccess(), s.MayChangeSettings())
 //
 // Unknown elements are ignored. A document of more than MaxSize bytes, nested
-// deeper than MaxDepth, or not well formed is refused whole. Parse is a pure
-// function and safe for concurrent use. The elements are those of CUCM's files.
+// deeper than MaxDepth, or not well formed is refused whole. A single value that
+// cannot be used is left out, with a warning. Parse is a pure function and safe
+// for concurrent use. The elements are those of CUCM's files and of hand-made
+// ones of about 40 sources; what these leave open is in quirks.go.
 package settings
 
 import (
-	"bytes"
-	"encoding/xml"
 	"errors"
-	"fmt"
-	"io"
-	"net"
-	"slices"
-	"strconv"
 	"strings"
 )
 
 // Limits of a configuration.
 const (
-	MaxSize    = 2048 << 10 // bytes; 78xx and 88xx phones download no more
-	MaxDepth   = 64         // elements inside each other
-	maxText    = 4 << 10    // bytes of one value that is kept
-	maxServers = 5          // TVS members that are used, as documented
-	maxMembers = 20         // TVS members that are read
-	maxAddress = 50         // characters of a TVS address, as documented
+	MaxSize     = 2048 << 10 // bytes; 78xx and 88xx phones download no more
+	MaxDepth    = 64         // elements inside each other
+	MaxWarnings = 20         // of one configuration, without the line that says how many more there were
+
+	maxText    = 4 << 10 // bytes of one value
+	maxServers = 5       // members of a group that are used, as documented
+	maxMembers = 20      // members of a group that are read
+	maxLoads   = 256     // loadInformation elements for single models
+	maxModel   = 64      // bytes of the model attribute of one
 )
 
 // Settings is what is used of a configuration. The zero value is that of a phone
@@ -36,15 +38,17 @@ const (
 type Settings struct {
 	TVS []string // "host:port" in the order of priority
 
-	// Values of vendorConfig as they stand in the file; "" where absent.
-	Web          string // webAccess: "0" is on, "1" off
+	// Values as they stand in the file; "" where absent or unusable. The methods
+	// of the same name say what they mean.
+	Web          string // webAccess
 	Settings     string // settingsAccess
 	SSH          string // sshAccess
 	SPANToPCPort string // spanToPCPort
+	Secure       string // deviceSecurityMode
+	Transport    string // transportLayerProtocol
 
-	Name   string // of the device, as in "SEP64A0E71502CC"; XMLDefault has none
-	Load   string // loadInformation
-	Secure string // deviceSecurityMode: "1" non-secure, "2" authenticated, "3" encrypted
+	Name string // of the device, as in "SEP64A0E71502CC"; XMLDefault has none
+	Load string // loadInformation; see LoadFor
 
 	CallManagers   []string // "host:port" of SIP in the order of priority
 	SecureManagers []string // the same for SIP over TLS
@@ -57,209 +61,120 @@ type Settings struct {
 	Reduced  bool   // fullConfig is false
 	Encrypt  bool   // encrConfig is true
 	CertHash string // MD5 of the phone's certificate that it is encrypted for, hex
+
+	// Warnings name what was left out: "line 12: sipPort: ...". At most MaxWarnings
+	// and one that counts the rest. They are printable and show no password.
+	Warnings []string
+
+	loads []load // of XMLDefault
 }
+
+// load is loadInformation436 and its like: the firmware for one model.
+type load struct{ model, name string }
 
 // ErrTooLarge says that a configuration exceeds MaxSize or MaxDepth.
 var ErrTooLarge = errors.New("configuration too large")
 
-// charset reads ISO 8859-1, which older files declare; each of its bytes is the
-// code point of the same number.
-func charset(label string, r io.Reader) (io.Reader, error) {
-	switch strings.ToLower(label) {
-	case "iso-8859-1", "latin1", "us-ascii":
-	default:
-		return nil, fmt.Errorf("charset %.40q", label)
+// LoadFor returns the firmware that a model such as "CP-7965G" is to run:
+// loadInformation, or that of the default configuration for the model; "" where
+// the file names none.
+func (s Settings) LoadFor(model string) string {
+	if s.Load != "" {
+		return s.Load
 	}
-	raw, err := io.ReadAll(r) // bounded: the document is in memory already
-	runes := make([]rune, len(raw))
-	for i, b := range raw {
-		runes[i] = rune(b)
-	}
-	return strings.NewReader(string(runes)), err
-}
-
-// member is one TVS server or call manager as it stands in the file.
-type member struct {
-	priority            int
-	address, port, safe string
-}
-
-// Parse reads a configuration. It errs on what is not well-formed XML with one
-// <device> or <Default> as its root.
-func Parse(doc []byte) (Settings, error) {
-	if len(doc) > MaxSize {
-		return Settings{}, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(doc))
-	}
-	p := parser{dec: xml.NewDecoder(bytes.NewReader(doc))}
-	p.dec.CharsetReader = charset
-	for {
-		tok, err := p.dec.Token()
-		if err == io.EOF {
-			break
-		}
-		if err == nil {
-			err = p.take(tok)
-		}
-		if err != nil {
-			return Settings{}, fmt.Errorf("configuration: offset %d: %w", p.dec.InputOffset(), err)
-		}
-	}
-	if !p.rooted {
-		return Settings{}, errors.New("configuration: it has no root element")
-	}
-	p.out.TVS, _ = addresses(p.members)
-	p.out.CallManagers, p.out.SecureManagers = addresses(p.managers)
-	return p.out, nil
-}
-
-// addresses sorts members and returns their addresses, plain and secure.
-func addresses(members []member) (plain, safe []string) {
-	slices.SortStableFunc(members, func(a, b member) int { return a.priority - b.priority })
-	for _, m := range members {
-		if m.address != "" && len(plain) < maxServers {
-			plain = append(plain, net.JoinHostPort(m.address, m.port))
-			safe = append(safe, net.JoinHostPort(m.address, m.safe))
-		}
-	}
-	return plain, safe
-}
-
-type parser struct {
-	dec      *xml.Decoder
-	path     []string
-	text     []byte
-	members  []member // of TVS
-	managers []member
-	rooted   bool
-	out      Settings
-}
-
-func (p *parser) take(tok xml.Token) error {
-	switch t := tok.(type) {
-	case xml.StartElement:
-		return p.start(t)
-	case xml.CharData:
-		if len(p.text)+len(t) <= maxText {
-			p.text = append(p.text, t...)
-		}
-	case xml.EndElement:
-		err := p.end(strings.TrimSpace(string(p.text)))
-		p.path = p.path[:len(p.path)-1]
-		p.text = p.text[:0]
-		return err
-	}
-	return nil
-}
-
-func (p *parser) start(t xml.StartElement) error {
-	if len(p.path) == 0 {
-		if p.rooted || t.Name.Local != "device" && t.Name.Local != "Default" {
-			return fmt.Errorf("<%.40s> where the one <device> or <Default> should stand", t.Name.Local)
-		}
-		p.rooted = true
-	}
-	if p.path = append(p.path, t.Name.Local); len(p.path) > MaxDepth {
-		return fmt.Errorf("%w: nested deeper than %d", ErrTooLarge, MaxDepth)
-	}
-	p.text = p.text[:0]
-	if t.Name.Local != "member" {
-		return nil
-	}
-	to, m := &p.members, member{port: "2445"}
-	switch {
-	case p.under("TVS", "members"):
-	case p.under("callManagerGroup", "members"):
-		to, m = &p.managers, member{port: "5060", safe: "5061"}
-	default:
-		return nil
-	}
-	if len(*to) == maxMembers {
-		return fmt.Errorf("more than %d members", maxMembers)
-	}
-	for _, a := range t.Attr {
-		if a.Name.Local == "priority" {
-			n, err := strconv.Atoi(a.Value)
-			if err != nil || n < 0 || n > 99 {
-				return fmt.Errorf("priority %.20q", a.Value)
+	number := func(word string) string { return strings.TrimRight(strings.TrimPrefix(word, "CP-"), modelLetters) }
+	want := number(model)
+	for _, l := range s.loads {
+		for word := range strings.FieldsSeq(l.model) {
+			if want != "" && number(word) == want {
+				return l.name
 			}
-			m.priority = n
 		}
 	}
-	*to = append(*to, m)
-	return nil
+	return ""
 }
 
-// under reports whether the element begun or ended now stands directly in the
-// given ones, innermost last.
-func (p *parser) under(names ...string) bool {
-	n := len(p.path) - 1
-	return n >= len(names) && slices.Equal(p.path[n-len(names):n], names)
+const modelLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
+
+// Access is what a configuration says about one way into the phone.
+type Access uint8
+
+// What a configuration says.
+const (
+	AccessUnset      Access = iota // nothing
+	AccessEnabled                  //
+	AccessDisabled                 //
+	AccessRestricted               // settingsAccess: the user's own settings only; webAccess: see quirks.go
+)
+
+// String returns the word that the phone's page shows, "" for AccessUnset.
+func (a Access) String() string {
+	return [...]string{AccessUnset: "", AccessEnabled: "Enabled", AccessDisabled: "Disabled", AccessRestricted: "Restricted"}[a%4]
 }
 
-func (p *parser) end(text string) error {
-	name := p.path[len(p.path)-1]
-	switch {
-	case p.under("TVS", "members", "member") && len(p.members) > 0:
-		m := &p.members[len(p.members)-1]
-		switch name {
-		case "address":
-			return setAddress(&m.address, text)
-		case "port":
-			return setPort(&m.port, text)
-		}
-		return nil
-	case len(p.managers) > 0 && slices.Contains(p.path, "callManagerGroup"):
-		m := &p.managers[len(p.managers)-1]
-		switch {
-		case name == "processNodeName" && p.under("member", "callManager"):
-			return setAddress(&m.address, text)
-		case name == "sipPort" && p.under("callManager", "ports"):
-			return setPort(&m.port, text)
-		case name == "securedSipPort" && p.under("callManager", "ports"):
-			return setPort(&m.safe, text)
-		}
-		return nil
-	case name == "fullConfig" && p.under("device"):
-		p.out.Reduced = text == "false"
-	case name == "encrConfig" && p.under("device"):
-		p.out.Encrypt = text == "true"
+// The values of settingsAccess and of the others: they say the opposite.
+var (
+	settingsValues = map[string]Access{"0": AccessDisabled, "1": AccessEnabled, "2": AccessRestricted}
+	serviceValues  = map[string]Access{"0": AccessEnabled, "1": AccessDisabled}
+	webValues      = map[string]Access{"0": AccessEnabled, "1": AccessDisabled, "2": webAccess2}
+)
+
+// SettingsAccess returns what settingsAccess says: 0 is disabled, 1 enabled, 2
+// restricted.
+func (s Settings) SettingsAccess() Access { return settingsValues[s.Settings] }
+
+// WebAccess returns what webAccess says: 0 is enabled, 1 disabled.
+func (s Settings) WebAccess() Access { return webValues[s.Web] }
+
+// SSHAccess returns what sshAccess says: 0 is enabled, 1 disabled.
+func (s Settings) SSHAccess() Access { return serviceValues[s.SSH] }
+
+// SPANAccess returns what spanToPCPort says: 0 is enabled, 1 disabled.
+func (s Settings) SPANAccess() Access { return serviceValues[s.SPANToPCPort] }
+
+// MayChangeSettings reports whether the settings menu offers its actions, such as
+// erasing a trust list or setting a TFTP server: a phone without the setting does.
+// A factory reset by keys at power-on is possible regardless.
+func (s Settings) MayChangeSettings() bool {
+	switch s.SettingsAccess() {
+	case AccessDisabled:
+		return false
+	case AccessRestricted:
+		return restrictedMayChange
 	}
-	for _, known := range []struct {
-		parent, name string
-		to           *string
-	}{
-		{"vendorConfig", "webAccess", &p.out.Web},
-		{"vendorConfig", "settingsAccess", &p.out.Settings},
-		{"vendorConfig", "sshAccess", &p.out.SSH},
-		{"vendorConfig", "spanToPCPort", &p.out.SPANToPCPort},
-		{"device", "name", &p.out.Name},
-		{"device", "loadInformation", &p.out.Load},
-		{"device", "deviceSecurityMode", &p.out.Secure},
-		{"device", "certHash", &p.out.CertHash},
-		{"device", "directoryURL", &p.out.Directory},
-		{"device", "servicesURL", &p.out.Services},
-		{"device", "sshUserId", &p.out.ShellUser},
-		{"device", "sshPassword", &p.out.ShellPassword},
-	} {
-		if name == known.name && p.under(known.parent) {
-			*known.to = text
-		}
-	}
-	return nil
+	return true
 }
 
-func setAddress(to *string, text string) error {
-	if len(text) > maxAddress || strings.ContainsAny(text, " \t\r\n/") {
-		return fmt.Errorf("address %.60q", text)
-	}
-	*to = text
-	return nil
+// ServesPages reports whether the phone serves its pages: only where webAccess
+// enables them.
+func (s Settings) ServesPages() bool { return s.WebAccess() == AccessEnabled }
+
+// SecurityMode is how a phone talks to its call managers.
+type SecurityMode uint8
+
+// The security modes.
+const (
+	NonSecure     SecurityMode = iota // unencrypted SIP
+	Authenticated                     // TLS without encryption
+	Encrypted                         // TLS
+)
+
+// String returns the words that the phone's page shows.
+func (m SecurityMode) String() string {
+	return [...]string{NonSecure: "Non Secure", Authenticated: "Authenticated", Encrypted: "Encrypted"}[m%3]
 }
 
-func setPort(to *string, text string) error {
-	if n, err := strconv.Atoi(text); err != nil || n < 1 || n > 65535 {
-		return fmt.Errorf("port %.20q", text)
+var modeValues = map[string]SecurityMode{"0": NonSecure, "1": NonSecure, "2": Authenticated, "3": Encrypted}
+
+// SecurityMode returns what deviceSecurityMode says: 1 is non-secure, as are 0 and
+// an absent one, 2 authenticated, 3 encrypted.
+func (s Settings) SecurityMode() SecurityMode { return modeValues[s.Secure] }
+
+// SIPNetwork returns how a non-secure phone reaches its call managers, "tcp" or
+// "udp", as transportLayerProtocol says; "tcp" where it is absent.
+func (s Settings) SIPNetwork() string {
+	if network := transports[s.Transport]; network != "" {
+		return network
 	}
-	*to = text
-	return nil
+	return "tcp"
 }

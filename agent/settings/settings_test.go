@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"unicode"
 
 	"itlagent/agent/settings"
 )
@@ -29,6 +30,7 @@ func TestParse(t *testing.T) {
 		TVS: []string{"pub.example.lab:2445", "192.0.2.2:2446", "[2001:db8::1]:2445"},
 		Web: "0", Settings: "1", SSH: "1", SPANToPCPort: "0",
 		Name: "SEP64A0E71502CC", Load: "SCCP45.9-4-2SR3-1S", Secure: "1",
+		Warnings: []string{"line 9: member: it has no address: left out"},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
@@ -46,15 +48,19 @@ func members(n int) string {
 	return "<device><TVS><members>" + b.String() + "</members></TVS></device>"
 }
 
+// Of a group at most five members are used, and of a sixth, as of a 21st, it is
+// said that it is left out. The others count.
 func TestServers(t *testing.T) {
-	for _, c := range []struct{ in, want int }{{0, 0}, {5, 5}, {6, 5}, {20, 5}} {
+	for _, c := range []struct{ in, want, warnings int }{{0, 0, 0}, {5, 5, 0}, {6, 5, 1}, {20, 5, 1}, {21, 5, 2}, {1000, 5, 2}} {
 		got, err := settings.Parse([]byte(members(c.in)))
-		if err != nil || len(got.TVS) != c.want {
-			t.Errorf("%d members: %d servers, %v; want %d", c.in, len(got.TVS), err, c.want)
+		if err != nil || len(got.TVS) != c.want || len(got.Warnings) != c.warnings {
+			t.Errorf("%d members: %d servers, warnings %q, %v; want %d and %d", c.in, len(got.TVS), got.Warnings, err, c.want, c.warnings)
 		}
-	}
-	if _, err := settings.Parse([]byte(members(21))); err == nil {
-		t.Error("21 members: accepted")
+		for i, address := range got.TVS {
+			if want := fmt.Sprintf("tvs%d:2445", i); address != want {
+				t.Errorf("%d members: server %d is %s, want %s", c.in, i, address, want)
+			}
+		}
 	}
 }
 
@@ -63,18 +69,16 @@ func nested(n int) string {
 }
 
 func TestRefuses(t *testing.T) {
-	member := func(attr, inside string) string {
-		return "<device><TVS><members><member" + attr + ">" + inside + "</member></members></TVS></device>"
-	}
 	for name, doc := range map[string]string{
 		"empty": "", "text": "hello", "open": "<device>", "crossed": "<device><a></device></a>", "root": "<html/>",
 		"two roots": "<device/><device/>", "entity": "<device>&x;</device>", "charset": `<?xml version="1.0" encoding="koi8-r"?><device/>`,
-		"priority": member(` priority="x"`, ""), "negative priority": member(` priority="-1"`, ""), "priority 100": member(` priority="100"`, ""),
-		"port 0": member("", "<port>0</port>"), "port 65536": member("", "<port>65536</port>"), "port text": member("", "<port>a</port>"),
-		"address with a space": member("", "<address>a b</address>"), "address of 51": member("", "<address>"+strings.Repeat("a", 51)+"</address>"),
+		"name of an element": "<device><a\u202eb/></device>", "entity of a megabyte": "<device>&" + strings.Repeat("a", 1<<20) + ";</device>",
 	} {
-		if _, err := settings.Parse([]byte(doc)); err == nil {
+		_, err := settings.Parse([]byte(doc))
+		if err == nil {
 			t.Errorf("%s: accepted", name)
+		} else if text := err.Error(); len(text) > 300 || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("%s: the error is %d bytes, or not printable: %.300q", name, len(text), text)
 		}
 	}
 	for _, c := range []struct {
@@ -96,10 +100,25 @@ func TestRefuses(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(members(3)))
+	f.Add([]byte(members(21)))
 	f.Add([]byte("<device><vendorConfig><webAccess>0</webAccess></vendorConfig></device>"))
+	f.Add([]byte(realDefault))
+	f.Add([]byte(realDevice))
+	for _, u := range unusable {
+		f.Add([]byte(u.doc))
+	}
 	f.Fuzz(func(t *testing.T, doc []byte) {
-		if s, err := settings.Parse(doc); err == nil && len(s.TVS) > 5 {
-			t.Errorf("%d servers", len(s.TVS))
+		s, err := settings.Parse(doc)
+		if err != nil {
+			return
+		}
+		if len(s.TVS) > 5 || len(s.CallManagers) > 5 || len(s.Warnings) > settings.MaxWarnings+1 {
+			t.Errorf("%d TVS, %d call managers, %d warnings", len(s.TVS), len(s.CallManagers), len(s.Warnings))
+		}
+		for _, w := range s.Warnings {
+			if len(w) > 400 || strings.ContainsFunc(w, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("warning %.500q", w)
+			}
 		}
 	})
 }
