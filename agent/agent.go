@@ -403,6 +403,9 @@ func (a *Agent) judged(content []byte, out *Outcome) (settings.Settings, bool) {
 		out.Verdict = trust.Verdict{Reason: trust.BadContent, Detail: err.Error()}
 		return parsed, false
 	}
+	for _, w := range parsed.Warnings {
+		a.conf.Logf("%s: %s", out.Name, w)
+	}
 	return parsed, true
 }
 

@@ -280,14 +280,14 @@ func (a *Agent) DeliverAlarms(ctx context.Context) (sent int, err error) {
 
 // callManagers returns where alarms go: by TLS where the phone is secure.
 func (a *Agent) callManagers(r *Report) (servers []alarm.Server) {
-	if r.Settings.Secure != "" && r.Settings.Secure != "1" {
+	if r.Settings.SecurityMode() != settings.NonSecure {
 		for _, address := range r.Settings.SecureManagers {
 			servers = append(servers, alarm.Server{Address: address, Transport: alarm.TLS, TLS: a.listedTLS(r)})
 		}
 		return servers
 	}
 	for _, address := range r.Settings.CallManagers {
-		servers = append(servers, alarm.Server{Address: address, Transport: alarmTransport})
+		servers = append(servers, alarm.Server{Address: address, Transport: alarm.Transport(r.Settings.SIPNetwork())})
 	}
 	return servers
 }

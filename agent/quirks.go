@@ -4,7 +4,6 @@ import (
 	"strings"
 	"time"
 
-	"itlagent/agent/alarm"
 	"itlagent/agent/trustlist"
 )
 
@@ -53,10 +52,6 @@ func listServer(list *trustlist.File) string {
 	}
 	return "N/A"
 }
-
-// alarmTransport is how a phone that is not secure reaches its call manager. The
-// trace has TCP.
-const alarmTransport = alarm.TCP
 
 // invites reports whether a list's signer version invites phones to HTTPS.
 func invites(v trustlist.Version) bool { return v.Major > 1 || v.Major == 1 && v.Minor >= 1 }

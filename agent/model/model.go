@@ -3,6 +3,9 @@
 // which features their firmware has.
 //
 //	m := model.Find("CP-8861", "12.8.1")
+//	if text := m.Assumed(); text != "" {
+//		log.Print(text)
+//	}
 //	fmt.Println(m.Stamp(at), m.Alarms())
 //
 // What is documented is in this file; what is inferred is in quirks.go. The
@@ -11,9 +14,12 @@ package model
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"itlagent/agent/printable"
 )
 
 // Family is a line of phones that behave alike.
@@ -37,46 +43,95 @@ type Model struct {
 	Firmware string // "9.4.2"
 }
 
-// Find returns what a model is. A name that is not known is taken for a 79xx;
-// firmware "" is that of the family.
+// known are the models of each family by their four digits.
+var known = map[Family][]string{
+	F79: {"7905", "7906", "7910", "7911", "7912", "7920", "7921", "7925", "7926", "7931", "7935", "7936", "7937", "7940", "7941", "7942", "7945", "7960", "7961", "7962", "7965", "7970", "7971", "7975"},
+	F78: {"7811", "7821", "7832", "7841", "7861"},
+	F88: {"8811", "8831", "8832", "8841", "8845", "8851", "8861", "8865"}, F8821: {"8821"},
+	F89: {"8941", "8945"}, F99: {"8961", "9951", "9971"}, F69: {"6901", "6911", "6921", "6941", "6945", "6961", "6971"},
+}
+
+// Find returns what a model such as "CP-7965G" is. One that is not known counts as
+// its first two digits say, else as a 79xx; firmware "" is that of the family.
+// Assumed says so.
 func Find(name, firmware string) Model {
 	m := Model{Name: name, Firmware: firmware}
-	digits := strings.TrimPrefix(name, "CP-")
-	for _, f := range []struct {
-		prefix string
-		family Family
-	}{{"8821", F8821}, {"8961", F99}, {"78", F78}, {"88", F88}, {"89", F89}, {"99", F99}, {"69", F69}} {
-		if strings.HasPrefix(digits, f.prefix) {
-			m.Family = f.family
-			break
-		}
-	}
+	m.Family, _ = family(name)
 	if m.Firmware == "" {
 		m.Firmware = usualFirmware[m.Family]
 	}
 	return m
 }
 
-// atLeast reports whether the firmware is of a version or a later one.
-func (m Model) atLeast(major, minor, patch int) bool {
-	want := [3]int{major, minor, patch}
-	var have [3]int
-	for i, part := range strings.FieldsFunc(m.Firmware, func(r rune) bool { return r < '0' || r > '9' }) {
-		if i == len(have) {
+// family returns the family of a model, and whether the model is known.
+func family(name string) (f Family, ok bool) {
+	digits := strings.TrimRight(strings.TrimPrefix(name, "CP-"), "ABCDEFGHIJKLMNOPQRSTUVWXYZ-")
+	for f, models := range known {
+		if slices.Contains(models, digits) {
+			return f, true
+		}
+	}
+	for _, series := range []struct {
+		prefix string
+		family Family
+	}{{"78", F78}, {"88", F88}, {"89", F89}, {"99", F99}, {"69", F69}} {
+		if strings.HasPrefix(digits, series.prefix) {
+			return series.family, false
+		}
+	}
+	return F79, false
+}
+
+// String returns the family as people call it, "79xx".
+func (f Family) String() string {
+	return [...]string{F79: "79xx", F78: "78xx", F88: "88xx", F8821: "8821", F89: "89xx", F99: "99xx", F69: "69xx"}[f%7]
+}
+
+// Assumed says in one line what is not known of the model or its firmware, and what
+// is assumed instead; "" where both are known.
+func (m Model) Assumed() string {
+	var parts []string
+	if f, ok := family(m.Name); !ok {
+		parts = append(parts, fmt.Sprintf("model %s is not known: treated as %v", printable.Clip(m.Name, 40), f))
+	}
+	if _, ok := version(m.Firmware); !ok {
+		parts = append(parts, fmt.Sprintf("firmware %s is not known as a version: treated as older than all others", printable.Clip(strconv.Quote(m.Firmware), 60)))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// version reads "9.4.2", "9.4(2SR1)", "9-4-2SR3-1S", and these behind the name of a
+// load, as in "sip78xx.12-1-1-12".
+func version(firmware string) (v [3]int, ok bool) {
+	if firmware != "" && (firmware[0] < '0' || firmware[0] > '9') {
+		_, firmware, _ = strings.Cut(firmware, ".")
+	}
+	for i := range v {
+		rest := strings.TrimLeft(firmware, "0123456789")
+		digits := firmware[:len(firmware)-len(rest)]
+		n, err := strconv.Atoi(digits)
+		if i == 0 && (digits == "" || rest != "" && !strings.ContainsRune(separators, rune(rest[0]))) || digits != "" && (err != nil || len(digits) > 4) {
+			return [3]int{}, false
+		}
+		if digits == "" {
 			break
 		}
-		n, err := strconv.Atoi(part)
-		if err != nil {
-			return false
-		}
-		have[i] = n
-	}
-	for i := range want {
-		if have[i] != want[i] {
-			return have[i] > want[i]
+		v[i] = n
+		if firmware = strings.TrimLeft(rest, separators); firmware == rest {
+			break // SR1, or the end
 		}
 	}
-	return true
+	return v, true
+}
+
+const separators = ".-( "
+
+// atLeast reports whether the firmware is of a version or a later one. One that is
+// no version is not.
+func (m Model) atLeast(major, minor, patch int) bool {
+	have, ok := version(m.Firmware)
+	want := [3]int{major, minor, patch}
+	return ok && slices.Compare(have[:], want[:]) >= 0
 }
 
 // Alarms reports whether the phone sends DeviceTLInfo: firmware 9.4(1) and later
@@ -116,8 +171,9 @@ func (m Model) LogStamp(t time.Time) string {
 }
 
 // Trace writes a line of the console: its number, its time and the part of the
-// firmware that speaks.
+// firmware that speaks. What could steer the console is made visible.
 func (m Model) Trace(n int, t time.Time, text string) string {
+	text = printable.Text(text)
 	switch m.Family {
 	case F78, F88, F8821:
 		return fmt.Sprintf("%04d NOT %s SECUREAPP-%s", n%10000, t.Format("Jan 02 15:04:05.000000"), text)
@@ -125,7 +181,7 @@ func (m Model) Trace(n int, t time.Time, text string) string {
 	return fmt.Sprintf("%04d: NOT %s SECD: -%s", n%10000, t.Format("15:04:05.000000"), text)
 }
 
-// UserAgent is how the phone names itself in SIP.
+// UserAgent is how the phone names itself in SIP: one line.
 func (m Model) UserAgent() string {
-	return "Cisco-" + strings.Replace(m.Name, "-", "", 1) + "/" + m.Firmware
+	return printable.Text("Cisco-" + strings.Replace(m.Name, "-", "", 1) + "/" + m.Firmware)
 }

@@ -11,6 +11,7 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/alarm"
+	"itlagent/agent/printable"
 	"itlagent/agent/trustlist"
 )
 
@@ -19,15 +20,15 @@ import (
 type row struct{ label, value string }
 
 // escape writes a value as the phones do: hex entities for all that is not a
-// letter, a digit, or plain in a date or a hash.
+// letter, a digit, or plain in a date or a hash. Names and texts come from
+// certificates and configurations: what steers a reader's browser or terminal is
+// made visible first.
 func escape(s string) string {
 	var b strings.Builder
-	for _, r := range s {
+	for _, r := range printable.Text(s) {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune(" .:,()_+;=", r):
 			b.WriteRune(r)
-		case r < ' ' || r == 0x7f:
-			b.WriteByte('?')
 		default:
 			fmt.Fprintf(&b, "&#x%X;", r)
 		}
@@ -77,7 +78,7 @@ func deviceRows(a *agent.Agent) []row {
 
 func loaded(a *agent.Agent) string {
 	_, _, s := a.Held()
-	return s.Load
+	return s.LoadFor(a.Model().Name)
 }
 
 func deviceX(a *agent.Agent) []row {
@@ -126,8 +127,8 @@ func networkRows(a *agent.Agent) []row {
 		row{"CTL file", ctlFile}, row{"CTL signature", ctlSignature}, row{"ITL file", itlFile}, row{"ITL signature", itlSignature},
 		row{"CAPF server", recordName(ctl, itl, trustlist.CAPF)}, row{"TVS", strings.Join(hosts(s.TVS), ", ")},
 		row{"Directories URL", s.Directory}, row{"Services URL", s.Services},
-		row{"Security mode", securityMode(s.Secure)}, row{"Web access", onOff(s.Web)}, row{"SSH access", onOff(s.SSH)},
-		row{"Settings access", onOff(s.Settings)}, row{"SPAN to PC port", onOff(s.SPANToPCPort)},
+		row{"Security mode", s.SecurityMode().String()}, row{"Web access", s.WebAccess().String()}, row{"SSH access", s.SSHAccess().String()},
+		row{"Settings access", s.SettingsAccess().String()}, row{"SPAN to PC port", s.SPANAccess().String()},
 	)
 	return rows
 }
@@ -150,29 +151,6 @@ func yes(b bool) string {
 		return "Yes"
 	}
 	return "No"
-}
-
-// onOff translates a setting of vendorConfig, where "0" is on.
-func onOff(v string) string {
-	switch v {
-	case "0":
-		return "Enabled"
-	case "1":
-		return "Disabled"
-	}
-	return v
-}
-
-func securityMode(v string) string {
-	switch v {
-	case "", "1":
-		return "Non Secure"
-	case "2":
-		return "Authenticated"
-	case "3":
-		return "Encrypted"
-	}
-	return v
 }
 
 func host(address string) string {

@@ -27,9 +27,6 @@ const (
 	filesTime  = 100 * time.Millisecond // to wait where no file descriptor is free
 )
 
-// allowed is what webAccess says where the pages are on.
-const allowed = "0"
-
 // Serve serves the pages until the context ends or the listener fails, one request a
 // connection. It is net/http's reader and writer without its server, which would
 // bring HTTP/2 with it, 7 % of the device program.
@@ -76,7 +73,7 @@ func serve(ctx context.Context, conn net.Conn, a *agent.Agent) {
 // answer returns what a phone says to a request.
 func answer(a *agent.Agent, r *http.Request) *http.Response {
 	_, _, s := a.Held()
-	if s.Web != allowed {
+	if !s.ServesPages() {
 		return refusal(http.StatusForbidden, "Web access is disabled")
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
