@@ -157,6 +157,25 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// settingsAccess says the opposite of the other three.
+func TestAccessRows(t *testing.T) {
+	p := start(t, "CP-8845")
+	for _, test := range []struct{ name, value, label, want string }{
+		{"settingsAccess", "0", "Settings access", "Disabled"}, {"settingsAccess", "1", "Settings access", "Enabled"}, {"settingsAccess", "2", "Settings access", "Restricted"},
+		{"sshAccess", "0", "SSH access", "Enabled"}, {"sshAccess", "1", "SSH access", "Disabled"},
+		{"spanToPCPort", "0", "SPAN to PC port", "Enabled"}, {"spanToPCPort", "1", "SPAN to PC port", "Disabled"},
+	} {
+		if err := p.cluster.Set(mac, test.name, test.value); err != nil {
+			t.Fatal(err)
+		}
+		p.allow("0")
+		row := "<TR><TD><B> " + test.label + "</B></TD><td width=20></TD><TD><B>" + test.want + "</B></TD></TR>"
+		if got := p.curl(adapter + "device.statistics.configuration"); !strings.Contains(got, row) {
+			t.Errorf("%s %s lacks %q:\n%s", test.name, test.value, row, got)
+		}
+	}
+}
+
 // While the phone is locked the words that scrapers look for stand at the end of a
 // cell, and a setting that forbids the pages does not reach it.
 func TestLockedPage(t *testing.T) {
