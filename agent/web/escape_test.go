@@ -9,7 +9,7 @@ import (
 	"unicode"
 )
 
-// Whatever a name has, the page has letters, digits and entities of characters that
+// Whatever a text has, the page has letters, digits and entities of characters that
 // can be seen.
 func TestEscape(t *testing.T) {
 	for r := rune(0); r < 0x3000; r++ {
@@ -18,7 +18,7 @@ func TestEscape(t *testing.T) {
 			if strings.ContainsAny(got, "<>\"'\x00\r\n\x1b\u0085\u202e") || strings.ContainsFunc(got, func(r rune) bool { return r > '~' }) {
 				t.Fatalf("%q: %q", s, got)
 			}
-			if !unicode.IsPrint(r) && strings.Contains(got, fmt.Sprintf("&#x%X;", r)) {
+			if !unicode.IsGraphic(r) && strings.Contains(got, fmt.Sprintf("&#x%X;", r)) {
 				t.Fatalf("%U is an entity: %q", r, got)
 			}
 		}
