@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -45,13 +47,23 @@ func boot() {
 	fail(linuxinit.Address(iface, address, gateway))
 	ctx, stop := context.WithCancel(context.Background())
 	go linuxinit.Reap(ctx)
-	go func() { fail(linuxinit.Watchdog(ctx, "/dev/watchdog")) }()
+	dog, err := linuxinit.OpenWatchdog("/dev/watchdog", linuxinit.WatchdogTimeout)
+	if !errors.Is(err, fs.ErrNotExist) {
+		fail(err)
+	}
+	go func() {
+		for ctx.Err() == nil {
+			fail(dog.Feed())
+			time.Sleep(dog.Timeout()/4 + time.Second)
+		}
+	}()
 	code, again := run(rest, os.Stdin, os.Stdout, os.Stderr)
 	if again {
 		startAnew()
 	}
 	fmt.Fprintf(os.Stdout, "itlagent: ends with code %d, power off\n", code)
 	stop()
+	fail(dog.Close())
 	fail(linuxinit.PowerOff())
 	os.Exit(1) // the kernel knows what to do when its first process ends
 }

@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"itlagent/platform/linuxinit"
 )
@@ -33,24 +32,7 @@ func TestRefused(t *testing.T) {
 	if err := linuxinit.Modules(dir); err == nil {
 		t.Error("a module that is not there")
 	}
-	if set, err := linuxinit.Clock(time.Unix(0, 0)); set || err != nil {
-		t.Errorf("a clock that is right was set: %v, %v", set, err)
-	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	linuxinit.Reap(ctx) // returns
-	if err := linuxinit.Watchdog(ctx, filepath.Join(dir, "none")); err != nil {
-		t.Errorf("no watchdog: %v", err)
-	}
-	// A watchdog is fed, and closed in the way that does not reset the board.
-	dog := filepath.Join(dir, "watchdog")
-	if err := os.WriteFile(dog, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := linuxinit.Watchdog(ctx, dog); err != nil {
-		t.Fatal(err)
-	}
-	if data, err := os.ReadFile(dog); err != nil || string(data) != "\x00V" {
-		t.Errorf("the watchdog got %q, %v", data, err)
-	}
 }
