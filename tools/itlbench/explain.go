@@ -313,10 +313,7 @@ func readFlash(path, eraseSize string) (lockout.Kept, error) {
 
 // readState reads what the phone holds out of its directory.
 func readState(dir string) (lockout.Kept, error) {
-	if _, err := os.Stat(dir); err != nil {
-		return nil, err
-	}
-	store, err := filestore.Open(dir)
+	store, err := filestore.OpenReadOnly(dir) // the phone may be running
 	if err != nil {
 		return nil, err
 	}

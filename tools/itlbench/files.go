@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"itlagent/agent/trustlist"
+	"itlagent/platform/filestore"
 	"itlagent/testbench/pki"
 )
 
@@ -30,6 +31,11 @@ func readTrustFile(path string) ([]byte, error) {
 	if len(data) > trustlist.MaxSignedSize {
 		return nil, fmt.Errorf("%s: offset %d: too large: no trust file has more than %d bytes",
 			path, trustlist.MaxSignedSize, trustlist.MaxSignedSize)
+	}
+	if filestore.Encoded(data) { // out of the directory of a phone's --state
+		if _, data, err = filestore.Decode(data); err != nil {
+			return nil, fmt.Errorf("%s: offset 0: %w", path, err)
+		}
 	}
 	return data, nil
 }

@@ -64,6 +64,7 @@ func runPhone(e *env, args []string) int {
 		if err != nil {
 			return e.fail(exitInfra, "%v", plainPath(err))
 		}
+		defer dir.Close()
 		conf.Store = dir
 	case *flashFlags.path != "":
 		v, close, code := flashFlags.open(e)
