@@ -16,6 +16,8 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
+	"itlagent/agent/logger"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/scenario"
 )
@@ -105,12 +107,12 @@ func TestPhoneLogsNoSecret(t *testing.T) {
 	}
 	var mu sync.Mutex
 	var log strings.Builder
-	a, err := agent.New(agent.Config{MAC: p.Phones[0].MAC, Model: p.Phones[0].Model, Servers: []string{c.Publisher().Address()}, Store: new(agent.MemStore),
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Logf: func(format string, args ...any) {
+	a, err := agent.New(agent.Config{MAC: p.Phones[0].MAC, Model: p.Phones[0].Model, Servers: []string{c.Publisher().Address()}, Store: new(holdings.MemStore),
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Log: logger.To(func(format string, args ...any) {
 			mu.Lock()
 			defer mu.Unlock()
 			fmt.Fprintf(&log, format+"\n", args...)
-		}})
+		})})
 	if err != nil {
 		t.Fatal(err)
 	}

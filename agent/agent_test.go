@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"itlagent/agent"
+	"itlagent/agent/holdings"
+	"itlagent/agent/logger"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/agent/vault"
@@ -17,7 +19,7 @@ import (
 
 func TestNewRefuses(t *testing.T) {
 	w := world{}
-	good := agent.Config{MAC: mac, Model: "CP-7965G", Servers: []string{"pub"}, Store: new(agent.MemStore), Dial: w.dial}
+	good := agent.Config{MAC: mac, Model: "CP-7965G", Servers: []string{"pub"}, Store: new(holdings.MemStore), Dial: w.dial}
 	for name, change := range map[string]func(*agent.Config){
 		"no MAC":        func(c *agent.Config) { c.MAC = "" },
 		"short MAC":     func(c *agent.Config) { c.MAC = "64A0E71502C" },
@@ -36,7 +38,7 @@ func TestNewRefuses(t *testing.T) {
 	for _, form := range []string{mac, "64:a0:e7:15:02:cc", "64-A0-E7-15-02-CC", "64a0.e715.02cc", "SEP64A0E71502CC"} {
 		c := good
 		c.MAC = form
-		if a, err := agent.New(c); err != nil || a.Device() != "SEP"+mac {
+		if a, err := agent.New(c); err != nil || a.Snapshot().Device != "SEP"+mac {
 			t.Errorf("MAC %s: %v", form, err)
 		}
 	}
@@ -46,7 +48,7 @@ func newErr(c agent.Config) error { _, err := agent.New(c); return err }
 
 // faulty is a Store whose Put or Get can be made to fail, or to lie.
 type faulty struct {
-	agent.MemStore
+	holdings.MemStore
 	put, get error
 	lie      func(key string, value []byte) []byte // what is stored in place of a value
 }
@@ -83,7 +85,7 @@ func TestNotStoredIsNotInForce(t *testing.T) {
 			if r.ITL.Verdict.Reason != trust.NotStored || !strings.Contains(r.ITL.Verdict.Reason.Text(), "internal failure") || !r.Locked() {
 				t.Errorf("ITL %v (%s), locked %v", r.ITL.Verdict.Reason, r.ITL.Verdict.Detail, r.Locked())
 			}
-			if _, itl, _ := p.Held(); itl != nil || r.HeldITL != nil {
+			if p.Snapshot().ITL != nil || r.HeldITL != nil {
 				t.Error("the list is in force")
 			}
 		})
@@ -118,7 +120,7 @@ func TestDamagedStore(t *testing.T) {
 func TestRestart(t *testing.T) {
 	s := newSite(t, "pub")
 	s.publish("0")
-	w, store := world{"pub": s}, new(agent.MemStore)
+	w, store := world{"pub": s}, new(holdings.MemStore)
 	w.phone(t, store, "pub").Cycle(t.Context())
 	delete(w, "pub")
 	p := w.phone(t, store, "pub")
@@ -138,14 +140,14 @@ func TestClusterWithoutLists(t *testing.T) {
 	s.config("0")
 	var asked []string
 	w := world{"pub": s}
-	p := w.phoneWith(t, agent.Config{Store: new(agent.MemStore), Servers: []string{"pub"}, Logf: func(format string, args ...any) {
+	p := w.phoneWith(t, agent.Config{Store: new(holdings.MemStore), Servers: []string{"pub"}, Log: logger.To(func(format string, args ...any) {
 		if strings.HasPrefix(format, "HTTP") {
 			return
 		}
 		if strings.HasPrefix(format, "XXTP complete") {
 			asked = append(asked, args[0].(string))
 		}
-	}})
+	})})
 	r := p.Cycle(t.Context())
 	want(t, "no lists", r, trust.NotFound, trust.ViaNone, "No Trust List installed")
 	if r.ExitCode() != 1 || r.Settings.Web != "0" {
@@ -171,7 +173,7 @@ func TestBadConfiguration(t *testing.T) {
 	} {
 		s := newSite(t, "pub")
 		s.publish("1")
-		p := world{"pub": s}.phone(t, new(agent.MemStore), "pub")
+		p := world{"pub": s}.phone(t, new(holdings.MemStore), "pub")
 		p.Cycle(t.Context())
 		s.serveConfig(confName, xml)
 		r := p.Cycle(t.Context())
@@ -185,7 +187,7 @@ func TestBadConfiguration(t *testing.T) {
 func TestUnsignedWhileTrusting(t *testing.T) {
 	s := newSite(t, "pub")
 	s.publish("1")
-	p := world{"pub": s}.phone(t, new(agent.MemStore), "pub")
+	p := world{"pub": s}.phone(t, new(holdings.MemStore), "pub")
 	p.Cycle(t.Context())
 	s.files[confName+".sgn"] = s.files[confName]
 	s.files["ITLSEP"+mac+".tlv"] = s.files[confName]
@@ -202,7 +204,7 @@ func TestUnsignedWhileTrusting(t *testing.T) {
 }
 
 func TestMemStore(t *testing.T) {
-	var m agent.MemStore
+	var m holdings.MemStore
 	if _, err := m.Get("itl"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("absent: %v, want %v", err, fs.ErrNotExist)
 	}
@@ -230,14 +232,14 @@ func TestFlashFails(t *testing.T) {
 	w := world{"pub": s}
 	p := w.phoneWith(t, agent.Config{Store: v, Messages: v, Servers: []string{"pub"}})
 	want(t, "first boot", p.Cycle(t.Context()), trust.ViaFirstUse, trust.ViaITL, installed)
-	_, old, _ := p.Held()
+	old := p.Snapshot().ITL
 
 	s.regenerate(&s.call)
 	s.publish("0")
 	d.Inject(flashtest.Fault{Op: 1, Kind: flashtest.FailOn})
 	r := p.Cycle(t.Context())
 	want(t, "flash fails", r, trust.NotStored, trust.NotStored, failed)
-	if _, now, _ := p.Held(); !slices.Equal(now.Bytes(), old.Bytes()) || r.Settings.Web != "1" {
+	if now := p.Snapshot().ITL; !slices.Equal(now.Bytes(), old.Bytes()) || r.Settings.Web != "1" {
 		t.Errorf("another list is in force, or other settings: %+v", r.Settings)
 	}
 	if !strings.Contains(r.ITL.Verdict.Detail, "program at 0x") {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"itlagent/agent"
+	"itlagent/agent/holdings"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
@@ -24,18 +25,18 @@ const (
 // phone.
 func TestMatrix(t *testing.T) {
 	// booted is a phone that trusts its cluster, and the cluster.
-	booted := func(t *testing.T) (*site, world, *agent.Agent, *agent.MemStore) {
+	booted := func(t *testing.T) (*site, world, *agent.Agent, *holdings.MemStore) {
 		t.Helper()
 		s := newSite(t, "pub")
 		s.publish("1")
-		w, store := world{"pub": s}, new(agent.MemStore)
+		w, store := world{"pub": s}, new(holdings.MemStore)
 		p := w.phone(t, store, "pub")
 		want(t, "first boot", cycle(t, p), trust.ViaFirstUse, trust.ViaITL, installed)
 		return s, w, p, store
 	}
 	web := func(t *testing.T, p *agent.Agent, value string) {
 		t.Helper()
-		if _, _, s := p.Held(); s.Web != value {
+		if s := p.Snapshot().Settings; s.Web != value {
 			t.Errorf("webAccess in force is %q, want %q", s.Web, value)
 		}
 	}
@@ -116,11 +117,11 @@ func TestMatrix(t *testing.T) {
 		want(t, "any list", cycle(t, p), trust.ViaFirstUse, trust.ViaITL, updated)
 	})
 	// secure gives the phone a CTL beside its ITL.
-	secure := func(t *testing.T) (*site, world, *agent.Agent, *agent.MemStore) {
+	secure := func(t *testing.T) (*site, world, *agent.Agent, *holdings.MemStore) {
 		s := newSite(t, "pub")
 		s.publish("1")
 		s.list(trustlist.CTL, s.call)
-		w, store := world{"pub": s}, new(agent.MemStore)
+		w, store := world{"pub": s}, new(holdings.MemStore)
 		p := w.phone(t, store, "pub")
 		want(t, "first boot", cycle(t, p), trust.ViaCTL, trust.ViaCTL, "CTL and ITL installed")
 		return s, w, p, store

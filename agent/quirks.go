@@ -7,20 +7,7 @@ import (
 	"itlagent/agent/trustlist"
 )
 
-// What the sources leave open about a phone's boot.
-
-// listNames are the names by which a list is asked for, in order. The second is
-// asked for where a server that is no CUCM has no list of the phone's own; it is
-// seen for the ITL and taken to be alike for the CTL.
-func listNames(prefix, device string) []string {
-	return []string{prefix + device + ".tlv", prefix + "File.tlv"}
-}
-
-// modelInTVS is the model as a phone names itself to TVS. Traces show "CP-8861";
-// known servers want four digits, so that the letters of "CP-7965G" are cut.
-func modelInTVS(model string) string {
-	return strings.TrimRight(model, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
-}
+// What the sources leave open about alarms and services.
 
 // statusCode is the StatusCode of DeviceTLInfo. Only 3 was ever seen, of a phone
 // with an ITL and no CTL after a change; no source lists the others, so that a
@@ -52,9 +39,6 @@ func listServer(list *trustlist.File) string {
 	}
 	return "N/A"
 }
-
-// invites reports whether a list's signer version invites phones to HTTPS.
-func invites(v trustlist.Version) bool { return v.Major > 1 || v.Major == 1 && v.Minor >= 1 }
 
 // directoryTime bounds the opening of a service. The real bound is not known.
 const directoryTime = 20 * time.Second

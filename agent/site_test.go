@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"itlagent/agent"
+	"itlagent/agent/boot"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
 	"itlagent/agent/shell"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
@@ -176,7 +178,7 @@ func (w world) tftp(_ context.Context, address, name string, _ int) ([]byte, err
 }
 
 // phone returns a phone on the network, asking the given servers for files.
-func (w world) phone(t testing.TB, store agent.Store, servers ...string) *agent.Agent {
+func (w world) phone(t testing.TB, store holdings.Store, servers ...string) *agent.Agent {
 	t.Helper()
 	return w.phoneWith(t, agent.Config{Store: store, Servers: servers})
 }
@@ -197,7 +199,7 @@ func (w world) phoneWith(t testing.TB, c agent.Config) *agent.Agent {
 
 // cycle runs a cycle, and checks that the shell's why says of it what the decision
 // says, word for word, as `itlbench verify` does.
-func cycle(t testing.TB, p *agent.Agent) *agent.Report {
+func cycle(t testing.TB, p *agent.Agent) *boot.Report {
 	t.Helper()
 	r := p.Cycle(t.Context())
 	var out strings.Builder
@@ -205,7 +207,7 @@ func cycle(t testing.TB, p *agent.Agent) *agent.Report {
 		t.Errorf("why: %s", &out)
 	}
 	lines := []string{fmt.Sprintf("phone: %v (%s)", r.Reason(), r.Reason().Text())}
-	for _, o := range []*agent.Outcome{&r.CTL, &r.ITL, &r.Config} {
+	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
 		lines = append(lines, o.Verdict.Describe(o.Name)...)
 	}
 	for _, line := range lines {
@@ -218,11 +220,11 @@ func cycle(t testing.TB, p *agent.Agent) *agent.Report {
 
 // want checks a cycle: the outcome of the ITL and of the configuration, and the
 // first message.
-func want(t testing.TB, what string, r *agent.Report, itl, config any, message string) {
+func want(t testing.TB, what string, r *boot.Report, itl, config any, message string) {
 	t.Helper()
 	for _, c := range []struct {
 		file    string
-		outcome *agent.Outcome
+		outcome *boot.Outcome
 		want    any
 	}{{"ITL", &r.ITL, itl}, {"configuration", &r.Config, config}} {
 		v := c.outcome.Verdict

@@ -205,3 +205,11 @@ func (q *Queue) sent(i Info) error {
 	}
 	return nil // it has given way in the meantime
 }
+
+// Clear drops every alarm and the count of those dropped before.
+func (q *Queue) Clear() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting, q.dropped = nil, 0
+	return q.keep()
+}

@@ -114,7 +114,7 @@ func (c *Client) get(ctx context.Context, servers []string, name string, limit i
 	var troubles []error
 	for i, server := range servers {
 		c.logf("look up server - %d", i)
-		from := c.fromOne
+		from := c.One
 		if c.From != nil {
 			from = c.From
 		}
@@ -133,7 +133,9 @@ func (c *Client) get(ctx context.Context, servers []string, name string, limit i
 	return File{}, errors.Join(troubles...)
 }
 
-func (c *Client) fromOne(ctx context.Context, server, name string, limit int, secure *tls.Config) (File, error) {
+// One gets a file from one server, by HTTPS where secure is not nil, by HTTP, then by TFTP.
+// Errors are those of Get, without the server's name.
+func (c *Client) One(ctx context.Context, server, name string, limit int, secure *tls.Config) (File, error) {
 	per := c.PerServer
 	if per == 0 {
 		per = DefaultPerServer

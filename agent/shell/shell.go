@@ -26,6 +26,7 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/alarm"
+	"itlagent/agent/boot"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/platform/console"
@@ -76,9 +77,9 @@ func commands() []command {
 		{"show system", "", "the board: uptime and memory", (*Shell).showSystem},
 		{"why", "", "the last verdict on each file, its reason, the path to it, and what to do", (*Shell).why},
 		{"directory", "", "open the directory of the configuration", (*Shell).directory},
-		{"erase itl", "", "delete the ITL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(false, true) }},
-		{"erase ctl", "", "delete the CTL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(true, false) }},
-		{"clear messages", "", "empty the list of status messages", func(s *Shell, _ context.Context, _ []string) error { return s.phone.ClearShown() }},
+		{"erase itl", "", "delete the ITL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(trustlist.ITL) }},
+		{"erase ctl", "", "delete the CTL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(trustlist.CTL) }},
+		{"clear messages", "", "empty the list of status messages", func(s *Shell, _ context.Context, _ []string) error { return s.phone.ClearMessages() }},
 		{"reset", "", "fetch lists and configuration again", (*Shell).reset},
 		{"restart", "", "start the phone's program again", (*Shell).restart},
 		{"factory-reset", "", "delete all but what the phone was made with", (*Shell).factoryReset},
@@ -128,7 +129,7 @@ func (s *Shell) Loop(ctx context.Context) {
 // login asks for the user and password of the configuration, if it sets one.
 func (s *Shell) login() bool {
 	for range maxTries {
-		_, _, set := s.phone.Held()
+		set := s.phone.Snapshot().Settings
 		if set.ShellUser == "" {
 			return true
 		}
@@ -191,13 +192,12 @@ func (s *Shell) run(ctx context.Context, words []string) error {
 func (s *Shell) say(format string, args ...any) { fmt.Fprintf(s.io, format+"\n", args...) }
 
 func (s *Shell) showStatus(_ context.Context, _ []string) error {
-	m := s.phone.Model()
-	s.say("%s %s firmware %s", m.Name, s.phone.Device(), m.Firmware)
-	ctl, itl, _ := s.phone.Held()
+	phone := s.phone.Snapshot()
+	s.say("%s %s firmware %s", phone.Model.Name, phone.Device, phone.Model.Firmware)
 	for _, l := range []struct {
 		name string
 		file *trustlist.File
-	}{{"CTL", ctl}, {"ITL", itl}} {
+	}{{"CTL", phone.CTL}, {"ITL", phone.ITL}} {
 		if l.file == nil {
 			s.say("%s: Not Installed", l.name)
 			continue
@@ -206,7 +206,7 @@ func (s *Shell) showStatus(_ context.Context, _ []string) error {
 		s.say("%s: %d bytes, signed by %s", l.name, len(l.file.Bytes()), trustlist.Printable(l.file.Signer.Name))
 		s.say("%s signature: %s", l.name, alarm.Signature(sum[:]))
 	}
-	r := s.phone.Last()
+	r := phone.Last
 	if r == nil {
 		s.say("no cycle has run yet")
 		return nil
@@ -224,21 +224,22 @@ func (s *Shell) showStatus(_ context.Context, _ []string) error {
 }
 
 func (s *Shell) showMessages(_ context.Context, _ []string) error {
-	for _, e := range s.phone.Shown() {
+	phone := s.phone.Snapshot()
+	for _, e := range phone.Messages {
 		times := ""
 		if e.Count > 1 {
 			times = fmt.Sprintf(" (%d times)", e.Count)
 		}
-		s.say("%s %s%s", s.phone.Model().LogStamp(e.Last), trustlist.Printable([]byte(e.Text)), times)
+		s.say("%s %s%s", phone.Model.LogStamp(e.Last), trustlist.Printable([]byte(e.Text)), times)
 	}
 	return nil
 }
 
 func (s *Shell) showList(kind trustlist.Kind) error {
-	ctl, itl, _ := s.phone.Held()
-	f := itl
+	phone := s.phone.Snapshot()
+	f := phone.ITL
 	if kind == trustlist.CTL {
-		f = ctl
+		f = phone.CTL
 	}
 	if f == nil {
 		s.say("%v: Not Installed", kind)
@@ -254,21 +255,21 @@ func (s *Shell) showList(kind trustlist.Kind) error {
 }
 
 func (s *Shell) showTVS(_ context.Context, _ []string) error {
-	_, _, set := s.phone.Held()
-	for i, server := range set.TVS {
+	phone := s.phone.Snapshot()
+	for i, server := range phone.Settings.TVS {
 		s.say("TVS %d: %s", i+1, server)
 	}
-	if len(set.TVS) == 0 {
+	if len(phone.Settings.TVS) == 0 {
 		s.say("the configuration names no TVS")
 	}
-	for _, a := range s.phone.TVSAnswers() {
+	for _, a := range phone.Answers {
 		s.say("cached until %s: serial %s of %s", a.Expires.UTC().Format(time.DateTime), trustlist.FormatSerial(a.Question.Serial), trustlist.Printable([]byte(a.Question.Issuer)))
 	}
 	return nil
 }
 
 func (s *Shell) showConfig(_ context.Context, _ []string) error {
-	_, _, set := s.phone.Held()
+	set := s.phone.Snapshot().Settings
 	for _, v := range [][2]string{
 		{"settingsAccess", set.Settings}, {"webAccess", set.Web}, {"sshAccess", set.SSH}, {"spanToPCPort", set.SPANToPCPort},
 		{"deviceSecurityMode", set.Secure}, {"loadInformation", set.Load}, {"directoryURL", set.Directory}, {"servicesURL", set.Services},
@@ -286,8 +287,8 @@ func (s *Shell) showFlash(_ context.Context, _ []string) error {
 }
 
 func (s *Shell) showAlarms(_ context.Context, _ []string) error {
-	waiting, dropped := s.phone.Alarms()
-	for _, i := range waiting {
+	phone := s.phone.Snapshot()
+	for _, i := range phone.Alarms {
 		ctl, itl := "Not Installed", "Not Installed"
 		if i.CTL != nil {
 			ctl = alarm.Signature(i.CTL)
@@ -297,23 +298,21 @@ func (s *Shell) showAlarms(_ context.Context, _ []string) error {
 		}
 		s.say("DeviceTLInfo CTL_Signature=%s ITL_Signature=%s StatusCode=%d", ctl, itl, i.Status)
 	}
-	s.say("%d waiting, %d dropped", len(waiting), dropped)
+	s.say("%d waiting, %d dropped", len(phone.Alarms), phone.Dropped)
 	return nil
 }
 
 func (s *Shell) showNetwork(_ context.Context, _ []string) error {
-	servers, alternate := s.phone.Servers()
-	tftp1, tftp2, _ := s.phone.Alternate()
-	for i, server := range servers {
+	phone := s.phone.Snapshot()
+	for i, server := range phone.Servers {
 		s.say("TFTP server %d: %s", i+1, server)
 	}
 	use := "No"
-	if alternate {
+	if phone.Network.Alternate {
 		use = "Yes"
 	}
-	s.say("Alternate TFTP: %s (tftp1 %s, tftp2 %s)", use, orNone(tftp1), orNone(tftp2))
-	_, _, set := s.phone.Held()
-	for i, m := range set.CallManagers {
+	s.say("Alternate TFTP: %s (tftp1 %s, tftp2 %s)", use, orNone(phone.Network.TFTP1), orNone(phone.Network.TFTP2))
+	for i, m := range phone.Settings.CallManagers {
 		s.say("CUCM server%d: %s", i+1, m)
 	}
 	if s.opts.Network != nil {
@@ -344,11 +343,12 @@ func orNone(v string) string {
 // why prints the verdict on each file of the last cycle in the words of the
 // decision itself.
 func (s *Shell) why(_ context.Context, _ []string) error {
-	r := s.phone.Last()
+	phone := s.phone.Snapshot()
+	r := phone.Last
 	if r == nil {
 		return errors.New("no cycle has run yet")
 	}
-	for _, o := range []*agent.Outcome{&r.CTL, &r.ITL, &r.Config} {
+	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
 		if o.Name == "" {
 			continue
 		}
@@ -365,8 +365,7 @@ func (s *Shell) why(_ context.Context, _ []string) error {
 	if next := reason.Advice(); next != "" {
 		s.say("do: %s", next)
 	}
-	ctl, itl, set := s.phone.Held()
-	state := trust.State{CTL: ctl, ITL: itl, Servers: len(set.TVS)}
+	state := trust.State{CTL: phone.CTL, ITL: phone.ITL, Servers: len(phone.Settings.TVS)}
 	for _, line := range state.Believes() {
 		s.say("%s", line)
 	}
@@ -414,21 +413,23 @@ func (s *Shell) setTFTP(n int, server string) error {
 	if server == "none" {
 		server = ""
 	}
-	tftp1, tftp2, alternate := s.phone.Alternate()
+	network := s.phone.Snapshot().Network
 	if n == 1 {
-		tftp1 = server
+		network.TFTP1 = server
 	} else {
-		tftp2 = server
+		network.TFTP2 = server
 	}
-	return s.phone.SetServers(tftp1, tftp2, alternate && tftp1+tftp2 != "")
+	network.Alternate = network.Alternate && network.TFTP1+network.TFTP2 != ""
+	return s.phone.SetNetwork(network)
 }
 
 func (s *Shell) setAlternate(word string) error {
 	if word != "yes" && word != "no" {
 		return errors.New("yes or no")
 	}
-	tftp1, tftp2, _ := s.phone.Alternate()
-	return s.phone.SetServers(tftp1, tftp2, word == "yes")
+	network := s.phone.Snapshot().Network
+	network.Alternate = word == "yes"
+	return s.phone.SetNetwork(network)
 }
 
 func (s *Shell) trace(on bool) error {

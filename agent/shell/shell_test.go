@@ -12,6 +12,7 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
 	"itlagent/agent/shell"
 	"itlagent/platform/console"
 	"itlagent/testbench/cluster"
@@ -23,7 +24,7 @@ type bench struct {
 	t       *testing.T
 	cluster *cluster.Cluster
 	phone   *agent.Agent
-	store   *agent.MemStore
+	store   *holdings.MemStore
 }
 
 func start(t *testing.T) *bench {
@@ -36,7 +37,7 @@ func start(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	b := &bench{t, c, nil, new(agent.MemStore)}
+	b := &bench{t, c, nil, new(holdings.MemStore)}
 	b.phone, err = agent.New(agent.Config{MAC: mac, Model: "CP-7965G", Servers: []string{c.Publisher().Address()}, Store: b.store,
 		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now, Rand: strings.NewReader(strings.Repeat("x", 1<<16))})
 	if err != nil {
@@ -129,8 +130,8 @@ func TestErase(t *testing.T) {
 		t.Fatal(err)
 	}
 	held := func() string {
-		ctl, itl, s := b.phone.Held()
-		return fmt.Sprintf("%v %v %s", ctl != nil, itl != nil, s.Web)
+		now := b.phone.Snapshot()
+		return fmt.Sprintf("%v %v %s", now.CTL != nil, now.ITL != nil, now.Settings.Web)
 	}
 	b.phone.Cycle(t.Context())
 	for _, step := range [][3]string{{"erase ctl", "", "false true 1"}, {"erase itl", "", "false false 1"}, {"factory-reset", "no", "false false 1"}, {"factory-reset", "yes", "false false "}} {

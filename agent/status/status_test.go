@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"itlagent/agent"
+	"itlagent/agent/holdings"
 	"itlagent/agent/model"
 	"itlagent/agent/status"
 )
@@ -42,7 +42,7 @@ var at = time.Date(2014, 2, 26, 20, 16, 1, 0, time.UTC)
 // A phone shows as many as its model keeps, also after a restart, and none of
 // those before it was cleared.
 func TestLog(t *testing.T) {
-	store := new(agent.MemStore)
+	store := new(holdings.MemStore)
 	open := func(name string) *status.Log {
 		t.Helper()
 		kept, err := status.NewKept(store)
@@ -81,12 +81,12 @@ func TestLog(t *testing.T) {
 }
 
 // broken is a store that fails.
-type broken struct{ agent.MemStore }
+type broken struct{ holdings.MemStore }
 
 func (*broken) Put(string, []byte) error { return errors.New("flash is full") }
 
 func TestKeptDamaged(t *testing.T) {
-	store := new(agent.MemStore)
+	store := new(holdings.MemStore)
 	store.Put("messages", []byte("rubbish\n1 1 1 \"sound\"\n1 1 x \"bad\"\n"))
 	kept, err := status.NewKept(store)
 	if err != nil || len(kept.Messages()) != 1 || kept.Messages()[0].Text != "sound" {

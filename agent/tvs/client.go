@@ -177,7 +177,7 @@ func (c *Client) askOne(ctx context.Context, itl *trustlist.File, server string,
 		}
 		return nil
 	}
-	exchange := c.exchange
+	exchange := c.Once
 	if c.Exchange != nil {
 		exchange = c.Exchange
 	}
@@ -194,8 +194,9 @@ func (c *Client) askOne(ctx context.Context, itl *trustlist.File, server string,
 	return res, nil
 }
 
-// exchange sends a request over TLS and reads what comes back.
-func (c *Client) exchange(ctx context.Context, server string, req Message, check func(tls.ConnectionState) error) (*Message, error) {
+// Once sends a request to one server over TLS and reads what comes back. check decides
+// about the certificate of the server, and its error is returned.
+func (c *Client) Once(ctx context.Context, server string, req Message, check func(tls.ConnectionState) error) (*Message, error) {
 	c.logf("Attempting connect to TVS server addr [%s]", server)
 	raw, err := c.Dial(ctx, "tcp", server)
 	if err != nil {

@@ -2,7 +2,7 @@
 // messages, debug display and the trust lists, for people, and for the scripts
 // that read phones' pages.
 //
-//	err := web.Serve(ctx, listener, phone)
+//	err := web.Serve(ctx, listener, phone.Snapshot)
 //
 // The pages are read-only and have no scripts. They are served while the phone's
 // configuration allows web access, and refused otherwise. At most maxConns

@@ -36,12 +36,12 @@ func escape(s string) string {
 	return b.String()
 }
 
-func html(a *agent.Agent, title string, rows []row) string {
+func html(p agent.Snapshot, title string, rows []row) string {
 	var b strings.Builder
-	m := a.Model()
+	m := p.Model
 	fmt.Fprintf(&b, "<HTML>\n<HEAD>\n<TITLE>Cisco Systems, Inc.</TITLE>\n</HEAD>\n<BODY>\n<TABLE BORDER=\"0\" WIDTH=\"100%%\">\n"+
 		"<TR><TD COLSPAN=\"2\" BGCOLOR=\"#003031\"><font color=\"#FFFFFF\" size=\"6\">%s</FONT><BR>\n"+
-		"<font color=\"#FFFFFF\" size=\"4\">Cisco IP Phone %s ( %s )</FONT></TD></TR>\n", escape(title), escape(m.Name), escape(a.Device()))
+		"<font color=\"#FFFFFF\" size=\"4\">Cisco IP Phone %s ( %s )</FONT></TD></TR>\n", escape(title), escape(m.Name), escape(p.Device))
 	b.WriteString("<TR><td bgcolor=\"#003031\" VALIGN=top width=200>\n")
 	for _, link := range [][2]string{
 		{"device.statistics.device", "Device information"}, {"device.statistics.configuration", "Network setup"},
@@ -68,23 +68,22 @@ func xml(root string, rows []row) string {
 	return b.String()
 }
 
-func deviceRows(a *agent.Agent) []row {
-	m := a.Model()
+func deviceRows(p agent.Snapshot) []row {
+	m := p.Model
 	return []row{
-		{"MAC address", strings.TrimPrefix(a.Device(), "SEP")}, {"Host name", a.Device()}, {"App load ID", loaded(a)}, {"Version", m.Firmware},
+		{"MAC address", strings.TrimPrefix(p.Device, "SEP")}, {"Host name", p.Device}, {"App load ID", loaded(p)}, {"Version", m.Firmware},
 		{"Model number", m.Name},
 	}
 }
 
-func loaded(a *agent.Agent) string {
-	_, _, s := a.Held()
-	return s.LoadFor(a.Model().Name)
+func loaded(p agent.Snapshot) string {
+	return p.Settings.LoadFor(p.Model.Name)
 }
 
-func deviceX(a *agent.Agent) []row {
-	m := a.Model()
+func deviceX(p agent.Snapshot) []row {
+	m := p.Model
 	return []row{
-		{"MACAddress", strings.TrimPrefix(a.Device(), "SEP")}, {"HostName", a.Device()}, {"phoneDN", ""}, {"appLoadID", loaded(a)},
+		{"MACAddress", strings.TrimPrefix(p.Device, "SEP")}, {"HostName", p.Device}, {"phoneDN", ""}, {"appLoadID", loaded(p)},
 		{"versionID", m.Firmware}, {"modelNumber", m.Name},
 	}
 }
@@ -99,20 +98,19 @@ func listRow(list *trustlist.File) (installed, signature string) {
 	return "Installed", alarm.Signature(sum[:])
 }
 
-func networkRows(a *agent.Agent) []row {
-	ctl, itl, s := a.Held()
-	ctlFile, ctlSignature := listRow(ctl)
-	itlFile, itlSignature := listRow(itl)
-	rows := []row{{"Host name", a.Device()}}
-	servers, alternate := a.Servers()
+func networkRows(p agent.Snapshot) []row {
+	s := p.Settings
+	ctlFile, ctlSignature := listRow(p.CTL)
+	itlFile, itlSignature := listRow(p.ITL)
+	rows := []row{{"Host name", p.Device}}
 	for i := range 2 {
 		value := ""
-		if i < len(servers) {
-			value = servers[i]
+		if i < len(p.Servers) {
+			value = p.Servers[i]
 		}
 		rows = append(rows, row{fmt.Sprintf("TFTP server %d", i+1), value})
 	}
-	rows = append(rows, row{"Alternate TFTP", yes(alternate)})
+	rows = append(rows, row{"Alternate TFTP", yes(p.Network.Alternate)})
 	for i := range 5 {
 		value := ""
 		if i < len(s.CallManagers) {
@@ -125,7 +123,7 @@ func networkRows(a *agent.Agent) []row {
 	}
 	rows = append(rows,
 		row{"CTL file", ctlFile}, row{"CTL signature", ctlSignature}, row{"ITL file", itlFile}, row{"ITL signature", itlSignature},
-		row{"CAPF server", recordName(ctl, itl, trustlist.CAPF)}, row{"TVS", strings.Join(hosts(s.TVS), ", ")},
+		row{"CAPF server", recordName(p.CTL, p.ITL, trustlist.CAPF)}, row{"TVS", strings.Join(hosts(s.TVS), ", ")},
 		row{"Directories URL", s.Directory}, row{"Services URL", s.Services},
 		row{"Security mode", s.SecurityMode().String()}, row{"Web access", s.WebAccess().String()}, row{"SSH access", s.SSHAccess().String()},
 		row{"Settings access", s.SettingsAccess().String()}, row{"SPAN to PC port", s.SPANAccess().String()},
@@ -133,14 +131,12 @@ func networkRows(a *agent.Agent) []row {
 	return rows
 }
 
-func networkX(a *agent.Agent) []row {
-	_, _, s := a.Held()
-	rows := []row{{"HostName", a.Device()}}
-	servers, _ := a.Servers()
-	for i, server := range servers {
+func networkX(p agent.Snapshot) []row {
+	rows := []row{{"HostName", p.Device}}
+	for i, server := range p.Servers {
 		rows = append(rows, row{fmt.Sprintf("TFTPServer%d", i+1), server})
 	}
-	for i, m := range s.CallManagers {
+	for i, m := range p.Settings.CallManagers {
 		rows = append(rows, row{fmt.Sprintf("CallManager%d", i+1), host(m)})
 	}
 	return rows
@@ -183,49 +179,47 @@ func recordName(ctl, itl *trustlist.File, role trustlist.Role) string {
 	return ""
 }
 
-func statusRows(a *agent.Agent) (rows []row) {
-	for _, e := range a.Shown() {
-		rows = append(rows, row{"", a.Model().Stamp(e.Last) + " " + e.Text})
+func statusRows(p agent.Snapshot) (rows []row) {
+	for _, e := range p.Messages {
+		rows = append(rows, row{"", p.Model.Stamp(e.Last) + " " + e.Text})
 	}
 	return rows
 }
 
-func statusX(a *agent.Agent) (rows []row) {
-	for _, e := range a.Shown() {
-		rows = append(rows, row{"status", a.Model().LogStamp(e.Last) + " " + e.Text})
+func statusX(p agent.Snapshot) (rows []row) {
+	for _, e := range p.Messages {
+		rows = append(rows, row{"status", p.Model.LogStamp(e.Last) + " " + e.Text})
 	}
 	return rows
 }
 
 // debugRows shows the alarms that wait, as Name=Value pairs.
-func debugRows(a *agent.Agent) (rows []row) {
-	waiting, dropped := a.Alarms()
-	for _, i := range waiting {
+func debugRows(p agent.Snapshot) (rows []row) {
+	for _, i := range p.Alarms {
 		rows = append(rows, row{"DeviceTLInfo", fmt.Sprintf("Name=%s ITL_Signature=%s StatusCode=%d", i.Device, alarm.Signature(i.ITL), i.Status)})
 	}
-	if dropped > 0 {
-		rows = append(rows, row{"DeviceTLInfo", fmt.Sprintf("%d alarms were dropped", dropped)})
+	if p.Dropped > 0 {
+		rows = append(rows, row{"DeviceTLInfo", fmt.Sprintf("%d alarms were dropped", p.Dropped)})
 	}
-	if r := a.Last(); r != nil {
+	if r := p.Last; r != nil {
 		rows = append(rows, row{"Trust", fmt.Sprintf("Reason=%v (%s)", r.Reason(), r.Reason().Text())})
 	}
 	return rows
 }
 
-func debugX(a *agent.Agent) (rows []row) {
-	for _, r := range debugRows(a) {
+func debugX(p agent.Snapshot) (rows []row) {
+	for _, r := range debugRows(p) {
 		rows = append(rows, row{"status", r.label + " " + r.value})
 	}
 	return rows
 }
 
 // trustRows is the menu Security Configuration, Trust List.
-func trustRows(a *agent.Agent) (rows []row) {
-	ctl, itl, _ := a.Held()
+func trustRows(p agent.Snapshot) (rows []row) {
 	for _, list := range []struct {
 		name string
 		file *trustlist.File
-	}{{"CTL File", ctl}, {"ITL File", itl}} {
+	}{{"CTL File", p.CTL}, {"ITL File", p.ITL}} {
 		if list.file == nil {
 			rows = append(rows, row{list.name, "Not Installed"})
 			continue

@@ -11,6 +11,6 @@ import (
 )
 
 // Serve says that there are no pages.
-func Serve(context.Context, net.Listener, *agent.Agent) error {
+func Serve(context.Context, net.Listener, func() agent.Snapshot) error {
 	return errors.New("this program was built without pages")
 }

@@ -30,7 +30,7 @@ const (
 // Serve serves the pages until the context ends or the listener fails, one request a
 // connection. It is net/http's reader and writer without its server, which would
 // bring HTTP/2 with it, 7 % of the device program.
-func Serve(ctx context.Context, l net.Listener, a *agent.Agent) error {
+func Serve(ctx context.Context, l net.Listener, phone func() agent.Snapshot) error {
 	l = netutil.LimitListener(l, maxConns)
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
@@ -41,7 +41,7 @@ func Serve(ctx context.Context, l net.Listener, a *agent.Agent) error {
 		var short interface{ Temporary() bool } // of file descriptors
 		switch {
 		case err == nil:
-			clients.Go(func() { serve(ctx, conn, a) })
+			clients.Go(func() { serve(ctx, conn, phone) })
 		case ctx.Err() != nil:
 			return nil
 		case errors.As(err, &short) && short.Temporary():
@@ -53,7 +53,7 @@ func Serve(ctx context.Context, l net.Listener, a *agent.Agent) error {
 }
 
 // serve answers one request and closes the connection.
-func serve(ctx context.Context, conn net.Conn, a *agent.Agent) {
+func serve(ctx context.Context, conn net.Conn, look func() agent.Snapshot) {
 	defer conn.Close()
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
@@ -61,7 +61,7 @@ func serve(ctx context.Context, conn net.Conn, a *agent.Agent) {
 	r, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, maxHead)))
 	res := refusal(http.StatusBadRequest, "Bad request")
 	if err == nil {
-		res = answer(a, r)
+		res = answer(look(), r)
 		// What is left unread when a connection closes would cost the client its answer.
 		io.Copy(io.Discard, r.Body)
 	}
@@ -71,15 +71,14 @@ func serve(ctx context.Context, conn net.Conn, a *agent.Agent) {
 }
 
 // answer returns what a phone says to a request.
-func answer(a *agent.Agent, r *http.Request) *http.Response {
-	_, _, s := a.Held()
-	if !s.ServesPages() {
+func answer(p agent.Snapshot, r *http.Request) *http.Response {
+	if !p.Settings.ServesPages() {
 		return refusal(http.StatusForbidden, "Web access is disabled")
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return refusal(http.StatusMethodNotAllowed, "Method not allowed")
 	}
-	body, kind := page(a, r.URL.Path, r.URL.RawQuery)
+	body, kind := page(p, r.URL.Path, r.URL.RawQuery)
 	if body == "" {
 		return refusal(http.StatusNotFound, "404 page not found")
 	}
@@ -104,33 +103,33 @@ const (
 const adapter = "/CGI/Java/Serviceability"
 
 // page returns a page, or "" where there is none.
-func page(a *agent.Agent, path, query string) (body, kind string) {
+func page(p agent.Snapshot, path, query string) (body, kind string) {
 	if strings.EqualFold(path, adapter) {
 		path, query = strings.TrimPrefix(query, "adapter="), ""
 	}
 	switch path {
 	case "/", "device.statistics.device", "/DeviceInformation":
-		return html(a, "Device information", deviceRows(a)), kindHTML
+		return html(p, "Device information", deviceRows(p)), kindHTML
 	case "device.statistics.configuration", "/NetworkConfiguration":
-		return html(a, "Network setup", networkRows(a)), kindHTML
+		return html(p, "Network setup", networkRows(p)), kindHTML
 	case "device.settings.status.messages", "/DeviceLog":
 		if path == "/DeviceLog" && query != "" && query != "2" {
-			return html(a, "Debug display", debugRows(a)), kindHTML
+			return html(p, "Debug display", debugRows(p)), kindHTML
 		}
-		return html(a, "Status messages", statusRows(a)), kindHTML
+		return html(p, "Status messages", statusRows(p)), kindHTML
 	case "device.trace.display.alarm":
-		return html(a, "Debug display", debugRows(a)), kindHTML
+		return html(p, "Debug display", debugRows(p)), kindHTML
 	case "device.settings.security.trustlist":
-		return html(a, "Trust List", trustRows(a)), kindHTML
+		return html(p, "Trust List", trustRows(p)), kindHTML
 	case "/DeviceInformationX":
-		return xml("DeviceInformation", deviceX(a)), kindXML
+		return xml("DeviceInformation", deviceX(p)), kindXML
 	case "/NetworkConfigurationX":
-		return xml("NetworkConfiguration", networkX(a)), kindXML
+		return xml("NetworkConfiguration", networkX(p)), kindXML
 	case "/DeviceLogX":
 		if query == "1" {
-			return xml("DeviceLog", debugX(a)), kindXML
+			return xml("DeviceLog", debugX(p)), kindXML
 		}
-		return xml("DeviceLog", statusX(a)), kindXML
+		return xml("DeviceLog", statusX(p)), kindXML
 	}
 	return "", ""
 }

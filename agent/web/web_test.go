@@ -19,6 +19,7 @@ import (
 	"itlagent/agent"
 	"itlagent/agent/alarm"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
 	"itlagent/agent/web"
 	"itlagent/testbench/cluster"
 )
@@ -43,7 +44,7 @@ func start(t *testing.T, model string) *page {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	phone, err := agent.New(agent.Config{MAC: mac, Model: model, Servers: []string{c.Publisher().Address()}, Store: new(agent.MemStore),
+	phone, err := agent.New(agent.Config{MAC: mac, Model: model, Servers: []string{c.Publisher().Address()}, Store: new(holdings.MemStore),
 		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now})
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +55,7 @@ func start(t *testing.T, model string) *page {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- web.Serve(ctx, l, phone) }()
+	go func() { done <- web.Serve(ctx, l, phone.Snapshot) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"itlagent/agent"
+	"itlagent/agent/boot"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
@@ -33,7 +35,7 @@ const (
 )
 
 // phoneOf makes a handset of a cluster, with what the network does to it.
-func phoneOf(t *testing.T, c *cluster.Cluster, model string, store agent.Store, dial func(ctx context.Context, network, address string) (net.Conn, error),
+func phoneOf(t *testing.T, c *cluster.Cluster, model string, store holdings.Store, dial func(ctx context.Context, network, address string) (net.Conn, error),
 	tftp func(ctx context.Context, address, name string, limit int) ([]byte, error)) *agent.Agent {
 	t.Helper()
 	a, err := agent.New(agent.Config{
@@ -50,7 +52,7 @@ func phoneOf(t *testing.T, c *cluster.Cluster, model string, store agent.Store, 
 // not followed yet: it needs everything, TVS too.
 type attack struct {
 	c      *cluster.Cluster
-	kept   *agent.MemStore
+	kept   *holdings.MemStore
 	before map[string][]byte
 }
 
@@ -68,7 +70,7 @@ func newAttack(t *testing.T, profile string) *attack {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	a := &attack{c: c, kept: new(agent.MemStore), before: make(map[string][]byte)}
+	a := &attack{c: c, kept: new(holdings.MemStore), before: make(map[string][]byte)}
 	a.phone(t, "CP-8861", a.kept, new(net.Dialer).DialContext, fetch.PlainTFTP).Cycle(t.Context())
 	pub := c.Publisher().Name()
 	if err := errors.Join(c.Regenerate(pub, cluster.CallManager), c.RestartTFTP(pub), c.Set(c.Phones()[0].MAC, "webAccess", "0")); err != nil {
@@ -82,15 +84,15 @@ func newAttack(t *testing.T, profile string) *attack {
 	return a
 }
 
-func (a *attack) phone(t *testing.T, model string, store agent.Store, dial func(ctx context.Context, network, address string) (net.Conn, error),
+func (a *attack) phone(t *testing.T, model string, store holdings.Store, dial func(ctx context.Context, network, address string) (net.Conn, error),
 	tftp func(ctx context.Context, address, name string, limit int) ([]byte, error)) *agent.Agent {
 	return phoneOf(t, a.c, model, store, dial, tftp)
 }
 
 // store is a copy of what the phone holds.
-func (a *attack) store(t *testing.T) *agent.MemStore {
+func (a *attack) store(t *testing.T) *holdings.MemStore {
 	t.Helper()
-	s := new(agent.MemStore)
+	s := new(holdings.MemStore)
 	for key, value := range a.before {
 		if err := s.Put(key, value); err != nil {
 			t.Fatal(err)
@@ -101,7 +103,7 @@ func (a *attack) store(t *testing.T) *agent.MemStore {
 
 // run runs cycles of a handset, and checks that nothing is in force that the cluster
 // has not made, and that each ends within its limits.
-func (a *attack) run(t *testing.T, phone *agent.Agent, store *agent.MemStore, cycles int) (last *agent.Report) {
+func (a *attack) run(t *testing.T, phone *agent.Agent, store *holdings.MemStore, cycles int) (last *boot.Report) {
 	t.Helper()
 	genuine := [][]byte{a.before["itl"], a.before["config"]}
 	for _, n := range a.c.Nodes() {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"itlagent/agent/holdings"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/pki"
@@ -284,16 +285,11 @@ func (a *Action) Do(w World, p Phone) (Phone, error) {
 	case OpDecrypt:
 		err = c.Encrypt(a.Value, nil)
 	case OpAlternate:
-		p.Kept = p.Kept.with("network", nil)
+		p, err = p.changed(func(h *holdings.Holdings) error { return h.SetNetwork(holdings.Network{}) })
 	case OpErase:
-		p.Kept = p.Kept.with("itl", nil).with("ctl", nil)
-		p.Answers = nil
+		p, err = p.changed(func(h *holdings.Holdings) error { return h.Erase(trustlist.ITL, trustlist.CTL) })
 	case OpFactory:
-		kept := make(Kept)
-		if mic, ok := p.Kept["mic"]; ok {
-			kept["mic"] = mic
-		}
-		p.Kept, p.Answers = kept, nil
+		p, err = p.changed((*holdings.Holdings).FactoryReset)
 	default:
 		err = fmt.Errorf("no action %q", a.Op)
 	}

@@ -9,7 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"itlagent/agent"
+	"itlagent/agent/boot"
+	"itlagent/agent/holdings"
 	"itlagent/agent/settings"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
@@ -26,11 +27,11 @@ type Way struct {
 	Touch    bool // somebody must be at the phone
 	Works    bool // the phone trusts its cluster after its next reset
 	// Report is that reset; nil where the way cannot be gone, for the reason Err.
-	Report *agent.Report
+	Report *boot.Report
 	Err    error
 	// Later is what an ordinary restart of TFTP and another reset make of it, where
 	// the way changes what TFTP serves until then; nil elsewhere.
-	Later *agent.Report
+	Later *boot.Report
 }
 
 // Outcome says in one line what came of the way.
@@ -53,7 +54,7 @@ func (w *Way) Outcome() string {
 // change that.
 type Explanation struct {
 	Phone  Phone
-	Report *agent.Report // of the reset that was tried on paper
+	Report *boot.Report // of the reset that was tried on paper
 	Locked bool
 	Ways   []Way    // that work, cheapest first; none where the phone is not locked
 	Vain   []Way    // that do not
@@ -70,15 +71,15 @@ func (e *Explanation) TouchOnly() bool {
 
 // Refused returns the first outcome that keeps the phone from its cluster, nil where
 // there is none.
-func (e *Explanation) Refused() *agent.Outcome { return refused(e.Report) }
+func (e *Explanation) Refused() *boot.Outcome { return refused(e.Report) }
 
-func refused(r *agent.Report) *agent.Outcome {
-	for _, o := range []*agent.Outcome{&r.CTL, &r.ITL, &r.Config} {
+func refused(r *boot.Report) *boot.Outcome {
+	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
 		if o.Rejected() {
 			return o
 		}
 	}
-	for _, o := range []*agent.Outcome{&r.CTL, &r.ITL, &r.Config} {
+	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
 		if o.Verdict.Reason == trust.DownloadFailed {
 			return o
 		}
@@ -87,7 +88,7 @@ func refused(r *agent.Report) *agent.Outcome {
 }
 
 // trusts reports whether the phone trusts what it is served.
-func trusts(r *agent.Report) bool { return r.Reason() == trust.Accepted }
+func trusts(r *boot.Report) bool { return r.Reason() == trust.Accepted }
 
 // Hints are what the explainer may use beside the clusters.
 type Hints struct {
@@ -238,7 +239,7 @@ func (w World) prove(ctx context.Context, p Phone, way *Way, keys *pki.Keys) {
 }
 
 // serving returns the place of the cluster that the phone has its files from.
-func (w World) serving(r *agent.Report, p Phone) int {
+func (w World) serving(r *boot.Report, p Phone) int {
 	for _, server := range slices.Concat([]string{r.ITL.Server, r.CTL.Server, r.Config.Server}, p.Servers) {
 		for i, c := range w {
 			if n, _ := c.At(withPort(server)); n != nil {
@@ -342,7 +343,7 @@ func (w World) ways(at int, p Phone, h Hints) (ways []Way, notes []string) {
 	if known, _ := c.Phone(p.MAC); known.Certificate != nil {
 		try("decrypt", "serve the phone's configuration in the open", Action{Op: OpDecrypt, Cluster: at, Value: p.MAC})
 	}
-	if p.Kept["network"] != nil {
+	if holdings.Load(p.Kept).Network.Alternate {
 		ways = append(ways, Way{Name: "alternate", What: "let the phone use the TFTP servers of DHCP", Actions: []Action{{Op: OpAlternate}}, Touch: true})
 	}
 	return append(ways, phoneWays()...), notes

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"itlagent/agent"
+	"itlagent/agent/boot"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
 	"itlagent/agent/shell"
 	"itlagent/agent/trust"
 	"itlagent/platform/console"
@@ -35,7 +37,7 @@ func live(t *testing.T, w lockout.World, p lockout.Phone) (lockout.World, *hands
 			return nil, nil, err
 		}
 	}
-	h := &handset{t: t, phone: p, store: new(agent.MemStore), was: w, now: running}
+	h := &handset{t: t, phone: p, store: new(holdings.MemStore), was: w, now: running}
 	for key, value := range p.Kept {
 		if err := h.store.Put(key, value); err != nil {
 			return nil, nil, err
@@ -48,7 +50,7 @@ func live(t *testing.T, w lockout.World, p lockout.Phone) (lockout.World, *hands
 type handset struct {
 	t     *testing.T
 	phone lockout.Phone
-	store *agent.MemStore
+	store *holdings.MemStore
 	agent *agent.Agent
 	was   lockout.World // whose addresses the phone knows
 	now   lockout.World // what runs in its place
@@ -71,7 +73,7 @@ func (h *handset) lead(address string) string {
 func (h *handset) start(servers []string, answers []trust.Answer) (err error) {
 	h.agent, err = agent.New(agent.Config{
 		MAC: h.phone.MAC, Model: h.phone.Model, Servers: servers, Store: h.store, Policy: h.phone.Policy,
-		Now: h.now.Now, Answers: answers, PerFile: 12 * time.Second,
+		Now: h.now.Now, PerFile: 12 * time.Second,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, network, h.lead(address))
 		},
@@ -79,6 +81,9 @@ func (h *handset) start(servers []string, answers []trust.Answer) (err error) {
 			return fetch.PlainTFTP(ctx, h.lead(address), name, limit)
 		},
 	})
+	if err == nil {
+		h.agent.Remember(answers)
+	}
 	return err
 }
 
@@ -92,7 +97,7 @@ func savedKey(dir string) []byte {
 }
 
 // carryOut types the commands of a way, as they are shown, and resets the phone.
-func carryOut(t *testing.T, w lockout.World, p lockout.Phone, way lockout.Way) (*agent.Report, error) {
+func carryOut(t *testing.T, w lockout.World, p lockout.Phone, way lockout.Way) (*boot.Report, error) {
 	running, h, err := live(t, w, p)
 	if err != nil {
 		return nil, err
@@ -119,7 +124,7 @@ func (h *handset) do(w lockout.World, a *lockout.Action, cmd lockout.Command) er
 		}
 		return nil
 	case "dhcp":
-		answers := h.agent.TVSAnswers()
+		answers := h.agent.Snapshot().Answers
 		return h.start(strings.Fields(strings.TrimPrefix(cmd.Line, "DHCP option 150: ")), answers)
 	case "bench":
 		switch strings.Join(words[:3], " ") {
@@ -177,12 +182,12 @@ func (h *watched) Servers(ctx context.Context, servers []string) error {
 }
 
 func (h *watched) Cycle(ctx context.Context) (*scenario.Cycle, error) {
-	kept, err := lockout.Read(h.Store())
+	kept, err := holdings.Read(h.Store())
 	if err != nil {
 		return nil, err
 	}
 	p := h.phone
-	p.Kept, p.Answers = kept, h.Agent().TVSAnswers()
+	p.Kept, p.Answers = kept, h.Agent().Snapshot().Answers
 	w := h.clusters()
 	before := w.Fork(nil) // as it is now
 	c, err := h.Host.Cycle(ctx)
@@ -193,7 +198,7 @@ func (h *watched) Cycle(ctx context.Context) (*scenario.Cycle, error) {
 		h.t.Log("datagrams are lost at random: this reset is not foretold")
 		return c, nil
 	}
-	check(h.t, before, p, h.Agent().Last(), lockout.Hints{P12: savedKey(h.dir)}, h.count)
+	check(h.t, before, p, h.Agent().Snapshot().Last, lockout.Hints{P12: savedKey(h.dir)}, h.count)
 	return c, nil
 }
 
@@ -213,7 +218,7 @@ func lossy(w lockout.World) bool {
 
 // check compares an explanation with what a handset reported, and goes every way that
 // it names.
-func check(t *testing.T, w lockout.World, p lockout.Phone, got *agent.Report, hints lockout.Hints, n *counts) {
+func check(t *testing.T, w lockout.World, p lockout.Phone, got *boot.Report, hints lockout.Hints, n *counts) {
 	t.Helper()
 	e, err := lockout.Explain(t.Context(), w, p, hints)
 	if err != nil {
@@ -235,7 +240,7 @@ func check(t *testing.T, w lockout.World, p lockout.Phone, got *agent.Report, hi
 		t.Errorf("no way back from %v", got.Reason())
 	}
 	type outcome struct {
-		report *agent.Report
+		report *boot.Report
 		err    error
 	}
 	ways := slices.Concat(e.Ways, e.Vain)
@@ -268,7 +273,7 @@ func check(t *testing.T, w lockout.World, p lockout.Phone, got *agent.Report, hi
 	}
 }
 
-func reasonOf(r *agent.Report) string {
+func reasonOf(r *boot.Report) string {
 	if r == nil {
 		return "-"
 	}
@@ -276,13 +281,13 @@ func reasonOf(r *agent.Report) string {
 }
 
 // differ compares what matters of two reports.
-func differ(foretold, got *agent.Report) string {
+func differ(foretold, got *boot.Report) string {
 	var diffs []string
 	for _, o := range []struct {
 		name string
-		a, b *agent.Outcome
+		a, b *boot.Outcome
 	}{{"CTL", &foretold.CTL, &got.CTL}, {"ITL", &foretold.ITL, &got.ITL}, {"configuration", &foretold.Config, &got.Config}} {
-		line := func(o *agent.Outcome) string {
+		line := func(o *boot.Outcome) string {
 			return fmt.Sprintf("%s %v via %q changed %v by %s", o.Name, o.Verdict.Reason, o.Verdict.Via, o.Changed, o.Transport)
 		}
 		if a, b := line(o.a), line(o.b); a != b {

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"itlagent/agent"
+	"itlagent/agent/boot"
 	"itlagent/agent/settings"
 	"itlagent/agent/trust"
 	"itlagent/testbench/cluster"
@@ -179,7 +179,7 @@ type seer struct {
 
 type booted struct {
 	phone  Phone
-	report *agent.Report
+	report *boot.Report
 }
 
 // key names the changes so far.
@@ -237,7 +237,7 @@ func (s *seer) boot(changes []Change, p Phone) (booted, error) {
 type course struct {
 	phone   Phone
 	windows []int // in which it has reset
-	report  *agent.Report
+	report  *boot.Report
 	refuses []int
 }
 
@@ -296,7 +296,7 @@ func (s *seer) courses(p Phone, changes []Change, must []int, online Online) ([]
 }
 
 // outcome sums courses up: all of them lead to trust, or some.
-func outcome(all []course) (every, some bool, locked *agent.Report) {
+func outcome(all []course) (every, some bool, locked *boot.Report) {
 	every = true
 	for _, c := range all {
 		if trusts(c.report) {
@@ -396,8 +396,8 @@ func subsets(n, size int) func(yield func([]int) bool) {
 
 // Follow carries a phone through changes with its resets after just the given steps
 // and at the end, and returns the report of each reset.
-func Follow(ctx context.Context, w World, p Phone, changes []Change, windows []int) ([]*agent.Report, error) {
-	var reports []*agent.Report
+func Follow(ctx context.Context, w World, p Phone, changes []Change, windows []int) ([]*boot.Report, error) {
+	var reports []*boot.Report
 	for k := 0; k <= len(changes); k++ {
 		if k > 0 {
 			if err := changes[k-1].Do(w); err != nil {
@@ -410,7 +410,7 @@ func Follow(ctx context.Context, w World, p Phone, changes []Change, windows []i
 		}
 		if k == len(changes) || slices.Contains(windows, k) || k > 0 && changes[k-1].Reset {
 			var err error
-			var report *agent.Report
+			var report *boot.Report
 			if p, report, err = p.Boot(ctx, w); err != nil {
 				return reports, err
 			}

@@ -11,7 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"itlagent/agent"
+	"itlagent/agent/boot"
+	"itlagent/agent/holdings"
 	"itlagent/agent/trust"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/lockout"
@@ -175,7 +176,7 @@ func (s *story) String() string {
 
 // carryOut makes the changes on a live bench, with a handset for each phone that resets
 // in its windows.
-func (s *story) carryOut(t *testing.T) (reports [][]*agent.Report, err error) {
+func (s *story) carryOut(t *testing.T) (reports [][]*boot.Report, err error) {
 	running := s.world.Fork(&installed.keys)
 	for _, c := range running {
 		defer c.Close()
@@ -185,7 +186,7 @@ func (s *story) carryOut(t *testing.T) (reports [][]*agent.Report, err error) {
 	}
 	handsets := make([]*handset, len(s.phones))
 	for i, p := range s.phones {
-		h := &handset{t: t, phone: p, store: new(agent.MemStore), was: s.world, now: running}
+		h := &handset{t: t, phone: p, store: new(holdings.MemStore), was: s.world, now: running}
 		for key, value := range p.Kept {
 			if err := h.store.Put(key, value); err != nil {
 				return nil, err
@@ -196,7 +197,7 @@ func (s *story) carryOut(t *testing.T) (reports [][]*agent.Report, err error) {
 		}
 		handsets[i] = h
 	}
-	reports = make([][]*agent.Report, len(s.phones))
+	reports = make([][]*boot.Report, len(s.phones))
 	for k := 0; k <= len(s.changes); k++ {
 		if k > 0 {
 			ch := &s.changes[k-1]
@@ -207,7 +208,7 @@ func (s *story) carryOut(t *testing.T) (reports [][]*agent.Report, err error) {
 				if p, err := ch.Move(running, lockout.Phone{}); err != nil {
 					return nil, err
 				} else if p.Servers != nil {
-					if err := h.start(p.Servers, h.agent.TVSAnswers()); err != nil {
+					if err := h.start(p.Servers, h.agent.Snapshot().Answers); err != nil {
 						return nil, err
 					}
 				}
@@ -394,7 +395,7 @@ func TestBadChanges(t *testing.T) {
 }
 
 // disproves says how what became of a handset is not what was foretold of it.
-func disproves(told *lockout.Foretold, windows []int, reports []*agent.Report) string {
+func disproves(told *lockout.Foretold, windows []int, reports []*boot.Report) string {
 	trusted := reports[len(reports)-1].Reason() == trust.Accepted
 	sure := len(told.Windows) > 0
 	for _, w := range told.Windows {

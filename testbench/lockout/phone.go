@@ -8,14 +8,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"net"
-	"slices"
 	"time"
 
-	"itlagent/agent"
-	"itlagent/agent/settings"
+	"itlagent/agent/boot"
+	"itlagent/agent/holdings"
+	"itlagent/agent/model"
 	"itlagent/agent/trust"
-	"itlagent/agent/trustlist"
 )
 
 // Phone is a phone on paper: what it is, what it keeps, and which TFTP servers it is
@@ -28,47 +26,24 @@ type Phone struct {
 	Policy               trust.Policy
 }
 
-// Kept is what a phone keeps across power cuts, by the keys of agent.Store: "itl",
-// "ctl", "config" and others. It is not changed either.
+// Kept is what a phone decides by, under the names of holdings.Deciding: "itl", "ctl",
+// "config" and others. It is not changed either.
 type Kept map[string][]byte
-
-// TrustKeys are the keys of what a phone decides by.
-func TrustKeys() []string { return []string{"ctl", "itl", "config", "network", "lsc", "mic"} }
 
 // ErrNothingKept says that a store has nothing that a phone decides by.
 var ErrNothingKept = errors.New("it keeps nothing of a phone: no list, no configuration")
 
-// Read takes what a phone decides by out of its store.
-func Read(store interface{ Get(string) ([]byte, error) }) (Kept, error) {
-	kept := make(Kept)
-	for _, key := range TrustKeys() {
-		data, err := store.Get(key)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("what the phone keeps as %s: %w", key, err)
-		}
-		kept[key] = data
+// Get implements what holdings.Load reads from.
+func (k Kept) Get(key string) ([]byte, error) {
+	if v, ok := k[key]; ok {
+		return v, nil
 	}
-	return kept, nil
+	return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
 }
 
 // Check reports what is not what its key says.
 func (k Kept) Check() error {
-	for key, kind := range map[string]trustlist.Kind{"ctl": trustlist.CTL, "itl": trustlist.ITL} {
-		if data, ok := k[key]; ok {
-			if _, err := trustlist.Parse(kind, data); err != nil {
-				return fmt.Errorf("the %v that the phone holds: %w", kind, err)
-			}
-		}
-	}
-	if data, ok := k["config"]; ok {
-		if _, err := settings.Parse(data); err != nil {
-			return fmt.Errorf("the phone's configuration: %w", err)
-		}
-	}
-	return nil
+	return holdings.Load(k).Damage(holdings.CTL, holdings.ITL, holdings.Config)
 }
 
 // with returns what is kept with one value changed; nil deletes it.
@@ -88,7 +63,7 @@ func (k Kept) with(key string, value []byte) Kept {
 // identity tells states of phones apart that may decide otherwise.
 func (p *Phone) identity() string {
 	h := sha256.New()
-	for _, key := range TrustKeys() {
+	for _, key := range holdings.Deciding() {
 		fmt.Fprintf(h, "%s %d ", key, len(p.Kept[key]))
 		h.Write(p.Kept[key])
 	}
@@ -100,62 +75,47 @@ func (p *Phone) identity() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Surroundings are what a phone meets: who serves files, and who answers for TVS.
+// Surroundings are what a phone meets: who serves files and answers for TVS, and when.
 type Surroundings interface {
-	// Configure sets what the phone's network is.
-	Configure(*agent.Config)
+	boot.Transport
 	Now() time.Time
 }
 
 // paperTime bounds a cycle on paper where a running cluster is asked, too.
 const paperTime = 2 * time.Minute
 
-// Boot runs one cycle of the phone, with the very code that a phone runs, and returns
-// what becomes of it. Neither the phone nor what it meets is changed.
-func (p Phone) Boot(ctx context.Context, s Surroundings) (Phone, *agent.Report, error) {
-	store := &paper{values: maps.Clone(p.Kept)}
-	conf := agent.Config{
-		MAC: p.MAC, Model: p.Model, Firmware: p.Firmware, Servers: p.Servers, Store: store, Now: s.Now,
-		Answers: slices.Clone(p.Answers), Policy: p.Policy,
-		Dial: func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody is there") },
-	}
-	s.Configure(&conf)
-	a, err := agent.New(conf)
+// Boot runs one boot cycle of the phone, with the very code that a phone runs, and
+// returns what becomes of it. Neither the phone nor what it meets is changed.
+func (p Phone) Boot(ctx context.Context, s Surroundings) (Phone, *boot.Report, error) {
+	device, err := boot.Device(p.MAC)
 	if err != nil {
 		return p, nil, err
 	}
+	m := model.Find(p.Model, p.Firmware)
+	store := holdings.NewMemStore(p.Kept)
+	phone := boot.New(boot.Config{
+		Device: device, Model: m, Servers: p.Servers, Holdings: holdings.Open(store, holdings.Options{Model: m}),
+		Transport: s, Now: s.Now, Policy: p.Policy,
+	})
+	phone.Remember(p.Answers)
 	ctx, cancel := context.WithTimeout(ctx, paperTime)
 	defer cancel()
-	report := a.Cycle(ctx)
+	report := phone.Cycle(ctx)
 	next := p
-	next.Kept, next.Answers = make(Kept), a.TVSAnswers()
-	for _, key := range TrustKeys() {
-		if data, ok := store.values[key]; ok {
-			next.Kept[key] = data
-		}
-	}
-	return next, report, nil
+	next.Answers = phone.Answers()
+	next.Kept, err = holdings.Read(store)
+	return next, report, err
 }
 
-// paper is an agent.Store for one cycle.
-type paper struct{ values map[string][]byte }
-
-func (s *paper) Get(key string) ([]byte, error) {
-	if v, ok := s.values[key]; ok {
-		return v, nil
+// changed returns the phone after something was done at it by hand.
+func (p Phone) changed(do func(*holdings.Holdings) error) (Phone, error) {
+	store := holdings.NewMemStore(p.Kept)
+	if err := do(holdings.Open(store, holdings.Options{Model: model.Find(p.Model, p.Firmware)})); err != nil {
+		return p, err
 	}
-	return nil, fmt.Errorf("%s: %w", key, fs.ErrNotExist)
-}
-
-func (s *paper) Put(key string, value []byte) error {
-	if s.values == nil {
-		s.values = make(map[string][]byte)
-	}
-	s.values[key] = slices.Clone(value)
-	return nil
-}
-
-func (s *paper) Delete(key string) error {
-	delete(s.values, key)
-	return nil
+	next := p
+	next.Answers = nil
+	var err error
+	next.Kept, err = holdings.Read(store)
+	return next, err
 }

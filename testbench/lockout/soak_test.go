@@ -15,6 +15,8 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
+	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/lockout"
 )
@@ -87,12 +89,12 @@ func TestDay(t *testing.T) {
 	w := lockout.World{c}
 	type unit struct {
 		phone lockout.Phone
-		store *agent.MemStore
+		store *holdings.MemStore
 		agent *agent.Agent
 	}
 	var all []*unit
 	for _, spec := range c.Phones() {
-		u := &unit{phone: lockout.Phone{MAC: spec.MAC, Model: spec.Model, Servers: servers(c)}, store: new(agent.MemStore)}
+		u := &unit{phone: lockout.Phone{MAC: spec.MAC, Model: spec.Model, Servers: servers(c)}, store: new(holdings.MemStore)}
 		if r.IntN(3) == 0 {
 			u.phone.Servers = []string{u.phone.Servers[1], u.phone.Servers[0]}
 		}
@@ -106,13 +108,13 @@ func TestDay(t *testing.T) {
 	var mu sync.Mutex
 	cycles, locked := 0, 0
 	reset := func(u *unit, step int, deed string) {
-		kept, err := lockout.Read(u.store)
+		kept, err := holdings.Read(u.store)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		before := u.phone
-		before.Kept, before.Answers = kept, u.agent.TVSAnswers()
+		before.Kept, before.Answers = kept, u.agent.Snapshot().Answers
 		next, foretold, err := before.Boot(t.Context(), w)
 		if err != nil {
 			t.Error(err)
@@ -123,12 +125,12 @@ func TestDay(t *testing.T) {
 		if diff := differ(foretold, got); diff != "" {
 			t.Errorf("%s: %s", where, diff)
 		}
-		after, err := lockout.Read(u.store)
+		after, err := holdings.Read(u.store)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		for _, key := range lockout.TrustKeys() {
+		for _, key := range holdings.Deciding() {
 			if !bytes.Equal(next.Kept[key], after[key]) {
 				t.Errorf("%s: it keeps another %s than was foretold", where, key)
 			}
@@ -154,7 +156,7 @@ func TestDay(t *testing.T) {
 				chosen = append(chosen, u)
 			}
 			if r.IntN(100) == 0 { // somebody stands before it
-				if err := u.agent.Erase(true, true); err != nil {
+				if err := u.agent.Erase(trustlist.CTL, trustlist.ITL); err != nil {
 					t.Fatal(err)
 				}
 			}

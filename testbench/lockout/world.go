@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"itlagent/agent"
+	"itlagent/agent/boot"
 	"itlagent/agent/fetch"
 	"itlagent/agent/tvs"
 	"itlagent/testbench/cluster"
@@ -35,9 +35,6 @@ func (w World) Fork(keys *pki.Keys) World {
 // Now returns the bench clock of the first cluster.
 func (w World) Now() time.Time { return w[0].Now() }
 
-// Configure makes the clusters a phone's network.
-func (w World) Configure(c *agent.Config) { c.From, c.Exchange = w.file, w.answer }
-
 // node returns the node that an address is of, and the name of the port.
 func (w World) node(address string) (*cluster.Node, string) {
 	for _, c := range w {
@@ -57,9 +54,9 @@ var (
 // patience is how long phones wait for the first byte of HTTP, and for TVS.
 const patience = 5 * time.Second
 
-// file is what a phone gets from one TFTP server. One that loses datagrams is taken to
+// File implements boot.Transport: what a phone gets from one TFTP server. One that loses datagrams is taken to
 // deliver in the end.
-func (w World) file(_ context.Context, server, name string, limit int, secure *tls.Config) (fetch.File, error) {
+func (w World) File(_ context.Context, server, name string, limit int, secure *tls.Config) (fetch.File, error) {
 	n, port := w.node(withPort(server))
 	if n == nil || port != "http" && port != "tftp" {
 		return fetch.File{}, errNobody
@@ -104,8 +101,8 @@ func (w World) near(server string, n *cluster.Node) bool {
 	return at == n && name == "https"
 }
 
-// answer is what a phone gets from one TVS server.
-func (w World) answer(_ context.Context, server string, req tvs.Message, check func(tls.ConnectionState) error) (*tvs.Message, error) {
+// AskTVS implements boot.Transport: what a phone gets from one TVS server.
+func (w World) AskTVS(_ context.Context, server string, req tvs.Message, check func(tls.ConnectionState) error) (*tvs.Message, error) {
 	n, port := w.node(server)
 	if n == nil || port != "tvs" {
 		return nil, errNobody
@@ -149,15 +146,16 @@ type Files struct {
 // Now returns the time that the files are looked at.
 func (f Files) Now() time.Time { return f.At }
 
-// Configure makes the files a phone's network.
-func (f Files) Configure(c *agent.Config) {
-	c.From = f.file
-	if f.Dial != nil {
-		c.Dial = f.Dial
+// AskTVS implements boot.Transport.
+func (f Files) AskTVS(ctx context.Context, server string, req tvs.Message, check func(tls.ConnectionState) error) (*tvs.Message, error) {
+	if f.Dial == nil {
+		return nil, errNobody
 	}
+	return (&boot.Network{Dial: f.Dial}).AskTVS(ctx, server, req, check)
 }
 
-func (f Files) file(_ context.Context, server, name string, limit int, _ *tls.Config) (fetch.File, error) {
+// File implements boot.Transport: the file of the kind that the name asks for.
+func (f Files) File(_ context.Context, server, name string, limit int, _ *tls.Config) (fetch.File, error) {
 	data := f.Config
 	switch {
 	case strings.HasPrefix(name, "ITL"):
@@ -176,16 +174,10 @@ func (f Files) file(_ context.Context, server, name string, limit int, _ *tls.Co
 
 // Network is a cluster that runs somewhere: what it serves is fetched when it is
 // looked at.
-type Network struct {
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-	TFTP func(ctx context.Context, address, name string, limit int) ([]byte, error)
-}
+type Network struct{ boot.Network }
 
 // Now returns the time.
-func (Network) Now() time.Time { return time.Now() }
-
-// Configure lets a phone on paper use the network. It sends no alarms.
-func (n Network) Configure(c *agent.Config) { c.Dial, c.TFTP = n.Dial, n.TFTP }
+func (*Network) Now() time.Time { return time.Now() }
 
 // withPort is a server as phones take it: HTTP's port where it names none.
 func withPort(server string) string { return fetch.WithPort(server, fetch.HTTPPort) }

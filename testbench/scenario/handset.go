@@ -9,7 +9,9 @@ import (
 	"strings"
 
 	"itlagent/agent"
+	"itlagent/agent/boot"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
 	"itlagent/agent/shell"
 	"itlagent/agent/trust"
 	"itlagent/platform/console"
@@ -62,7 +64,7 @@ type Boot func(ctx context.Context, p Phone, c *cluster.Cluster, servers []strin
 type Host struct {
 	phone   Phone
 	cluster *cluster.Cluster
-	store   *agent.MemStore
+	store   *holdings.MemStore
 	agent   *agent.Agent
 }
 
@@ -70,11 +72,11 @@ type Host struct {
 func (h *Host) Agent() *agent.Agent { return h.agent }
 
 // Store returns what the phone keeps.
-func (h *Host) Store() *agent.MemStore { return h.store }
+func (h *Host) Store() *holdings.MemStore { return h.store }
 
 // NewHost boots nothing yet: it makes a phone of a story in this process.
 func NewHost(p Phone, c *cluster.Cluster, servers []string) (*Host, error) {
-	h := &Host{phone: p, cluster: c, store: new(agent.MemStore)}
+	h := &Host{phone: p, cluster: c, store: new(holdings.MemStore)}
 	if p.MIC {
 		if err := h.makeMIC(); err != nil {
 			return nil, err
@@ -101,7 +103,7 @@ func (h *Host) makeMIC() error {
 	if err != nil {
 		return err
 	}
-	return h.store.Put("mic", pem)
+	return h.store.Put(holdings.MIC, pem)
 }
 
 func (h *Host) Certificate() (*x509.Certificate, error) {
@@ -126,7 +128,7 @@ func (h *Host) Shell(ctx context.Context, line string, answers []string) (string
 func (h *Host) Cycle(ctx context.Context) (*Cycle, error) {
 	r := h.agent.Cycle(ctx)
 	h.agent.DeliverAlarms(ctx) // what no server takes waits
-	outcome := func(o *agent.Outcome) Outcome {
+	outcome := func(o *boot.Outcome) Outcome {
 		return Outcome{o.Name, o.Verdict.Accepted, o.Verdict.Reason.String(), o.Verdict.Via.String()}
 	}
 	return &Cycle{

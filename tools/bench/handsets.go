@@ -13,6 +13,7 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
 	"itlagent/agent/trust"
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
@@ -39,7 +40,7 @@ func (b *bench) handsets() error {
 	nodes := c.Nodes()
 	phone := func(i int) (*agent.Agent, error) {
 		servers := []string{nodes[i%2].Address(), nodes[1-i%2].Address()}
-		return agent.New(agent.Config{MAC: p.Phones[i].MAC, Model: p.Phones[i].Model, Servers: servers, Store: new(agent.MemStore),
+		return agent.New(agent.Config{MAC: p.Phones[i].MAC, Model: p.Phones[i].Model, Servers: servers, Store: new(holdings.MemStore),
 			Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now})
 	}
 	one, err := phone(0)

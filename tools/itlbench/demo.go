@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"itlagent/agent"
+	"itlagent/agent/boot"
 	"itlagent/agent/fetch"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
@@ -134,10 +135,10 @@ func (s *story) expect(ok bool, format string, args ...any) error {
 }
 
 // reset runs one cycle of the phone and prints what it shows.
-func (s *story) reset() *agent.Report {
+func (s *story) reset() *boot.Report {
 	r := s.phone.Cycle(context.Background())
 	s.cycles++
-	for _, o := range []*agent.Outcome{&r.CTL, &r.ITL, &r.Config} {
+	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
 		if o.Transport != "" {
 			s.files++
 			if o.Verdict.Accepted {
@@ -148,7 +149,7 @@ func (s *story) reset() *agent.Report {
 		}
 	}
 	s.say("phone %s resets:", r.Device)
-	for _, o := range []*agent.Outcome{&r.ITL, &r.Config} {
+	for _, o := range []*boot.Outcome{&r.ITL, &r.Config} {
 		verdict := fmt.Sprintf("rejected, %v", o.Verdict.Reason)
 		if o.Verdict.Accepted {
 			verdict = fmt.Sprintf("accepted via %v", o.Verdict.Via)
@@ -172,7 +173,7 @@ func (s *story) showITL() *trustlist.File {
 	return list
 }
 
-func message(r *agent.Report, text string) bool {
+func message(r *boot.Report, text string) bool {
 	return len(r.Messages) > 0 && r.Messages[0] == text
 }
 
@@ -206,7 +207,7 @@ func (s *story) firstBoot() error {
 
 // set changes a setting on the cluster, resets the phone, and returns the value
 // that is in force there.
-func (s *story) set(name, value string) (string, *agent.Report, error) {
+func (s *story) set(name, value string) (string, *boot.Report, error) {
 	if err := s.cluster.Set(s.mac, name, value); err != nil {
 		return "", nil, err
 	}

@@ -16,8 +16,9 @@ import (
 	"syscall"
 	"time"
 
-	"itlagent/agent"
+	"itlagent/agent/boot"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
 	"itlagent/agent/settings"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
@@ -293,7 +294,7 @@ func readFlash(path, eraseSize string) (lockout.Kept, error) {
 	kept := make(lockout.Kept)
 	for i := range img.Keys {
 		k := &img.Keys[i]
-		for _, key := range lockout.TrustKeys() {
+		for _, key := range holdings.Deciding() {
 			if k.Name != key {
 				continue
 			}
@@ -317,7 +318,7 @@ func readState(dir string) (lockout.Kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept, err := lockout.Read(store)
+	kept, err := holdings.Read(store)
 	if err == nil && len(kept) == 0 {
 		err = fmt.Errorf("%s: %w", dir, lockout.ErrNothingKept)
 	}
@@ -413,7 +414,7 @@ func (x *explainFlags) explain(ctx context.Context, w lockout.World, p lockout.P
 		}
 		return lockout.Explain(ctx, w, p, hints)
 	case len(x.files) == 0:
-		return lockout.ExplainServed(ctx, lockout.Network{Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP}, p)
+		return lockout.ExplainServed(ctx, &lockout.Network{Network: boot.Network{Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP}}, p)
 	}
 	served := lockout.Files{At: time.Now(), Dial: new(net.Dialer).DialContext}
 	for _, path := range x.files {
@@ -516,7 +517,7 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 	reason := ex.Report.Reason()
 	line("%s", trust.Summary(ex.Report.Device, reason))
 	if !ex.Locked {
-		for _, o := range []*agent.Outcome{&ex.Report.CTL, &ex.Report.ITL, &ex.Report.Config} {
+		for _, o := range []*boot.Outcome{&ex.Report.CTL, &ex.Report.ITL, &ex.Report.Config} {
 			if o.Name != "" {
 				line("%s", outcomeLine(o))
 			}
@@ -552,7 +553,7 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 		}
 	}
 	line("\nwhat was tried:")
-	for _, o := range []*agent.Outcome{&ex.Report.CTL, &ex.Report.ITL, &ex.Report.Config} {
+	for _, o := range []*boot.Outcome{&ex.Report.CTL, &ex.Report.ITL, &ex.Report.Config} {
 		if o.Name == "" {
 			continue
 		}

@@ -109,15 +109,19 @@ func TestKilledPhone(t *testing.T) {
 		if err := phone.Start(); err != nil {
 			t.Fatal(err)
 		}
+		ended := make(chan struct{})
+		go func() { defer close(ended); phone.Wait() }()
 		for asked.Load() < begin+3 { // it is at work
 			time.Sleep(time.Millisecond)
-			if phone.ProcessState != nil {
+			select {
+			case <-ended:
 				t.Fatalf("kill %d: the phone ended: %s", i, &stderr)
+			default:
 			}
 		}
 		time.Sleep(time.Duration(r.Int64N(int64(40 * time.Millisecond))))
 		phone.Process.Kill()
-		phone.Wait()
+		<-ended
 		if stderr.Len() > 0 {
 			t.Fatalf("kill %d: the phone said %s", i, &stderr)
 		}

@@ -2,24 +2,26 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"os"
 	"os/signal"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"itlagent/agent"
-	"itlagent/agent/fetch"
+	"itlagent/agent/boot"
+	"itlagent/agent/holdings"
 	"itlagent/agent/shell"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
-	"itlagent/agent/web"
+	"itlagent/firmware/handset"
 	"itlagent/platform/console"
 	"itlagent/platform/filestore"
 	"itlagent/testbench/pki"
@@ -27,126 +29,110 @@ import (
 
 func runPhone(e *env, args []string) int {
 	f := e.flags("phone")
-	mac := f.String("mac", "64A0E71502CC", "MAC `address`, 12 hex digits")
-	model := f.String("model", "CP-7965G", "phone `model`")
-	firmware := f.String("firmware", "", "`VERSION` of a real phone's firmware; that of the family where none is given")
-	servers := f.StringArray("tftp", nil, "`ADDR` of a TFTP server, host[:port], in order")
+	o := handset.Options{MAC: "64A0E71502CC", Interval: time.Minute}
+	own := flag.NewFlagSet("phone", flag.ContinueOnError)
+	o.Flags(own)
+	own.VisitAll(func(g *flag.Flag) {
+		p := pflag.PFlagFromGoFlag(g)
+		if p.Name == "verbose" {
+			p.Shorthand = "v"
+		}
+		f.AddFlag(p)
+	})
 	state := f.String("state", "", "`DIR` that keeps lists and configuration; memory where neither this nor --flash is given")
 	flashFlags := addFlashFlags(f)
-	older := f.String("older", "warn", "a list older than the one in force: `warn` or refuse")
-	once := f.Bool("once", false, "one cycle only")
-	interval := f.Duration("interval", time.Minute, "time between cycles")
 	asJSON := f.Bool("json", false, "print one JSON object a cycle")
 	mic := f.Bool("mic", false, "make a certificate as its maker would, where the phone has none")
-	pages := f.String("web", "", "`ADDR` of the phone's pages, host:port")
-	shellOn := f.Bool("console", false, "run the phone's debug shell on standard input and output")
 	directory := f.Bool("directory", false, "with --once: open the directory of the configuration too")
-	verbose := f.BoolP("verbose", "v", false, "log every step to standard error")
 	if code, ok := e.parse(f, args, 0); !ok {
 		return code
 	}
-	if *older != "warn" && *older != "refuse" {
-		return e.usage("phone: --older warn, or --older refuse")
-	}
-	trace := new(shell.Trace)
-	conf := agent.Config{
-		MAC: *mac, Model: *model, Firmware: *firmware, Servers: *servers, Store: new(agent.MemStore),
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Rand: rand.Reader, Logf: trace.Logf, Policy: trust.Policy{RefuseOlder: *older == "refuse"},
-	}
-	opts := shell.Options{Trace: trace}
-	switch {
-	case *state != "" && *flashFlags.path != "":
-		return e.usage("phone: --state and --flash are two ways to keep the same")
-	case *directory && !*once:
+	if *directory && !o.Once {
 		return e.usage("phone: --directory belongs to --once; the shell has a command for it")
-	case *state != "":
-		dir, err := filestore.Open(*state)
-		if err != nil {
-			return e.fail(exitInfra, "%v", plainPath(err))
-		}
-		defer dir.Close()
-		conf.Store = dir
-	case *flashFlags.path != "":
-		v, close, code := flashFlags.open(e)
-		if code != exitOK {
-			return code
-		}
-		defer close()
-		conf.Store, conf.Messages, opts.Flash = v, v, v.Tell
 	}
-	if *verbose {
-		conf.Logf = func(format string, args ...any) {
-			fmt.Fprintf(e.stderr, format+"\n", args...)
-			trace.Logf(format, args...)
-		}
+	if o.Verbose {
+		o.Log = func(line string) { fmt.Fprintln(e.stderr, line) }
 	}
+	storage, close, code := e.openStorage(*state, flashFlags)
+	if code != exitOK {
+		return code
+	}
+	defer close()
 	if *mic {
-		if err := makeMIC(conf.Store, *model, *mac); err != nil {
+		if err := makeMIC(storage.Store, o.Model, o.MAC); err != nil {
 			return e.fail(exitInfra, "phone: MIC: %v", err)
 		}
 	}
-	phone, err := agent.New(conf)
+	phone, err := handset.New(o, storage)
 	if err != nil {
 		return e.usage("phone: %v", err)
 	}
-	trace.Line = func(n int, text string) string { return phone.Model().Trace(n, time.Now(), text) }
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	print := func(r *agent.Report) {
-		if *asJSON {
-			printJSON(e.stdout, reportOf(r))
-		} else {
-			printReport(e.stdout, r)
-		}
+	show := printReport
+	if *asJSON {
+		show = func(w io.Writer, r *boot.Report) { printJSON(w, reportOf(r)) }
 	}
-	if *once {
-		report := phone.Cycle(ctx)
-		print(report)
-		if _, err := phone.DeliverAlarms(ctx); err != nil {
-			conf.Logf("alarms: %v", err)
-		}
-		if code := report.ExitCode(); code != exitOK {
-			reason := report.Reason()
-			return e.fail(code, "%s: %v: %s", report.Device, reason, reason.Text())
-		}
-		if *directory {
-			return e.openDirectory(ctx, phone)
-		}
-		return exitOK
+	if o.Once {
+		return e.phoneOnce(ctx, phone, show, *directory)
 	}
-	if *pages != "" {
-		l, err := net.Listen("tcp", *pages)
+	url, err := phone.ServePages(ctx)
+	if err != nil {
+		return e.fail(exitInfra, "phone: %v", err)
+	}
+	if url != "" {
+		fmt.Fprintf(e.stderr, "pages: %s\n", url)
+	}
+	if o.Console {
+		return e.phoneShell(ctx, stop, phone)
+	}
+	phone.Run(ctx, func(r *boot.Report) { show(e.stdout, r) })
+	return exitOK
+}
+
+// openStorage opens what a phone of this machine keeps its state in. The code counts only
+// where it is not exitOK.
+func (e *env) openStorage(state string, flash flashFlags) (s handset.Storage, close func(), code int) {
+	switch {
+	case state != "" && *flash.path != "":
+		return s, nil, e.usage("phone: --state and --flash are two ways to keep the same")
+	case state != "":
+		dir, err := filestore.Open(state)
 		if err != nil {
-			return e.fail(exitInfra, "phone: %v", err)
+			return s, nil, e.fail(exitInfra, "%v", plainPath(err))
 		}
-		defer l.Close()
-		fmt.Fprintf(e.stderr, "pages: http://%s/\n", l.Addr())
-		go web.Serve(ctx, l, phone)
+		s.Store = dir
+		return s, func() { dir.Close() }, exitOK
+	case *flash.path != "":
+		v, close, code := flash.open(e)
+		return handset.Storage{Store: v, Messages: v, Tell: v.Tell}, close, code
+	default:
+		s.Store = new(holdings.MemStore)
 	}
-	ask, reset := agent.NewReset()
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
-	go func() {
-		for range hangup {
-			ask()
-		}
-	}()
-	if *shellOn {
-		opts.Reset = ask
-		return e.phoneShell(ctx, stop, phone, opts, *interval, reset)
+	return s, func() {}, exitOK
+}
+
+// phoneOnce runs one boot cycle.
+func (e *env) phoneOnce(ctx context.Context, phone *handset.Handset, show func(io.Writer, *boot.Report), directory bool) int {
+	report := phone.BootOnce(ctx)
+	show(e.stdout, report)
+	if code := report.ExitCode(); code != exitOK {
+		reason := report.Reason()
+		return e.fail(code, "%s: %v: %s", report.Device, reason, reason.Text())
 	}
-	phone.Run(ctx, *interval, reset, print)
+	if directory {
+		return e.openDirectory(ctx, phone)
+	}
 	return exitOK
 }
 
 // phoneShell runs the phone with its shell in the foreground, which ends it.
-func (e *env) phoneShell(ctx context.Context, stop func(), phone *agent.Agent, o shell.Options, interval time.Duration, reset <-chan struct{}) int {
+func (e *env) phoneShell(ctx context.Context, stop func(), phone *handset.Handset) int {
 	cycled := make(chan struct{}, 1)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		phone.Run(ctx, interval, reset, func(*agent.Report) {
+		phone.Run(ctx, func(*boot.Report) {
 			select {
 			case cycled <- struct{}{}:
 			default:
@@ -160,26 +146,26 @@ func (e *env) phoneShell(ctx context.Context, stop func(), phone *agent.Agent, o
 		return e.fail(exitInfra, "%v", err)
 	}
 	defer leave()
+	var o shell.Options
 	if !tty {
-		<-cycled // what is piped in speaks of a phone that has booted
-		ask := o.Reset
+		<-cycled           // what is piped in speaks of a phone that has booted
 		o.Reset = func() { // and that has reset
 			select {
 			case <-cycled:
 			default:
 			}
-			ask()
+			phone.Reset()
 			<-cycled
 		}
 	}
-	shell.New(phone, c, o).Loop(ctx)
+	phone.Shell(c, o).Loop(ctx)
 	stop()
 	<-done
 	return exitOK
 }
 
 // openDirectory prints the directory, or what a phone shows in its place.
-func (e *env) openDirectory(ctx context.Context, phone *agent.Agent) int {
+func (e *env) openDirectory(ctx context.Context, phone *handset.Handset) int {
 	p := phone.Directory(ctx)
 	if p.Err != nil {
 		fmt.Fprintln(e.stdout, agent.HostNotFound)
@@ -199,8 +185,8 @@ func (e *env) openDirectory(ctx context.Context, phone *agent.Agent) int {
 const micBits = 2048
 
 // makeMIC gives a phone the certificate that its maker would have installed.
-func makeMIC(store agent.Store, model, mac string) error {
-	if _, err := store.Get("mic"); !errors.Is(err, fs.ErrNotExist) {
+func makeMIC(store holdings.Store, model, mac string) error {
+	if _, err := store.Get(holdings.MIC); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	id, err := pki.New(pki.Request{
@@ -212,7 +198,7 @@ func makeMIC(store agent.Store, model, mac string) error {
 	if err != nil {
 		return err
 	}
-	return store.Put("mic", pem)
+	return store.Put(holdings.MIC, pem)
 }
 
 // outcomeJSON and reportJSON are the object that `phone --json` prints.
@@ -236,8 +222,8 @@ type reportJSON struct {
 	Messages []string    `json:"messages"`
 }
 
-func reportOf(r *agent.Report) reportJSON {
-	outcome := func(o *agent.Outcome) outcomeJSON {
+func reportOf(r *boot.Report) reportJSON {
+	outcome := func(o *boot.Outcome) outcomeJSON {
 		return outcomeJSON{o.Name, o.Server, o.Transport, o.Verdict.Accepted, o.Verdict.Reason.String(), o.Verdict.Via.String(), o.Changed}
 	}
 	return reportJSON{
@@ -247,8 +233,8 @@ func reportOf(r *agent.Report) reportJSON {
 }
 
 // printReport prints one line a file, the phone's messages, and the outcome.
-func printReport(w io.Writer, r *agent.Report) {
-	for _, o := range []*agent.Outcome{&r.CTL, &r.ITL, &r.Config} {
+func printReport(w io.Writer, r *boot.Report) {
+	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
 		fmt.Fprintln(w, outcomeLine(o))
 	}
 	for _, m := range r.Messages {
@@ -257,7 +243,7 @@ func printReport(w io.Writer, r *agent.Report) {
 	fmt.Fprintf(w, "reason: %v (%s)\n", r.Reason(), r.Reason().Text())
 }
 
-func outcomeLine(o *agent.Outcome) string {
+func outcomeLine(o *boot.Outcome) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: ", o.Name)
 	switch {

@@ -15,7 +15,9 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/alarm"
+	"itlagent/agent/boot"
 	"itlagent/agent/fetch"
+	"itlagent/agent/holdings"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
@@ -28,7 +30,7 @@ type bench struct {
 	t       *testing.T
 	cluster *cluster.Cluster
 	phone   *agent.Agent
-	store   *agent.MemStore
+	store   *holdings.MemStore
 	conf    agent.Config
 }
 
@@ -46,7 +48,7 @@ func newBench(t *testing.T, profile, model, firmware string) *bench {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, cluster: c, store: new(agent.MemStore)}
+	b := &bench{t: t, cluster: c, store: new(holdings.MemStore)}
 	b.conf = agent.Config{
 		MAC: mac, Model: model, Firmware: firmware, Servers: []string{c.Publisher().Address()}, Address: "127.0.0.1", Store: b.store,
 		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now, Rand: rand.Reader,
@@ -62,6 +64,12 @@ func (b *bench) restart() {
 	if b.phone, err = agent.New(b.conf); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// servers returns the TFTP servers of a phone, and whether they were set on it.
+func servers(p *agent.Agent) ([]string, bool) {
+	s := p.Snapshot()
+	return s.Servers, s.Network.Alternate
 }
 
 func (b *bench) must(err error) {
@@ -123,7 +131,7 @@ func TestAlarms(t *testing.T) {
 		}
 	}
 	b.restart()
-	if waiting, _ := b.phone.Alarms(); len(waiting) != 2 {
+	if waiting := b.phone.Snapshot().Alarms; len(waiting) != 2 {
 		t.Fatalf("%d wait after a restart", len(waiting))
 	}
 	// The subscriber alone comes back: the phone fails over to it.
@@ -136,7 +144,7 @@ func TestAlarms(t *testing.T) {
 		t.Errorf("received %v", statuses)
 	}
 	// Deleting the list and taking it again is a change too.
-	b.must(b.phone.Erase(true, true))
+	b.must(b.phone.Erase(trustlist.CTL, trustlist.ITL))
 	b.phone.Cycle(t.Context())
 	if n, err := deliver(); n != 1 || err != nil {
 		t.Errorf("after deletion: %d, %v", n, err)
@@ -144,7 +152,7 @@ func TestAlarms(t *testing.T) {
 
 	old := newBench(t, "note", "CP-7965G", "9.3.1")
 	old.phone.Cycle(t.Context())
-	if waiting, _ := old.phone.Alarms(); len(waiting) != 0 {
+	if waiting := old.phone.Snapshot().Alarms; len(waiting) != 0 {
 		t.Errorf("firmware 9.3(1) queues %d alarms", len(waiting))
 	}
 }
@@ -153,12 +161,12 @@ func TestAlarms(t *testing.T) {
 func TestRun(t *testing.T) {
 	b := newBench(t, "note", "CP-7965G", "")
 	ctx, cancel := context.WithCancel(t.Context())
-	reports := make(chan *agent.Report)
+	reports := make(chan *boot.Report)
 	reset := make(chan struct{})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		b.phone.Run(ctx, time.Hour, reset, func(r *agent.Report) { reports <- r })
+		b.phone.Run(ctx, time.Hour, reset, func(r *boot.Report) { reports <- r })
 	}()
 	if r := <-reports; r.Reason() != trust.Accepted {
 		t.Errorf("first cycle: %v", r.Reason())
@@ -190,31 +198,31 @@ func TestByHand(t *testing.T) {
 	b.must(b.store.Put("mic", pem))
 	b.restart()
 	b.phone.Cycle(t.Context())
-	b.must(b.phone.SetServers("192.0.2.1", "192.0.2.2:6970", true))
+	b.must(b.phone.SetNetwork(holdings.Network{TFTP1: "192.0.2.1", TFTP2: "192.0.2.2:6970", Alternate: true}))
 	b.restart()
-	if servers, alternate := b.phone.Servers(); !alternate || fmt.Sprint(servers) != "[192.0.2.1 192.0.2.2:6970]" {
+	if servers, alternate := servers(b.phone); !alternate || fmt.Sprint(servers) != "[192.0.2.1 192.0.2.2:6970]" {
 		t.Errorf("after a restart: %v, %v", servers, alternate)
 	}
 	for _, bad := range []string{"a b", "a\nalternate=1", strings.Repeat("x", 200)} {
-		if err := b.phone.SetServers(bad, "", true); err == nil {
+		if err := b.phone.SetNetwork(holdings.Network{TFTP1: bad, TFTP2: "", Alternate: true}); err == nil {
 			t.Errorf("server %q", bad)
 		}
 	}
-	if err := b.phone.SetServers("", "", true); err == nil {
+	if err := b.phone.SetNetwork(holdings.Network{TFTP1: "", TFTP2: "", Alternate: true}); err == nil {
 		t.Error("alternate servers without any")
 	}
 	b.must(b.phone.FactoryReset())
-	if servers, alternate := b.phone.Servers(); alternate || len(servers) != 1 {
+	if servers, alternate := servers(b.phone); alternate || len(servers) != 1 {
 		t.Errorf("after a factory reset: %v, %v", servers, alternate)
 	}
 	if b.phone.Identity() == nil || !bytes.Equal(b.phone.Identity().Certificate[0], id.Certificate.Raw) {
 		t.Error("the MIC is gone")
 	}
-	ctl, itl, s := b.phone.Held()
-	if ctl != nil || itl != nil || s.Web != "" {
-		t.Errorf("still held: %v, %v, %+v", ctl, itl, s)
+	now := b.phone.Snapshot()
+	if now.CTL != nil || now.ITL != nil || now.Settings.Web != "" {
+		t.Errorf("still held: %v, %v, %+v", now.CTL, now.ITL, now.Settings)
 	}
-	if shown := b.phone.Shown(); len(shown) != 1 || shown[0].Text != "Reset to factory settings" {
+	if shown := b.phone.Snapshot().Messages; len(shown) != 1 || shown[0].Text != "Reset to factory settings" {
 		t.Errorf("shown: %+v", shown)
 	}
 	if r := b.phone.Cycle(t.Context()); r.ITL.Verdict.Via != trust.ViaFirstUse {
@@ -257,7 +265,7 @@ func TestClientCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	b := &bench{t: t, cluster: c, store: new(agent.MemStore)}
+	b := &bench{t: t, cluster: c, store: new(holdings.MemStore)}
 	b.must(c.Start())
 	id, err := pki.New(pki.Request{Subject: pki.Name{CN: "CP-7965G-SEP" + mac}, Bits: 2048, From: pkitest.Time})
 	b.must(err)
@@ -294,7 +302,7 @@ func TestSecureAlarm(t *testing.T) {
 				`<deviceSecurityMode>3</deviceSecurityMode></device>`)
 			w := world{"pub": s}
 			asked := make(chan string, 8)
-			p := w.phoneWith(t, agent.Config{Store: new(agent.MemStore), Servers: []string{"pub"}, Rand: rand.Reader,
+			p := w.phoneWith(t, agent.Config{Store: new(holdings.MemStore), Servers: []string{"pub"}, Rand: rand.Reader,
 				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 					if !strings.HasPrefix(address, "manager:") {
 						return w.dial(ctx, network, address)
@@ -354,7 +362,7 @@ func TestBadConfigurations(t *testing.T) {
 	s := newSite(t, "pub")
 	s.publish("1")
 	w := world{"pub": s}
-	p := w.phone(t, new(agent.MemStore), "pub")
+	p := w.phone(t, new(holdings.MemStore), "pub")
 	want(t, "booted", p.Cycle(t.Context()), trust.ViaFirstUse, trust.ViaITL, "ITL installed")
 	for name, xml := range map[string]string{
 		"broken":       "<device><vendorConfig><webAccess>0</webAccess>",

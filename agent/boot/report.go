@@ -1,4 +1,4 @@
-package agent
+package boot
 
 import (
 	"time"
@@ -10,7 +10,7 @@ import (
 	"itlagent/agent/trustlist"
 )
 
-// Report is the outcome of a cycle.
+// Report is the outcome of a boot cycle.
 type Report struct {
 	Device           string
 	Time             time.Time // of its end
@@ -28,11 +28,6 @@ type Outcome struct {
 	Held      bool   // one was in force before
 	Changed   bool   // what was got is newly in force
 	Verdict   trust.Verdict
-}
-
-func (o *Outcome) notStored(err error) {
-	o.Verdict.Accepted, o.Verdict.Via = false, trust.ViaNone
-	o.Verdict.Reason, o.Verdict.Detail = trust.NotStored, err.Error()
 }
 
 // Rejected reports whether a file was there and was not taken.

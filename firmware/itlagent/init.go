@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"itlagent/agent"
+	"itlagent/agent/boot"
 	"itlagent/platform/linuxinit"
 )
 
@@ -22,12 +22,12 @@ const (
 	modulesDir = "/lib/modules/itlagent"
 )
 
-// boot is the program as the first process of a board: it prepares the system,
+// initBoard is the program as the first process of a board: it prepares the system,
 // runs the phone, and ends the machine when the phone does. Arguments behind "--" on
 // the kernel's command line come after those of the image. Where it fails, or
 // panics, the kernel does, and starts the machine again if it was told so with
 // panic=SECONDS.
-func boot() {
+func initBoard() {
 	fail := func(err error) {
 		if err != nil {
 			fmt.Fprintln(os.Stderr, "itlagent:", err)
@@ -57,9 +57,9 @@ func boot() {
 			time.Sleep(dog.Timeout()/4 + time.Second)
 		}
 	}()
-	code, again := run(rest, os.Stdin, os.Stdout, os.Stderr)
-	if again {
-		startAnew()
+	code, restart := run(rest, os.Stdin, os.Stdout, os.Stderr)
+	if restart {
+		reexec()
 	}
 	fmt.Fprintf(os.Stdout, "itlagent: ends with code %d, power off\n", code)
 	stop()
@@ -114,11 +114,11 @@ func system() []string {
 	return lines
 }
 
-// keepTime sets the clock of a board without an RTC by what a trusted list says: it
+// setClock sets the clock of a board without an RTC by what a trusted list says: it
 // is not earlier than when its newest list was signed. No decision depends on the
 // clock but how long an answer of TVS is remembered; the validity of certificates
 // is not looked at, so that a clock at 1970 locks nobody out.
-func keepTime(r *agent.Report, w io.Writer) {
+func setClock(r *boot.Report, w io.Writer) {
 	if !linuxinit.First() || r.HeldITL == nil {
 		return
 	}

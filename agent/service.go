@@ -1,0 +1,55 @@
+package agent
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"strings"
+
+	"itlagent/agent/boot"
+	"itlagent/agent/fetch"
+	"itlagent/agent/trust"
+)
+
+// Page is what came of opening a service of the phone.
+type Page struct {
+	URL     string
+	Verdict trust.Verdict // about the server; accepted for plain HTTP
+	Text    []byte
+	Err     error // why nothing is shown
+}
+
+// HostNotFound is what a phone shows where it does not trust or reach a server.
+const HostNotFound = "Host Not Found"
+
+// maxPage bounds a page of a service, in bytes.
+const maxPage = 64 << 10
+
+// Directory opens the directory of the configuration.
+func (a *Agent) Directory(ctx context.Context) Page {
+	held := a.holdings.State()
+	p := Page{URL: held.Settings.Directory}
+	scheme, rest, ok := strings.Cut(p.URL, "://")
+	host, path, _ := strings.Cut(rest, "/")
+	if !ok || host == "" || scheme != "http" && scheme != "https" || strings.ContainsAny(p.URL, " \r\n") {
+		p.Err = fmt.Errorf("the configuration has no directory (%.100q)", p.URL)
+		return p
+	}
+	ctx, cancel := context.WithTimeout(ctx, directoryTime)
+	defer cancel()
+	if scheme == "http" {
+		p.Verdict = trust.Verdict{Accepted: true}
+		p.Text, p.Err = a.network.Page(ctx, fetch.WithPort(host, "80"), "/"+path, nil, maxPage)
+		return p
+	}
+	a.conf.Log.Debugf("HTTPS cert of %s: looked for in the lists, then by TVS", host)
+	secure := boot.TLS(held.Identity(), func(s tls.ConnectionState) error {
+		if p.Verdict = a.boot.TrustServer(ctx, s.PeerCertificates[0].Raw, trust.Application); !p.Verdict.Accepted {
+			return fmt.Errorf("%w: %v", boot.ErrUntrustedServer, p.Verdict.Reason)
+		}
+		a.conf.Log.Debugf("Authenticated the HTTPS conn via %v", p.Verdict.Via)
+		return nil
+	})
+	p.Text, p.Err = a.network.Page(ctx, fetch.WithPort(host, "443"), "/"+path, secure, maxPage)
+	return p
+}
