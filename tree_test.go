@@ -89,15 +89,65 @@ var mayImport = []struct {
 	of  string
 	may []string
 }{
-	{"agent/printable", nil},
-	{"agent/trustlist", []string{"agent/printable"}},
-	{"agent", []string{"agent", "platform/flash", "platform/console"}},
+	{"agent", []string{"agent", "platform/flash", "platform/console"}}, // and see agentMayImport
 	{"platform", []string{"platform"}},
-	{"firmware/itlagent", []string{"agent", "platform"}},
+	{"firmware/handset", []string{"agent", "platform"}},
+	{"firmware/itlagent", []string{"agent", "platform", "firmware/handset"}},
 	{"firmware/boards", []string{"platform"}},
 	{"firmware/image", []string{"firmware", "platform"}},
 	{"testbench", []string{"testbench", "agent", "platform"}},
 	{"tools", []string{"tools", "testbench", "agent", "platform", "firmware"}},
+}
+
+// agentMayImport says which packages of the phone a package of it may know: only those
+// that stand above it here.
+var agentMayImport = []struct{ of, may string }{
+	{"printable", ""},
+	{"logger", ""},
+	{"model", "printable"},
+	{"trustlist", "printable"},
+	{"settings", "printable"},
+	{"status", "model printable"},
+	{"trust", "trustlist printable"},
+	{"fetch", "printable"},
+	{"tvs", "trust trustlist printable"},
+	{"alarm", "printable"},
+	{"vault", "status"},
+	{"holdings", "alarm logger model settings status trustlist"},
+	{"boot", "fetch holdings logger model settings status trust trustlist tvs"},
+	{"", "alarm boot fetch holdings logger model status trust trustlist"},
+	{"shell", " alarm boot holdings printable settings trust trustlist"},
+	{"web", " alarm printable settings trustlist"},
+}
+
+func TestAgentEdges(t *testing.T) {
+	may, above := map[string][]string{}, []string{}
+	for _, r := range agentMayImport {
+		may["agent/"+r.of] = strings.Split(r.may, " ")
+		for _, p := range strings.Fields(r.may) {
+			if !slices.Contains(above, p) {
+				t.Errorf("agent/%s may know agent/%s, which does not stand above it", r.of, p)
+			}
+		}
+		above = append(above, r.of)
+	}
+	for dir, files := range parsed(t) {
+		if dir != "agent" && !strings.HasPrefix(dir, "agent/") {
+			continue
+		}
+		allowed, ok := may["agent/"+strings.TrimPrefix(strings.TrimPrefix(dir, "agent"), "/")]
+		if !ok {
+			t.Errorf("%s is not in the list of the phone's packages", dir)
+		}
+		for name, f := range files {
+			for _, imp := range f.Imports {
+				p, ours := strings.CutPrefix(strings.Trim(imp.Path.Value, `"`), module+"/agent")
+				if ours && !strings.HasSuffix(name, "_test.go") && !slices.Contains(allowed, strings.TrimPrefix(p, "/")) {
+					t.Errorf("%s imports agent%s, which it may not know", name, p)
+				}
+			}
+		}
+	}
 }
 
 func TestImportDirections(t *testing.T) {
