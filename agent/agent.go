@@ -27,6 +27,7 @@ import (
 
 	"itlagent/agent/alarm"
 	"itlagent/agent/boot"
+	"itlagent/agent/fetch"
 	"itlagent/agent/holdings"
 	"itlagent/agent/logger"
 	"itlagent/agent/model"
@@ -60,7 +61,14 @@ type Config struct {
 	PerFile      time.Duration    // fetch.DefaultPerServer where 0: a file from one server
 	Now          func() time.Time // time.Now where nil
 	Log          logger.Logger
+	// Alive is called by Cycle and Run at every step, at least every AliveInterval where
+	// none of them hangs: it feeds a watchdog. nil: nobody is told.
+	Alive func()
 }
+
+// AliveInterval is the longest that a working phone takes from one call of Alive to the
+// next with the default limits: a file from one server, and the time to store it.
+const AliveInterval = fetch.DefaultPerServer + 5*time.Second
 
 // Agent is one phone.
 type Agent struct {
@@ -95,12 +103,18 @@ func New(c Config) (*Agent, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Alive == nil {
+		c.Alive = func() {}
+	}
 	a := &Agent{conf: c, device: device, model: model.Find(c.Model, c.Firmware)}
+	if text := a.model.Assumed(); text != "" {
+		c.Log.Noticef("%s", text)
+	}
 	a.holdings = holdings.Open(c.Store, holdings.Options{Model: a.model, Log: c.Messages, Logger: c.Log})
 	a.network = &boot.Network{Dial: c.Dial, TFTP: c.TFTP, PerFile: c.PerFile, Identity: a.Identity, Log: c.Log}
 	a.boot = boot.New(boot.Config{
 		Device: a.device, Model: a.model, Servers: c.Servers, Holdings: a.holdings, Transport: a.network,
-		Policy: c.Policy, TVSPerServer: c.TVSPerServer, TVSTotal: c.TVSTotal, Now: c.Now, Log: c.Log,
+		Policy: c.Policy, TVSPerServer: c.TVSPerServer, TVSTotal: c.TVSTotal, Now: c.Now, Log: c.Log, Alive: c.Alive,
 	})
 	return a, nil
 }
@@ -113,7 +127,8 @@ func (a *Agent) Remember(answers []trust.Answer) { a.boot.Remember(answers) }
 func (a *Agent) Identity() *tls.Certificate { return a.holdings.State().Identity() }
 
 // Cycle boots or resets the phone once, keeps the messages of the cycle, and queues an
-// alarm where its lists have changed.
+// alarm where its lists have changed. One that was interrupted leaves no message, and
+// Snapshot tells of the one before.
 func (a *Agent) Cycle(ctx context.Context) *boot.Report {
 	a.cycle.Lock()
 	defer a.cycle.Unlock()
@@ -124,7 +139,9 @@ func (a *Agent) Cycle(ctx context.Context) *boot.Report {
 	if r.CTL.Changed || r.ITL.Changed {
 		a.queueAlarm()
 	}
-	a.last.Store(r)
+	if !r.Interrupted {
+		a.last.Store(r)
+	}
 	return r
 }
 
@@ -212,8 +229,8 @@ func NewReset() (ask func(), reset <-chan struct{}) {
 
 // Run runs boot cycles until the context ends: the first at once, the next ones after
 // each interval or when reset says so, and delivers alarms beside them, with a growing
-// pause after each try that no server took. each, if not nil, is called with every
-// report.
+// pause after each try that no server took. each, if not nil, is called with the report
+// of every cycle that was not interrupted.
 func (a *Agent) Run(ctx context.Context, interval time.Duration, reset <-chan struct{}, each func(*boot.Report)) {
 	deliver := make(chan struct{}, 1)
 	done := make(chan struct{})
@@ -222,23 +239,30 @@ func (a *Agent) Run(ctx context.Context, interval time.Duration, reset <-chan st
 		a.deliverLoop(ctx, deliver)
 	}()
 	defer func() { <-done }()
+	alive := time.NewTicker(AliveInterval / 4)
+	defer alive.Stop()
 	for {
 		report := a.Cycle(ctx)
 		select {
 		case deliver <- struct{}{}:
 		default:
 		}
-		if each != nil {
+		if each != nil && !report.Interrupted {
 			each(report)
 		}
-		timer := time.NewTimer(interval)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		case <-reset:
-			timer.Stop()
-		case <-timer.C:
+		next := time.NewTimer(interval)
+		for waiting := true; waiting; {
+			a.conf.Alive()
+			select {
+			case <-ctx.Done():
+				return
+			case <-reset:
+				waiting = false
+			case <-next.C:
+				waiting = false
+			case <-alive.C:
+			}
 		}
+		next.Stop()
 	}
 }

@@ -82,7 +82,7 @@ func TestNotStoredIsNotInForce(t *testing.T) {
 			s.publish("1")
 			p := world{"pub": s}.phone(t, store, "pub")
 			r := p.Cycle(t.Context())
-			if r.ITL.Verdict.Reason != trust.NotStored || !strings.Contains(r.ITL.Verdict.Reason.Text(), "internal failure") || !r.Locked() {
+			if r.ITL.Verdict.Reason != trust.NotStored || !strings.Contains(r.ITL.Verdict.Reason.Text(), "internal failure") || r.Locked() || r.ExitCode() != 1 {
 				t.Errorf("ITL %v (%s), locked %v", r.ITL.Verdict.Reason, r.ITL.Verdict.Detail, r.Locked())
 			}
 			if p.Snapshot().ITL != nil || r.HeldITL != nil {
@@ -150,10 +150,10 @@ func TestClusterWithoutLists(t *testing.T) {
 	})})
 	r := p.Cycle(t.Context())
 	want(t, "no lists", r, trust.NotFound, trust.ViaNone, "No Trust List installed")
-	if r.ExitCode() != 1 || r.Settings.Web != "0" {
-		t.Errorf("exit code %d, settings %+v", r.ExitCode(), r.Settings)
+	if r.ExitCode() != 0 || r.Locked() || r.Settings.Web != "0" || r.Summary() != "SEP"+mac+" works without trust lists" {
+		t.Errorf("exit code %d, %s, settings %+v", r.ExitCode(), r.Summary(), r.Settings)
 	}
-	wantNames := []string{"CTLSEP" + mac + ".tlv", "CTLFile.tlv", "ITLSEP" + mac + ".tlv", "ITLFile.tlv", confName}
+	wantNames := []string{"CTLSEP" + mac + ".tlv", "ITLSEP" + mac + ".tlv", "ITLFile.tlv", confName}
 	if !slices.Equal(asked, wantNames) {
 		t.Errorf("asked for %q, want %q", asked, wantNames)
 	}

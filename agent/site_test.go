@@ -39,6 +39,11 @@ type site struct {
 	known      map[*pki.Identity][]trustlist.Role // vouched for by TVS
 	spoil      func(*tvs.Message)                 // changes a response
 	queries    int
+
+	busy     string                          // HTTP answers 503 for this file, TFTP not at all
+	asked    func(name string) (hangUp bool) // is told of every file
+	tvsAsked func()                          // and of every question
+	sent     map[string]int                  // bytes of a file that went out
 }
 
 func newSite(t testing.TB, name string) *site {
@@ -117,13 +122,23 @@ func (s *site) serveHTTP(c net.Conn) {
 	}
 	name := strings.TrimPrefix(strings.Fields(line)[1], "/")
 	data, ok := s.files[name]
+	if s.asked != nil && s.asked(name) {
+		return
+	}
 	switch {
+	case name == s.busy:
+		fmt.Fprint(c, "HTTP/1.1 503 Service Unavailable\r\n\r\n")
 	case s.httpStatus != 0:
 		fmt.Fprintf(c, "HTTP/1.1 %d Status\r\n\r\n", s.httpStatus)
 	case !ok:
 		fmt.Fprint(c, "HTTP/1.1 404 Not Found\r\n\r\n")
 	default:
-		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-length: %d\r\n\r\n%s", len(data), data)
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-length: %d\r\n\r\n", len(data))
+		n, _ := c.Write(data)
+		if s.sent == nil {
+			s.sent = make(map[string]int)
+		}
+		s.sent[name] += n
 	}
 }
 
@@ -135,6 +150,10 @@ func (s *site) serveTVS(raw net.Conn) {
 		return
 	}
 	s.queries++
+	if s.tvsAsked != nil {
+		s.tvsAsked()
+		return
+	}
 	res := tvs.Respond(req, s, 86400)
 	if s.spoil != nil {
 		s.spoil(res)
@@ -165,13 +184,22 @@ func (w world) dial(_ context.Context, _, address string) (net.Conn, error) {
 	return here, nil
 }
 
-func (w world) tftp(_ context.Context, address, name string, _ int) ([]byte, error) {
+func (w world) tftp(ctx context.Context, address, name string, limit int) ([]byte, error) {
 	host, _, _ := net.SplitHostPort(address)
 	s := w[host]
 	if s == nil {
 		return nil, errors.New("no answer")
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if name == s.busy {
+		return nil, errors.New("no answer")
+	}
 	if data, ok := s.files[name]; ok {
+		if len(data) > limit {
+			return nil, fetch.ErrTooLarge
+		}
 		return data, nil
 	}
 	return nil, fetch.ErrNotFound

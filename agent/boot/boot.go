@@ -54,6 +54,9 @@ type Config struct {
 	TVSTotal     time.Duration    // tvs.DefaultTotal where 0
 	Now          func() time.Time // time.Now where nil
 	Log          logger.Logger
+	// Alive is called at every step of a cycle, of which each is bounded by the time
+	// limits of the transport: it feeds a watchdog. nil: nobody is told.
+	Alive func()
 }
 
 // Phone is a phone that can boot.
@@ -78,11 +81,15 @@ func New(c Config) *Phone {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Alive == nil {
+		c.Alive = func() {}
+	}
+	t := watched{c.Transport, c.Alive}
 	return &Phone{
 		Config: c,
-		files:  &fetch.Client{From: c.Transport.File, Logf: c.Log.Debugf},
+		files:  &fetch.Client{From: t.File, Logf: c.Log.Debugf},
 		tvs: &tvs.Client{
-			Exchange: c.Transport.AskTVS, Device: modelInTVS(c.Model.Name) + "-" + c.Device,
+			Exchange: t.AskTVS, Device: modelInTVS(c.Model.Name) + "-" + c.Device,
 			PerServer: c.TVSPerServer, Total: c.TVSTotal, Now: c.Now, Logf: c.Log.Debugf,
 		},
 	}
@@ -99,54 +106,84 @@ func (p *Phone) Forget() { p.tvs.Flush() }
 
 // Cycle boots or resets the phone once: CTL, ITL, configuration, each fetched, judged,
 // stored, read back, and only then in force. It returns within the time limits of the
-// transport, whatever the servers do.
+// transport, whatever the servers do. Where the context ends before the cycle does, the
+// report says that it was interrupted, and nothing of why.
 func (p *Phone) Cycle(ctx context.Context) *Report {
 	r := &Report{Device: p.Device}
-	held := p.Holdings.Retry()
-	if err := held.Damage(holdings.CTL, holdings.ITL, holdings.Config); err != nil {
+	if err := p.Holdings.Retry().Damage(holdings.CTL, holdings.ITL, holdings.Config); err != nil {
 		p.Log.Noticef("%v", err)
-		r.damaged(err, p.Model.Family)
+		r.damaged(err)
 	} else {
-		p.list(ctx, trustlist.CTL, &r.CTL)
-		p.list(ctx, trustlist.ITL, &r.ITL)
-		p.configuration(ctx, &r.Config)
-		held = p.Holdings.State()
-		r.HeldCTL, r.HeldITL, r.Settings = held.CTL, held.ITL, held.Settings
+		r.Interrupted = !p.list(ctx, trustlist.CTL, &r.CTL) || !p.list(ctx, trustlist.ITL, &r.ITL) || !p.configuration(ctx, &r.Config)
+	}
+	held := p.Holdings.State()
+	r.HeldCTL, r.HeldITL, r.Settings = held.CTL, held.ITL, held.Settings
+	if !r.Interrupted {
 		r.describe(p.Model.Family)
 	}
 	r.Time = p.Now()
 	return r
 }
 
-// list brings a list up to date.
-func (p *Phone) list(ctx context.Context, kind trustlist.Kind, out *Outcome) {
+// watched is a transport that tells of every step.
+type watched struct {
+	Transport
+	alive func()
+}
+
+func (w watched) File(ctx context.Context, server, name string, limit int, secure *tls.Config) (fetch.File, error) {
+	w.alive()
+	return w.Transport.File(ctx, server, name, limit, secure)
+}
+
+func (w watched) AskTVS(ctx context.Context, server string, req tvs.Message, check func(tls.ConnectionState) error) (*tvs.Message, error) {
+	w.alive()
+	return w.Transport.AskTVS(ctx, server, req, check)
+}
+
+// list brings a list up to date. It reports whether that came to an end.
+func (p *Phone) list(ctx context.Context, kind trustlist.Kind, out *Outcome) bool {
 	held := p.Holdings.State().ITL
 	if kind == trustlist.CTL {
 		held = p.Holdings.State().CTL
 	}
 	out.Held = held != nil
-	data, ok := p.fetch(ctx, p.files.Get, listNames(kind.String(), p.Device), kind.SizeLimit(), out)
+	data, ok := p.fetch(ctx, p.files.Get, listNames(kind, p.Device), kind.SizeLimit(), out)
+	if ok && len(data) == 0 && !p.holdsList() {
+		// Sites without CUCM serve empty files in the place of lists.
+		out.Verdict, ok = trust.Verdict{Reason: trust.NotFound, Detail: "the file is empty"}, false
+	}
 	if !ok {
-		return
+		return ctx.Err() == nil
 	}
 	out.Verdict = p.decide(ctx, trust.Candidate{Kind: kind, Name: out.Name, Data: data})
+	if !out.Verdict.Accepted && ctx.Err() != nil {
+		return false // TVS may have had an answer
+	}
 	for _, w := range out.Verdict.Warnings {
 		p.Log.Noticef("%s: %s", out.Name, w)
 	}
 	if !out.Verdict.Accepted {
 		p.rejected(out)
-		return
+		return true
 	}
 	p.Log.Debugf("%s: TL file verified successfully, via %v", out.Name, out.Verdict.Via)
 	if held != nil && bytes.Equal(held.Bytes(), data) {
-		return
+		return true
 	}
 	if err := p.Holdings.SetList(out.Verdict.File); err != nil {
 		p.notStored(out, err)
-		return
+		return true
 	}
 	out.Changed = true
 	p.tvs.Flush()
+	return true
+}
+
+// holdsList reports whether the phone holds a list.
+func (p *Phone) holdsList() bool {
+	held := p.Holdings.State()
+	return held.CTL != nil || held.ITL != nil
 }
 
 // state is what a decision is made with now.

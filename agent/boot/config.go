@@ -18,34 +18,38 @@ import (
 
 // configuration brings the configuration up to date: the phone's own, or the default
 // where the server knows no such phone. Where that says so the whole of it is fetched
-// encrypted.
-func (p *Phone) configuration(ctx context.Context, out *Outcome) {
+// encrypted. It reports whether that came to an end.
+func (p *Phone) configuration(ctx context.Context, out *Outcome) bool {
 	held := p.Holdings.State()
 	out.Held = held.Config != nil
 	suffix := ""
 	if s := p.state(); s.WantsSigned() {
 		suffix = ".sgn"
 	}
-	content, parsed, ok := p.getConfig(ctx, []string{p.Device + ".cnf.xml" + suffix, "XMLDefault.cnf.xml" + suffix}, out)
+	content, parsed, ok := p.getConfig(ctx, []string{p.Device + ".cnf.xml" + suffix, defaultConfig + suffix}, out)
 	if ok && parsed.Reduced && parsed.Encrypt {
 		content, parsed, ok = p.getEncrypted(ctx, parsed, out)
 	}
-	if !ok || bytes.Equal(held.Config, content) {
-		return
+	switch {
+	case !ok:
+		return ctx.Err() == nil
+	case bytes.Equal(held.Config, content):
+		return true
 	}
 	if err := p.Holdings.SetConfig(content, parsed); err != nil {
 		p.notStored(out, err)
-		return
+		return true
 	}
 	out.Changed = true
+	return true
 }
 
 // getConfig gets one configuration and judges it.
 func (p *Phone) getConfig(ctx context.Context, names []string, out *Outcome) (content []byte, parsed settings.Settings, ok bool) {
 	state := p.state()
-	signed, limit := state.WantsSigned(), settings.MaxSize
+	signed, limit := state.WantsSigned(), min(settings.MaxSize, p.Holdings.Limit())
 	if signed {
-		limit = trustlist.MaxSignedSize
+		limit = min(trustlist.MaxSignedSize, limit+signedHeader)
 	}
 	get, verdict := p.secureGetter(ctx)
 	data, ok := p.fetch(ctx, get, names, limit, out)
@@ -79,15 +83,46 @@ func (p *Phone) read(content []byte, out *Outcome) (settings.Settings, bool) {
 		out.Verdict = trust.Verdict{Reason: trust.BadContent, Detail: err.Error()}
 		return parsed, false
 	}
+	if whose := p.another(out.Name, &parsed); whose != "" {
+		out.Verdict = trust.Verdict{Reason: trust.WrongFile, Detail: "the configuration is " + whose}
+		p.rejected(out)
+		return parsed, false
+	}
 	for _, w := range parsed.Warnings {
 		p.Log.Noticef("%s: %s", out.Name, w)
 	}
 	return parsed, true
 }
 
+// another says whose a configuration is that was asked for by a name and is not what
+// that says; "" where it is.
+func (p *Phone) another(asked string, s *settings.Settings) string {
+	switch isDefault := strings.HasPrefix(asked, defaultConfig); {
+	case isDefault:
+		return "" // whatever the cluster has for phones that it does not know
+	case s.Default:
+		return "the default one, for phones that the cluster does not know"
+	case deviceName(s.Name) && !strings.EqualFold(s.Name, p.Device):
+		return "that of " + s.Name
+	}
+	return ""
+}
+
+// deviceName reports whether a name is that of a phone: hand-made files have others.
+func deviceName(name string) bool {
+	device, err := Device(name)
+	return err == nil && strings.EqualFold(device, name)
+}
+
+// defaultConfig is the configuration for phones that a cluster does not know.
+const defaultConfig = "XMLDefault.cnf.xml"
+
+// signedHeader bounds what stands before the content of a signed file, in bytes.
+const signedHeader = 4 << 10
+
 // getEncrypted gets the whole configuration, encrypted for the phone's own key.
 func (p *Phone) getEncrypted(ctx context.Context, reduced settings.Settings, out *Outcome) (content []byte, parsed settings.Settings, ok bool) {
-	data, ok := p.fetch(ctx, p.files.Get, []string{p.Device + ".cnf.xml.enc.sgn"}, trustlist.MaxSignedSize, out)
+	data, ok := p.fetch(ctx, p.files.Get, []string{p.Device + ".cnf.xml.enc.sgn"}, min(trustlist.MaxSignedSize, p.Holdings.Limit()+signedHeader), out)
 	if !ok {
 		return nil, parsed, false
 	}

@@ -8,11 +8,18 @@ import (
 
 // What the sources leave open about a phone's boot.
 
-// listNames are the names by which a list is asked for, in order. The second is
-// asked for where a server that is no CUCM has no list of the phone's own; it is
-// seen for the ITL and taken to be alike for the CTL.
-func listNames(prefix, device string) []string {
-	return []string{prefix + device + ".tlv", prefix + "File.tlv"}
+// asksForCTLFile has a phone ask for CTLFile.tlv where there is no CTL of its own. Four
+// captures show CTLSEP, ITLSEP, ITLFile and the configuration, and none CTLFile: off.
+const asksForCTLFile = false
+
+// listNames are the names by which a list is asked for, in order. The second is asked
+// for where the server has no list of the phone's own.
+func listNames(kind trustlist.Kind, device string) []string {
+	own := kind.String() + device + ".tlv"
+	if kind == trustlist.CTL && !asksForCTLFile {
+		return []string{own}
+	}
+	return []string{own, kind.String() + "File.tlv"}
 }
 
 // modelInTVS is the model as a phone names itself to TVS. Traces show "CP-8861";

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"fmt"
 	"time"
 
 	"itlagent/agent/model"
@@ -18,6 +19,7 @@ type Report struct {
 	HeldCTL, HeldITL *trustlist.File // in force after the cycle; nil where none
 	Settings         settings.Settings
 	Messages         []string // what the phone shows, in order
+	Interrupted      bool     // it was ended before it had an outcome: nothing is to be made of it
 }
 
 // Outcome is what came of one file.
@@ -35,15 +37,21 @@ func (o *Outcome) Rejected() bool {
 	return !o.Verdict.Accepted && o.Verdict.Reason != trust.NotFound && o.Verdict.Reason != trust.DownloadFailed
 }
 
-// Locked reports whether the phone refused what its cluster serves, or cannot
-// store it: its old lists and settings stay.
+// HoldsList reports whether the phone holds a trust list, be it one that it cannot read.
+func (r *Report) HoldsList() bool {
+	return r.HeldCTL != nil || r.HeldITL != nil || r.CTL.Verdict.Reason == trust.HeldDamaged
+}
+
+// Locked reports whether the phone holds a list and refused what its cluster serves, or
+// cannot store it: its old lists and settings stay.
 func (r *Report) Locked() bool {
-	return r.CTL.Rejected() || r.ITL.Rejected() || r.Config.Rejected()
+	return r.HoldsList() && (r.CTL.Rejected() || r.ITL.Rejected() || r.Config.Rejected())
 }
 
 // Reason returns the first reason that matters: of a rejected list, then of a
-// rejected configuration, then of a failed download. A phone that took what it
-// was served, and one that was served no list, get Accepted and NotFound.
+// rejected configuration, then of a failed download. A phone that was served neither
+// list nor configuration gets NotFound; one without lists that has got a configuration
+// works, and gets Accepted as one that trusts its cluster.
 func (r *Report) Reason() trust.Reason {
 	for _, o := range []*Outcome{&r.CTL, &r.ITL, &r.Config} {
 		if o.Rejected() {
@@ -55,28 +63,42 @@ func (r *Report) Reason() trust.Reason {
 			return trust.DownloadFailed
 		}
 	}
-	if r.HeldCTL == nil && r.HeldITL == nil {
+	if !r.Config.Verdict.Accepted && (!r.HoldsList() || r.ITL.Verdict.Reason == trust.NotFound) {
 		return trust.NotFound
 	}
 	return trust.Accepted
 }
 
-// ExitCode sums the cycle up for scripts: 0 where the phone's lists are in force,
-// 1 where it is locked or holds none, 3 where no server delivered.
+// Summary says in one line how the phone stands with its cluster. All programs print
+// this line.
+func (r *Report) Summary() string {
+	reason := r.Reason()
+	switch {
+	case r.HoldsList():
+	case reason == trust.Accepted:
+		return r.Device + " works without trust lists"
+	case reason != trust.NotFound && reason != trust.DownloadFailed:
+		return fmt.Sprintf("%s holds no trust list and does not accept what it is served: %v (%s)", r.Device, reason, reason.Text())
+	}
+	return trust.Summary(r.Device, reason)
+}
+
+// ExitCode sums the cycle up for scripts: 0 where the phone trusts its cluster or works
+// without lists, 1 where it is locked or gets nothing, 3 where no server delivered or the
+// cycle was interrupted.
 func (r *Report) ExitCode() int {
 	switch reason := r.Reason(); {
+	case r.Interrupted, reason == trust.DownloadFailed:
+		return 3
 	case reason == trust.Accepted:
 		return 0
-	case reason == trust.DownloadFailed:
-		return 3
 	}
 	return 1
 }
 
-func (r *Report) damaged(err error, f model.Family) {
+func (r *Report) damaged(err error) {
 	v := trust.Verdict{Reason: trust.HeldDamaged, Detail: err.Error()}
 	r.CTL.Verdict, r.ITL.Verdict, r.Config.Verdict = v, v, v
-	r.Messages = []string{status.TrustListUpdateFailed.Text(f)}
 }
 
 // describe writes the status messages of the cycle.
@@ -84,6 +106,9 @@ func (r *Report) describe(f model.Family) {
 	say := func(m status.Message, more string) { r.Messages = append(r.Messages, m.Text(f)+more) }
 	held := r.CTL.Held || r.ITL.Held
 	switch {
+	case r.CTL.Verdict.Reason == trust.HeldDamaged:
+		say(status.TrustListUpdateFailed, "")
+		return
 	case r.CTL.Rejected() || r.ITL.Rejected() || held && r.ITL.Verdict.Reason == trust.DownloadFailed:
 		say(status.TrustListUpdateFailed, "")
 	case r.CTL.Changed && !r.CTL.Held && r.ITL.Changed && !r.ITL.Held:

@@ -19,6 +19,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -167,6 +168,14 @@ func (h *Holdings) persist(name string, value []byte) error {
 		return fmt.Errorf("read back %s: %d bytes that differ from the %d stored", name, len(back), len(value))
 	}
 	return nil
+}
+
+// Limit returns how many bytes a value may have, as far as the storage says.
+func (h *Holdings) Limit() int {
+	if s, ok := h.store.(interface{ Limit() int }); ok {
+		return s.Limit()
+	}
+	return math.MaxInt32
 }
 
 // Erase deletes trust lists, as the security menu does. The configuration stays.

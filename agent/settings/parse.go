@@ -137,6 +137,7 @@ func (p *parser) start(t xml.StartElement) error {
 			return fmt.Errorf("element %.40q where the one <device> or <Default> should stand", t.Name.Local)
 		}
 		p.rooted = true
+		p.out.Default = name == "default"
 	}
 	line, _ := p.dec.InputPos()
 	if p.path = append(p.path, element{name, line}); len(p.path) > MaxDepth {

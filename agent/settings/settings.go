@@ -47,8 +47,9 @@ type Settings struct {
 	Secure       string // deviceSecurityMode
 	Transport    string // transportLayerProtocol
 
-	Name string // of the device, as in "SEP64A0E71502CC"; XMLDefault has none
-	Load string // loadInformation; see LoadFor
+	Default bool   // the root is <Default>: a configuration for devices that the cluster does not know
+	Name    string // of the device, as in "SEP64A0E71502CC"; XMLDefault has none
+	Load    string // loadInformation; see LoadFor
 
 	CallManagers   []string // "host:port" of SIP in the order of priority
 	SecureManagers []string // the same for SIP over TLS

@@ -361,7 +361,7 @@ func (s *Shell) why(_ context.Context, _ []string) error {
 	}
 	reason := r.Reason()
 	s.say("phone: %v (%s)", reason, reason.Text())
-	s.say("%s", trust.Summary(r.Device, reason))
+	s.say("%s", r.Summary())
 	if next := reason.Advice(); next != "" {
 		s.say("do: %s", next)
 	}

@@ -50,6 +50,8 @@ type Options struct {
 	// Log gets a line, without a line feed; nil discards. Debug lines go there only
 	// where Verbose is set; the shell's trace gets all of them.
 	Log func(line string)
+	// Alive is called as agent.Config says; nil: nobody is told.
+	Alive func()
 }
 
 // Servers is a flag: servers, joined by commas or given one by one.
@@ -130,7 +132,7 @@ func New(o Options, s Storage) (*Handset, error) {
 	h.Agent, err = agent.New(agent.Config{
 		MAC: o.MAC, Model: o.Model, Firmware: o.Firmware, Servers: o.Servers, Store: s.Store, Messages: s.Messages,
 		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Rand: rand.Reader,
-		Policy: trust.Policy{RefuseOlder: o.Older == "refuse"}, Log: log,
+		Policy: trust.Policy{RefuseOlder: o.Older == "refuse"}, Log: log, Alive: o.Alive,
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"itlagent/agent/boot"
@@ -51,13 +52,12 @@ func initBoard() {
 	if !errors.Is(err, fs.ErrNotExist) {
 		fail(err)
 	}
-	go func() {
-		for ctx.Err() == nil {
-			fail(dog.Feed())
-			time.Sleep(dog.Timeout()/4 + time.Second)
+	var once sync.Once
+	code, restart := run(rest, os.Stdin, os.Stdout, os.Stderr, func() {
+		if err := dog.Feed(); err != nil {
+			once.Do(func() { fail(err) })
 		}
-	}()
-	code, restart := run(rest, os.Stdin, os.Stdout, os.Stderr)
+	})
 	if restart {
 		reexec()
 	}

@@ -14,6 +14,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -38,7 +39,7 @@ func main() {
 	if linuxinit.First() {
 		initBoard() // which does not return
 	}
-	code, restart := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	code, restart := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, nil)
 	if restart {
 		reexec()
 	}
@@ -53,13 +54,14 @@ func reexec() {
 
 // run returns the exit code: 0 after an orderly end, with -once 1 for a locked
 // phone; 2 for wrong arguments; 3 where storage or every server is out of reach.
-// restart says that the program is to run again.
-func run(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, restart bool) {
+// restart says that the program is to run again. alive, if not nil, is called by the
+// phone's loop.
+func run(args []string, stdin *os.File, stdout, stderr io.Writer, alive func()) (code int, restart bool) {
 	fail := func(code int, err error) (int, bool) {
 		fmt.Fprintln(stderr, "itlagent:", err)
 		return code, false
 	}
-	o := handset.Options{Interval: 10 * time.Minute}
+	o := handset.Options{Interval: 10 * time.Minute, Alive: alive}
 	flags := flag.NewFlagSet("itlagent", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	o.Flags(flags)
@@ -85,6 +87,9 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer) (code int, res
 	defer stop()
 	if o.Once {
 		report := phone.BootOnce(ctx)
+		if report.Interrupted {
+			return fail(3, errors.New("interrupted"))
+		}
 		say(stdout, report)
 		return report.ExitCode(), false
 	}

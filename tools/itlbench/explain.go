@@ -515,7 +515,7 @@ func believes(ex *lockout.Explanation) []string {
 func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	reason := ex.Report.Reason()
-	line("%s", trust.Summary(ex.Report.Device, reason))
+	line("%s", ex.Report.Summary())
 	if !ex.Locked {
 		for _, o := range []*boot.Outcome{&ex.Report.CTL, &ex.Report.ITL, &ex.Report.Config} {
 			if o.Name != "" {

@@ -115,6 +115,9 @@ func (e *env) openStorage(state string, flash flashFlags) (s handset.Storage, cl
 // phoneOnce runs one boot cycle.
 func (e *env) phoneOnce(ctx context.Context, phone *handset.Handset, show func(io.Writer, *boot.Report), directory bool) int {
 	report := phone.BootOnce(ctx)
+	if report.Interrupted {
+		return e.fail(exitInfra, "phone: interrupted")
+	}
 	show(e.stdout, report)
 	if code := report.ExitCode(); code != exitOK {
 		reason := report.Reason()
