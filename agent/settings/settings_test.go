@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v, %v\nwant %+v", got, err, want)
 	}
-	if got, err := settings.Parse([]byte("<Default></Default>")); err != nil || !reflect.DeepEqual(got, settings.Settings{}) {
+	if got, err := settings.Parse([]byte("<Default></Default>")); err != nil || !reflect.DeepEqual(got, settings.Settings{Default: true}) {
 		t.Errorf("empty default: %+v, %v", got, err)
 	}
 }
