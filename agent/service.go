@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"strings"
 
@@ -43,13 +42,13 @@ func (a *Agent) Directory(ctx context.Context) Page {
 		return p
 	}
 	a.conf.Log.Debugf("HTTPS cert of %s: looked for in the lists, then by TVS", host)
-	secure := boot.TLS(held.Identity(), func(s tls.ConnectionState) error {
-		if p.Verdict = a.boot.TrustServer(ctx, s.PeerCertificates[0].Raw, trust.Application); !p.Verdict.Accepted {
+	secure := &fetch.Secure{TLS: boot.TLS(held.Identity(), nil), Verify: func(ctx context.Context, der []byte) error {
+		if p.Verdict = a.boot.TrustServer(ctx, der, trust.Application); !p.Verdict.Accepted {
 			return fmt.Errorf("%w: %v", boot.ErrUntrustedServer, p.Verdict.Reason)
 		}
 		a.conf.Log.Debugf("Authenticated the HTTPS conn via %v", p.Verdict.Via)
 		return nil
-	})
+	}}
 	p.Text, p.Err = a.network.Page(ctx, fetch.WithPort(host, "443"), "/"+path, secure, maxPage)
 	return p
 }

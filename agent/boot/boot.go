@@ -32,9 +32,9 @@ import (
 // Transport is how a phone reaches the services of its cluster.
 type Transport interface {
 	// File gets a file of at most limit bytes from one server, "host" or "host:port". secure is
-	// nil where HTTPS is not to be tried; else its VerifyConnection decides about the
+	// nil where HTTPS is not to be tried; else its Verify decides about the
 	// server's certificate. Errors are those of fetch.Client.
-	File(ctx context.Context, server, name string, limit int, secure *tls.Config) (fetch.File, error)
+	File(ctx context.Context, server, name string, limit int, secure *fetch.Secure) (fetch.File, error)
 	// AskTVS returns the answer of one TVS server, "host:port". check decides about the
 	// server's certificate, and its error is returned.
 	AskTVS(ctx context.Context, server string, req tvs.Message, check func(tls.ConnectionState) error) (*tvs.Message, error)
@@ -131,7 +131,7 @@ type watched struct {
 	alive func()
 }
 
-func (w watched) File(ctx context.Context, server, name string, limit int, secure *tls.Config) (fetch.File, error) {
+func (w watched) File(ctx context.Context, server, name string, limit int, secure *fetch.Secure) (fetch.File, error) {
 	w.alive()
 	return w.Transport.File(ctx, server, name, limit, secure)
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 
+	"itlagent/agent/fetch"
 	"itlagent/agent/settings"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
@@ -168,17 +169,18 @@ func (p *Phone) secureGetter(ctx context.Context) (getter, *trust.Verdict) {
 		return p.files.Get, verdict
 	}
 	secure := *p.files
-	secure.Secure = TLS(held.Identity(), func(s tls.ConnectionState) error {
-		*verdict = p.TrustServer(ctx, s.PeerCertificates[0].Raw, trust.Provisioning)
+	secure.Secure = &fetch.Secure{TLS: TLS(held.Identity(), nil), Verify: func(ctx context.Context, der []byte) error {
+		*verdict = p.TrustServer(ctx, der, trust.Provisioning)
 		if !verdict.Accepted {
 			return fmt.Errorf("%w: %v", ErrUntrustedServer, verdict.Reason)
 		}
 		return nil
-	})
+	}}
 	return secure.GetSecure, verdict
 }
 
-// TLS returns a configuration in which check decides about the server, and in which the
+// TLS returns a configuration in which check decides about the server, or where it is nil
+// whoever uses the connection, and in which the
 // phone shows its certificate where it has one. The standard check wants a chain to an
 // authority and a host name; a phone wants a certificate that its lists or its TVS know.
 func TLS(id *tls.Certificate, check func(tls.ConnectionState) error) *tls.Config {

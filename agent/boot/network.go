@@ -22,12 +22,12 @@ type Network struct {
 }
 
 // File implements Transport: by HTTPS where that is to be tried, by HTTP, then by TFTP.
-func (n *Network) File(ctx context.Context, server, name string, limit int, secure *tls.Config) (fetch.File, error) {
+func (n *Network) File(ctx context.Context, server, name string, limit int, secure *fetch.Secure) (fetch.File, error) {
 	return n.client().One(ctx, server, name, limit, secure)
 }
 
 // Page gets a page of a service from "host:port", over TLS where secure is not nil.
-func (n *Network) Page(ctx context.Context, address, path string, secure *tls.Config, limit int) ([]byte, error) {
+func (n *Network) Page(ctx context.Context, address, path string, secure *fetch.Secure, limit int) ([]byte, error) {
 	return n.client().Page(ctx, address, path, secure, limit)
 }
 

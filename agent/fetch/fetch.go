@@ -1,18 +1,20 @@
 // Package fetch gets one file from a list of servers, as a phone does: by HTTPS on
-// port 6971 where it is to, by HTTP on port 6970, then by TFTP from the same
+// port 6971 where that is asked for, by HTTP on port 6970, then by TFTP from the same
 // server, then from the next.
 //
 //	c := &fetch.Client{Dial: dialer.DialContext, TFTP: fetch.PlainTFTP}
 //	f, err := c.Get(ctx, []string{"192.0.2.1"}, "ITLSEP64A0E71502CC.tlv", 65535)
 //
-// A server is "host" or "host:port"; the port then is meant for both, tcp for
-// HTTP and udp for TFTP, and HTTPS has the next one. Whatever HTTP answers but the file itself, and be it
-// silence, leads to TFTP. A server that says "not found" and is heard by either
-// way has answered; only a server that cannot be heard leads to the next.
+// A server is "host" or "host:port"; the port is that of both HTTP (tcp) and TFTP (udp),
+// and HTTPS has the next one. Any answer of HTTP but the file itself, silence included,
+// leads to TFTP. A server that says "not found", and is heard by either transport, has
+// answered; only a server that cannot be heard leads to the next.
 //
-// A file is held in memory once, and never more of it than the caller's limit. A
-// Client is safe for concurrent use. Sources: RFC 1350 for TFTP, RFC 9112 for
-// what is read of HTTP, traces of phones for the request's bytes.
+// Each server has PerServer for the network. Whether an HTTPS server is trusted is asked
+// of others, in a time of its own (Secure.Verify). A file is held in memory once, and never more
+// of it than the caller's limit. Texts of servers are safe to print in the errors. A
+// Client is safe for concurrent use. Sources: package tftp for TFTP, RFC 9112 for what is
+// read of HTTP, traces of phones for the request's bytes.
 package fetch
 
 import (
@@ -24,6 +26,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"itlagent/agent/printable"
+	"itlagent/agent/tftp"
 )
 
 // The ports of a server named without one.
@@ -33,22 +38,15 @@ const (
 	TFTPPort  = "69"
 )
 
-// DefaultPerServer bounds what one server may take for one file, by both
-// transports. The real bound is not documented.
-const DefaultPerServer = 20 * time.Second
-
-// httpShare is the part of a server's time that HTTP may use up, so that a
-// server whose HTTP is silent is still asked by TFTP.
-const httpShare = 4
-
 // Errors that callers branch on.
 var (
 	// ErrNotFound: a working server has no such file.
-	ErrNotFound = errors.New("file not found")
-	// ErrTooLarge: the file exceeds the caller's limit.
-	ErrTooLarge = errors.New("file too large")
+	ErrNotFound = tftp.ErrNotFound
+	// ErrTooLarge: the file exceeds the caller's limit. Where the server announces the
+	// size, nothing of the file was fetched.
+	ErrTooLarge = tftp.ErrTooLarge
 	// ErrName: the name is not one of a file in a server's directory.
-	ErrName = errors.New("not a file name")
+	ErrName = tftp.ErrName
 )
 
 // Client gets files. Dial must be set; with no TFTP, only HTTP is tried.
@@ -56,17 +54,28 @@ type Client struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// TFTP gets a file of at most limit bytes; PlainTFTP is one. It returns
 	// ErrNotFound and ErrTooLarge as such.
-	TFTP func(ctx context.Context, address, name string, limit int) ([]byte, error)
-	// Secure is how GetSecure reaches HTTPS; it must decide about the server's
-	// certificate. nil: not at all.
-	Secure    *tls.Config
-	PerServer time.Duration // for both transports together; DefaultPerServer where 0
+	TFTP       func(ctx context.Context, address, name string, limit int) ([]byte, error)
+	Secure     *Secure       // how GetSecure reaches HTTPS; nil: not at all
+	VerifyTime time.Duration // for each Secure.Verify; DefaultVerifyTime where 0
+	PerServer  time.Duration // for the network of one server, all transports; DefaultPerServer where 0
 	// From, if not nil, stands for all transports to one server: what a phone would
 	// get is then known without a network. secure is nil where HTTPS is not to be
-	// tried; the server's certificate is put to its VerifyConnection. Errors are those
-	// of Get.
-	From func(ctx context.Context, server, name string, limit int, secure *tls.Config) (File, error)
+	// tried; the server's certificate is put to its Verify. Errors are those of Get.
+	From func(ctx context.Context, server, name string, limit int, secure *Secure) (File, error)
 	Logf func(format string, args ...any)
+}
+
+// Secure is how HTTPS servers are reached, and which are trusted.
+type Secure struct {
+	// TLS has what the phone shows, and the versions that it speaks. What it checks itself
+	// counts as the handshake's time.
+	TLS *tls.Config
+	// Verify decides about the certificate (DER) that the server has shown, after the
+	// handshake and before a request is sent; its error closes the connection. It may ask
+	// others: its time, at most VerifyTime, is not the server's. A server that hangs up
+	// meanwhile is connected to once more, and is asked about again only if it shows
+	// another certificate. nil: TLS decides alone.
+	Verify func(ctx context.Context, certificate []byte) error
 }
 
 // File is a file that was got.
@@ -92,8 +101,8 @@ func CheckName(name string) error {
 }
 
 // Get returns the file, of at most limit bytes, from the first server that
-// answers. The error wraps ErrNotFound where that server has no such file, and
-// names each server's troubles where none answered.
+// answers. The error wraps ErrNotFound where that server has no such file, ErrTooLarge
+// where the file is larger, and has one line a server where none answered.
 func (c *Client) Get(ctx context.Context, servers []string, name string, limit int) (File, error) {
 	return c.get(ctx, servers, name, limit, nil)
 }
@@ -104,7 +113,7 @@ func (c *Client) GetSecure(ctx context.Context, servers []string, name string, l
 	return c.get(ctx, servers, name, limit, c.Secure)
 }
 
-func (c *Client) get(ctx context.Context, servers []string, name string, limit int, secure *tls.Config) (File, error) {
+func (c *Client) get(ctx context.Context, servers []string, name string, limit int, secure *Secure) (File, error) {
 	if err := CheckName(name); err != nil {
 		return File{}, err
 	}
@@ -123,9 +132,9 @@ func (c *Client) get(ctx context.Context, servers []string, name string, limit i
 			return f, nil
 		}
 		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrTooLarge) {
-			return File{Server: server}, fmt.Errorf("%s from %s: %w", name, server, err)
+			return File{Server: server}, fmt.Errorf("%s from %s: %w", name, printable.Text(server), err)
 		}
-		troubles = append(troubles, fmt.Errorf("%s from %s: %w", name, server, err))
+		troubles = append(troubles, fmt.Errorf("%s from %s: %w", name, printable.Text(server), err))
 		if ctx.Err() != nil {
 			break
 		}
@@ -135,27 +144,26 @@ func (c *Client) get(ctx context.Context, servers []string, name string, limit i
 
 // One gets a file from one server, by HTTPS where secure is not nil, by HTTP, then by TFTP.
 // Errors are those of Get, without the server's name.
-func (c *Client) One(ctx context.Context, server, name string, limit int, secure *tls.Config) (File, error) {
-	per := c.PerServer
-	if per == 0 {
-		per = DefaultPerServer
-	}
-	ctx, cancel := context.WithTimeout(ctx, per)
-	defer cancel()
+func (c *Client) One(ctx context.Context, server, name string, limit int, secure *Secure) (File, error) {
+	left := orDefault(c.PerServer, DefaultPerServer)
+	share := left / httpShare
 
 	if secure != nil {
-		httpsCtx, cancelHTTPS := context.WithTimeout(ctx, per/httpShare)
-		data, err := c.Page(httpsCtx, withHTTPSPort(server), "/"+name, secure, limit)
-		cancelHTTPS()
+		p := &page{client: c, address: withHTTPSPort(server), path: "/" + name, secure: secure, limit: limit, left: share}
+		data, err := p.get(ctx)
+		left -= share - p.left
 		if err == nil {
 			c.logf("XXTP complete - status = 100, %s, %d bytes (HTTPS)", name, len(data))
 			return File{data, server, "HTTPS"}, nil
 		}
 		c.logf("HTTPS %s: %v", name, err)
+		if errors.Is(err, ErrTooLarge) {
+			return File{}, err
+		}
 	}
-	httpCtx, cancelHTTP := context.WithTimeout(ctx, per/httpShare)
-	data, httpErr := c.http(httpCtx, WithPort(server, HTTPPort), name, limit)
-	cancelHTTP()
+	p := &page{client: c, address: WithPort(server, HTTPPort), path: "/" + name, limit: limit, left: share}
+	data, httpErr := p.get(ctx)
+	left -= share - p.left
 	if httpErr == nil {
 		c.logf("XXTP complete - status = 100, %s, %d bytes (HTTP)", name, len(data))
 		return File{data, server, "HTTP"}, nil
@@ -164,7 +172,10 @@ func (c *Client) One(ctx context.Context, server, name string, limit int, secure
 	if c.TFTP == nil || errors.Is(httpErr, ErrTooLarge) {
 		return File{}, httpErr
 	}
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
 	data, tftpErr := c.TFTP(ctx, WithPort(server, TFTPPort), name, limit)
+	tftpErr = printable.Error(tftpErr)
 	switch {
 	case tftpErr == nil:
 		c.logf("XXTP complete - status = 100, %s, %d bytes (TFTP)", name, len(data))
@@ -176,6 +187,13 @@ func (c *Client) One(ctx context.Context, server, name string, limit int, secure
 		return File{}, httpErr
 	}
 	return File{}, fmt.Errorf("HTTP: %w; TFTP: %w", httpErr, tftpErr)
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
 }
 
 // WithPort adds the port where the server names none.

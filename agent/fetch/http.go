@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,57 +12,130 @@ import (
 	"net/textproto"
 	"strconv"
 	"strings"
+	"time"
+
+	"itlagent/agent/printable"
 )
 
 // maxHeader bounds a response's status line and header fields, in bytes.
 const maxHeader = 8 << 10
 
-// http gets a file with the request bytes of a phone: no space behind "Host:",
-// no other field, one connection a file. The phone's own reader is used because
-// an HTTP library would send other bytes, and would weigh more than the rest of
-// a small agent.
-func (c *Client) http(ctx context.Context, address, name string, limit int) ([]byte, error) {
-	conn, err := c.Dial(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
-	return c.request(ctx, conn, address, "/"+name, limit)
+// Page gets a page of at most limit bytes from "host:port", over TLS where secure is
+// not nil. The caller answers for the path's
+// bytes, and for the time by the context.
+func (c *Client) Page(ctx context.Context, address, path string, secure *Secure, limit int) ([]byte, error) {
+	p := &page{client: c, address: address, path: path, secure: secure, limit: limit, left: noLimit}
+	return p.get(ctx)
 }
 
-// Page gets a page of at most limit bytes from "host:port", over TLS where that
-// is configured. The caller answers for the path's bytes.
-func (c *Client) Page(ctx context.Context, address, path string, secure *tls.Config, limit int) ([]byte, error) {
-	conn, err := c.Dial(ctx, "tcp", address)
+const noLimit = 24 * time.Hour
+
+// page is one file or page of one server. It is got with the request bytes of a phone: no
+// space behind "Host:", no other field, one connection a file. The phone's own reader is
+// used because an HTTP library would send other bytes, and would weigh more than the
+// rest of a small agent.
+type page struct {
+	client        *Client
+	address, path string
+	secure        *Secure // nil: not over TLS
+	limit         int     // bytes
+	left          time.Duration
+	verified      []byte // the certificate that Verify has accepted
+}
+
+func (p *page) get(ctx context.Context) ([]byte, error) {
+	body, err := p.once(ctx)
+	var gone *hungUp
+	if p.verified != nil && errors.As(err, &gone) && p.left > 0 && ctx.Err() == nil {
+		// CUCM waits 5 s for a request; asking about its certificate may take longer.
+		body, err = p.once(ctx)
+	}
+	return body, printable.Error(err)
+}
+
+func (p *page) once(ctx context.Context) ([]byte, error) {
+	conn, err := p.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	if secure != nil {
-		stop := context.AfterFunc(ctx, func() { conn.Close() })
-		defer stop()
-		over := tls.Client(conn, secure)
-		if err := over.HandshakeContext(ctx); err != nil {
-			return nil, fmt.Errorf("TLS: %w", err)
+	if over, ok := conn.(*tls.Conn); ok {
+		if err := p.verify(ctx, over); err != nil {
+			return nil, err
 		}
-		conn = over
 	}
-	return c.request(ctx, conn, address, path, limit)
+	ctx, done := p.network(ctx)
+	defer done()
+	return p.request(ctx, conn)
+}
+
+// network returns a context with what is left for the network. done counts what was used.
+func (p *page) network(ctx context.Context) (_ context.Context, done func()) {
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, p.left)
+	return ctx, func() {
+		cancel()
+		p.left -= time.Since(begin)
+	}
+}
+
+// connect dials, and shakes hands where that is configured.
+func (p *page) connect(ctx context.Context) (net.Conn, error) {
+	ctx, done := p.network(ctx)
+	defer done()
+	conn, err := p.client.Dial(ctx, "tcp", p.address)
+	if err != nil || p.secure == nil {
+		return conn, err
+	}
+	over := tls.Client(conn, p.secure.TLS)
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	defer stop()
+	if err := over.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	return over, nil
+}
+
+// verify has Verify decide, in its own time, unless it has about this certificate.
+func (p *page) verify(ctx context.Context, conn *tls.Conn) error {
+	if p.secure.Verify == nil {
+		return nil
+	}
+	shown := conn.ConnectionState().PeerCertificates
+	if len(shown) == 0 {
+		return errors.New("TLS: the server shows no certificate")
+	}
+	if p.verified != nil && bytes.Equal(p.verified, shown[0].Raw) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, orDefault(p.client.VerifyTime, DefaultVerifyTime))
+	defer cancel()
+	if err := p.secure.Verify(ctx, shown[0].Raw); err != nil {
+		return err
+	}
+	p.verified = shown[0].Raw
+	return nil
 }
 
 // request sends the request and reads the answer.
-func (c *Client) request(ctx context.Context, conn net.Conn, address, path string, limit int) ([]byte, error) {
+func (p *page) request(ctx context.Context, conn net.Conn) ([]byte, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline)
 	}
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer stop()
 
-	if _, err := io.WriteString(conn, "GET "+path+" HTTP/1.1\r\nHost:"+address+"\r\n\r\n"); err != nil {
-		return nil, fmt.Errorf("send request: %w", err)
+	if _, err := io.WriteString(conn, "GET "+p.path+" HTTP/1.1\r\nHost:"+p.address+"\r\n\r\n"); err != nil {
+		return nil, &hungUp{fmt.Errorf("send request: %w", err)}
 	}
-	return readResponse(conn, limit)
+	return readResponse(conn, p.limit)
 }
+
+// hungUp is the error of a server that closes the connection without an answer.
+type hungUp struct{ error }
+
+func (h *hungUp) Unwrap() error { return h.error }
 
 // readResponse reads one response and returns its body of at most limit bytes.
 // A body has a Content-Length or ends with the connection; chunks are refused,
@@ -72,7 +146,7 @@ func readResponse(r io.Reader, limit int) ([]byte, error) {
 	text := textproto.NewReader(buf)
 	line, err := text.ReadLine()
 	if err != nil {
-		return nil, fmt.Errorf("read status line: %w", endsEarly(err))
+		return nil, &hungUp{fmt.Errorf("read status line: %w", endsEarly(err))}
 	}
 	proto, rest, _ := strings.Cut(line, " ")
 	code, phrase, _ := strings.Cut(rest, " ")
@@ -84,7 +158,7 @@ func readResponse(r io.Reader, limit int) ([]byte, error) {
 	case status == 404:
 		return nil, ErrNotFound
 	case status != 200:
-		return nil, fmt.Errorf("HTTP status %d %.60s", status, phrase)
+		return nil, fmt.Errorf("HTTP status %d %s", status, printable.Clip(phrase, 60))
 	}
 	fields, err := text.ReadMIMEHeader()
 	if err != nil {
@@ -93,8 +167,7 @@ func readResponse(r io.Reader, limit int) ([]byte, error) {
 	if fields.Get("Transfer-Encoding") != "" {
 		return nil, fmt.Errorf("transfer encoding %.40q", fields.Get("Transfer-Encoding"))
 	}
-	// What the buffer holds already has been taken from the header's allowance;
-	// the body has one of its own.
+	// What the buffer holds already counts as header; the body has a limit of its own.
 	head.N = int64(limit) + 1
 	lengths := fields.Values("Content-Length")
 	if len(lengths) == 0 {

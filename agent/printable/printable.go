@@ -4,6 +4,7 @@
 //	log.Print(printable.Text(phrase))          // a reason phrase of HTTP
 //	fmt.Println(printable.Bytes(record.Name))  // a name from a certificate
 //	printable.Clip(message, 80)                // no more than 80 bytes of it
+//	return printable.Error(err)                // an error of a library that quotes its input
 //
 // What a reader cannot see, or what would steer the reader's terminal or the order
 // of the letters, becomes an escape that can be seen: \x1b, \n, \u202e. Everything
@@ -49,6 +50,20 @@ func Clip(s string, max int) string {
 	}
 	return escaped(s, max)
 }
+
+// Error returns an error with the text of err made safe, and with err behind it for
+// errors.Is and errors.As. nil stays nil.
+func Error(err error) error {
+	if err == nil || safe(err.Error()) {
+		return err
+	}
+	return safeError{err}
+}
+
+type safeError struct{ error }
+
+func (e safeError) Error() string { return Text(e.error.Error()) }
+func (e safeError) Unwrap() error { return e.error }
 
 func safe(s string) bool {
 	for i := 0; i < len(s); {

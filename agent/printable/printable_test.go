@@ -1,7 +1,9 @@
 package printable_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"unicode"
@@ -103,6 +105,19 @@ func TestClip(t *testing.T) {
 		if got := printable.Clip("a\x1bé\u202e\U000e0001plain text and more of it", max); len(got) > max || !utf8.ValidString(got) {
 			t.Errorf("Clip to %d bytes: %q, %d bytes", max, got, len(got))
 		}
+	}
+}
+
+func TestError(t *testing.T) {
+	if err := printable.Error(nil); err != nil {
+		t.Errorf("Error(nil) = %v", err)
+	}
+	if err := printable.Error(io.EOF); err != io.EOF {
+		t.Errorf("Error(EOF) = %v", err)
+	}
+	err := printable.Error(fmt.Errorf("line \x1b[2J: %w", io.EOF))
+	if got, want := err.Error(), `line \x1b[2J: EOF`; got != want || !errors.Is(err, io.EOF) {
+		t.Errorf("got %q, want %q, EOF behind it: %v", got, want, errors.Is(err, io.EOF))
 	}
 }
 

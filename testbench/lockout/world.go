@@ -56,7 +56,7 @@ const patience = 5 * time.Second
 
 // File implements boot.Transport: what a phone gets from one TFTP server. One that loses datagrams is taken to
 // deliver in the end.
-func (w World) File(_ context.Context, server, name string, limit int, secure *tls.Config) (fetch.File, error) {
+func (w World) File(ctx context.Context, server, name string, limit int, secure *fetch.Secure) (fetch.File, error) {
 	n, port := w.node(withPort(server))
 	if n == nil || port != "http" && port != "tftp" {
 		return fetch.File{}, errNobody
@@ -72,7 +72,7 @@ func (w World) File(_ context.Context, server, name string, limit int, secure *t
 	if kind == "busy" || kind == "lose" {
 		transport = "TFTP"
 	}
-	if secure != nil && n.Web() != nil && w.near(server, n) && secure.VerifyConnection(shown(n.Web())) == nil && transport == "HTTP" {
+	if secure != nil && n.Web() != nil && w.near(server, n) && secure.Verify(ctx, shown(n.Web()).PeerCertificates[0].Raw) == nil && transport == "HTTP" {
 		if data, err := n.File(name, true); err == nil && len(data) <= limit {
 			return fetch.File{Data: data, Server: server, Transport: "HTTPS"}, nil
 		}
@@ -155,7 +155,7 @@ func (f Files) AskTVS(ctx context.Context, server string, req tvs.Message, check
 }
 
 // File implements boot.Transport: the file of the kind that the name asks for.
-func (f Files) File(_ context.Context, server, name string, limit int, _ *tls.Config) (fetch.File, error) {
+func (f Files) File(_ context.Context, server, name string, limit int, _ *fetch.Secure) (fetch.File, error) {
 	data := f.Config
 	switch {
 	case strings.HasPrefix(name, "ITL"):
