@@ -18,6 +18,7 @@ import (
 	"itlagent/firmware/boards"
 	"itlagent/firmware/image"
 	"itlagent/platform/board"
+	"itlagent/platform/limits"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/scenario"
 	"itlagent/tools/qemu"
@@ -105,8 +106,11 @@ func runQEMU(e *env, args []string) int {
 	tftp := f.StringArray("tftp", nil, "`ADDR` of a TFTP server as the board sees it, in the place of --cluster")
 	mac := f.String("mac", "64A0E71502CC", "the phone's MAC `address`")
 	model := f.String("model", "CP-7965G", "phone `model`")
-	memory := f.Int("memory", 0, "`MiB` of memory; the board's own where 0")
-	cuts := f.Int("powercut", 0, "cut the power `N` times at random moments, and report")
+	var memory, cuts int
+	const minMemory, maxMemory = 16, 2048 // MiB: what a board must have, and what malta can
+	const maxCuts = 1_000_000
+	f.Var(limits.Int(&memory, minMemory, maxMemory), "memory", "`MiB` of memory; the board's own where it is not given")
+	f.Var(limits.Int(&cuts, 1, maxCuts), "powercut", "cut the power `N` times at random moments, and report")
 	seed := f.Uint64("seed", 0, "`SEED` of those moments; 0 takes the time")
 	show := f.Bool("print", false, "print the emulator's command line alone")
 	if code, ok := e.parse(f, args, 1); !ok {
@@ -125,7 +129,7 @@ func runQEMU(e *env, args []string) int {
 	if *dir == "" {
 		*dir = "image-" + b.Name
 	}
-	opts := qemu.Options{Dir: *dir, Memory: *memory}
+	opts := qemu.Options{Dir: *dir, Memory: memory}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c *cluster.Cluster
@@ -148,11 +152,11 @@ func runQEMU(e *env, args []string) int {
 	if err := ensureImage(b, *dir); err != nil {
 		return e.fail(exitInfra, "qemu: %v", plainPath(err))
 	}
-	if *cuts > 0 {
+	if cuts > 0 {
 		if c == nil {
 			return e.usage("qemu: --powercut needs --cluster")
 		}
-		return e.powerCuts(ctx, b, c, opts, scenario.Phone{MAC: *mac, Model: *model}, *tftp, *cuts, *seed)
+		return e.powerCuts(ctx, b, c, opts, scenario.Phone{MAC: *mac, Model: *model}, *tftp, cuts, *seed)
 	}
 	m, err := qemu.Start(context.WithoutCancel(ctx), b, opts) // attach ends it
 	if err != nil {
