@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"itlagent/platform/board"
 )
@@ -61,9 +62,10 @@ type Manifest struct {
 	Files       []File `json:"files"`
 }
 
-// Build makes an image.
+// Build makes an image. Its folder is made with mode 0700, and the flash has 0600:
+// what a phone keeps there has passwords in it.
 func Build(b *board.Board, o Options) (*Manifest, error) {
-	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
 	program, err := compile(b, o)
@@ -79,11 +81,8 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 		return nil, err
 	}
 	m := &Manifest{Board: b.Name, Arch: b.Arch, CommandLine: b.CommandLine()}
-	note := func(name string, data []byte) {
-		m.Files = append(m.Files, File{name, int64(len(data)), fmt.Sprintf("%x", sha256.Sum256(data))})
-	}
 	put := func(name string, data []byte) error {
-		note(name, data)
+		m.note(name, data)
 		return os.WriteFile(filepath.Join(o.Dir, name), data, 0o644)
 	}
 	if err := put(InitramfsFile, initramfs); err != nil {
@@ -108,24 +107,47 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 		}
 	}
 	if b.QEMU != nil {
-		size, err := board.Size(b.QEMU.FlashSize)
+		empty, err := PrepareFlash(b, o.Dir)
 		if err != nil {
 			return nil, err
 		}
-		// A flash that is there stays: it is the phone's. The manifest has the empty one.
-		empty := bytes.Repeat([]byte{0xff}, int(size))
-		note(FlashFile, empty)
-		if info, err := os.Stat(filepath.Join(o.Dir, FlashFile)); err != nil || info.Size() != size {
-			if err := os.WriteFile(filepath.Join(o.Dir, FlashFile), empty, 0o644); err != nil {
-				return nil, err
-			}
-		}
+		m.note(FlashFile, empty)
 	}
 	text, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
 		return nil, err
 	}
 	return m, os.WriteFile(filepath.Join(o.Dir, ManifestFile), append(text, '\n'), 0o644)
+}
+
+// note adds a file to the manifest.
+func (m *Manifest) note(name string, data []byte) {
+	m.Files = append(m.Files, File{name, int64(len(data)), fmt.Sprintf("%x", sha256.Sum256(data))})
+}
+
+// PrepareFlash writes an empty flash, mode 0600, into a folder unless one of the
+// board's size is there: that is the phone's. It returns the empty one, whose hash the
+// manifest has.
+func PrepareFlash(b *board.Board, dir string) ([]byte, error) {
+	size, err := board.Size(b.QEMU.FlashSize)
+	if err != nil {
+		return nil, err
+	}
+	empty := bytes.Repeat([]byte{0xff}, int(size))
+	if info, err := os.Stat(filepath.Join(dir, FlashFile)); err == nil && info.Size() == size {
+		return empty, os.Chmod(filepath.Join(dir, FlashFile), 0o600)
+	}
+	return empty, WriteFlash(dir, empty)
+}
+
+// WriteFlash writes the flash of an emulated board into the folder of its image, mode
+// 0600.
+func WriteFlash(dir string, data []byte) error {
+	path := filepath.Join(dir, FlashFile)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err // the mode of one that is there would stay
+	}
+	return os.WriteFile(path, data, 0o600)
 }
 
 // compile builds the device program for the board, stripped. The flags are those of
@@ -255,7 +277,8 @@ func UImage(b *board.Board, data []byte) ([]byte, error) {
 }
 
 // FindKernel returns the kernel of a board in the cache, and the folder of its
-// modules, which is what firmware/kernel/build and firmware/kernel/debian leave there.
+// modules, as firmware/kernel/build and firmware/kernel/debian leave them there; of
+// several kernels the one that was made last.
 func FindKernel(b *board.Board) (kernel, modules string, err error) {
 	cache := os.Getenv("XDG_CACHE_HOME")
 	if cache == "" {
@@ -273,14 +296,19 @@ func FindKernel(b *board.Board) (kernel, modules string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	for i := len(files) - 1; i >= 0; i-- {
-		if info, err := os.Stat(files[i]); err != nil || !info.Mode().IsRegular() || strings.HasSuffix(files[i], ".new") {
+	var made time.Time
+	for _, file := range files {
+		info, err := os.Stat(file)
+		if err != nil || !info.Mode().IsRegular() || strings.HasSuffix(file, ".new") || info.ModTime().Before(made) {
 			continue
 		}
-		if b.Kernel.Debian != "" {
-			modules = filepath.Dir(files[i])
-		}
-		return files[i], modules, nil
+		kernel, made = file, info.ModTime()
 	}
-	return "", "", fmt.Errorf("no kernel for %s in the cache: %s", b.Name, how)
+	if kernel == "" {
+		return "", "", fmt.Errorf("no kernel for %s in the cache: %s", b.Name, how)
+	}
+	if b.Kernel.Debian != "" {
+		modules = filepath.Dir(kernel)
+	}
+	return kernel, modules, nil
 }

@@ -3,9 +3,17 @@ package image_test
 import (
 	"bytes"
 	"compress/gzip"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/asn1"
 	"encoding/binary"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -14,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"itlagent/firmware/boards"
 	"itlagent/firmware/image"
@@ -112,7 +121,7 @@ func TestReproducible(t *testing.T) {
 	b := load(t, "qemu-mips")
 	var dirs [2]string
 	for i := range dirs {
-		dirs[i] = t.TempDir()
+		dirs[i] = filepath.Join(t.TempDir(), "image")
 		m, err := image.Build(b, image.Options{Dir: dirs[i], Kernel: kernel, Source: "../.."})
 		if err != nil {
 			t.Fatal(err)
@@ -143,11 +152,128 @@ func TestReproducible(t *testing.T) {
 	if !bytes.HasPrefix(data["init"], []byte("\x7fELF\x01\x02")) { // 32 bits, big endian
 		t.Errorf("init begins with %x", data["init"][:6])
 	}
+	if found := keys(data["init"]); len(found) > 0 {
+		t.Errorf("keys in the device program: %v", found)
+	}
+	// What the phone keeps has passwords in it.
+	for path, want := range map[string]os.FileMode{dirs[0]: 0o700, filepath.Join(dirs[0], image.FlashFile): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: mode %v, %v; want %v", filepath.Base(path), info.Mode().Perm(), err, want)
+		}
+	}
 	if _, err := image.Build(b, image.Options{Dir: t.TempDir(), Kernel: "nonsense", Source: "../.."}); err == nil {
 		t.Error("a kernel that is not there")
 	}
 	if _, err := image.Build(b, image.Options{Dir: t.TempDir(), Source: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "run it there") {
 		t.Errorf("outside of the source: %v", err)
+	}
+}
+
+// A flash that is there is the phone's: it stays, and is closed to others.
+func TestFlashStays(t *testing.T) {
+	b := load(t, "qemu-mips")
+	dir := t.TempDir()
+	size, err := board.Size(b.QEMU.FlashSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, image.FlashFile)
+	for name, c := range map[string]struct {
+		old  []byte
+		want byte
+	}{"the phone's": {make([]byte, size), 0}, "of another size": {make([]byte, 100), 0xff}} {
+		if err := os.WriteFile(path, c.old, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := image.PrepareFlash(b, dir); err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if data := read(t, path); err != nil || info.Mode().Perm() != 0o600 || int64(len(data)) != size || data[0] != c.want {
+			t.Errorf("%s: mode %v, %d bytes, the first %#x, %v", name, info.Mode().Perm(), len(data), data[0], err)
+		}
+	}
+}
+
+// Of several kernels in the cache the newest is taken, whatever their names are.
+func TestFindKernel(t *testing.T) {
+	cache := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", cache)
+	b := load(t, "qemu-arm")
+	if _, _, err := image.FindKernel(b); err == nil || !strings.Contains(err.Error(), "make kernels") {
+		t.Errorf("no kernel: %v", err)
+	}
+	dir := filepath.Join(cache, "itlagent", "kernels")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	for name, age := range map[string]time.Duration{"arm-6.1-bbbb": time.Hour, "arm-6.1-aaaa": time.Minute, "arm-6.1-cccc": 2 * time.Hour, "arm-6.1-dddd.new": 0, "mips-6.1-eeee": 0} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, now, now.Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if kernel, modules, err := image.FindKernel(b); err != nil || filepath.Base(kernel) != "arm-6.1-aaaa" || modules != "" {
+		t.Errorf("%s, %q, %v", kernel, modules, err)
+	}
+}
+
+// keys returns the private keys in some bytes, in PEM or DER.
+func keys(data []byte) (found []string) {
+	for at := 0; ; at++ {
+		next := bytes.Index(data[at:], []byte("-----BEGIN "))
+		if next < 0 {
+			break
+		}
+		at += next
+		if block, _ := pem.Decode(data[at:]); block != nil && strings.Contains(block.Type, "PRIVATE KEY") {
+			found = append(found, block.Type)
+		}
+	}
+	const sequence, version = 0x30, 0x02
+	for at := range data {
+		if data[at] != sequence || !bytes.Contains(data[at:min(at+8, len(data))], []byte{version, 1}) {
+			continue
+		}
+		var der asn1.RawValue
+		if _, err := asn1.Unmarshal(data[at:], &der); err != nil {
+			continue
+		}
+		_, err1 := x509.ParsePKCS1PrivateKey(der.FullBytes)
+		_, err8 := x509.ParsePKCS8PrivateKey(der.FullBytes)
+		_, errEC := x509.ParseECPrivateKey(der.FullBytes)
+		if err1 == nil || err8 == nil || errEC == nil {
+			found = append(found, fmt.Sprintf("DER at %d", at))
+		}
+	}
+	return found
+}
+
+// The search for keys finds each kind of them.
+func TestKeysAreFound(t *testing.T) {
+	rsaKey, err1 := rsa.GenerateKey(rand.Reader, 2048)
+	ecKey, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	pkcs8, err3 := x509.MarshalPKCS8PrivateKey(ecKey)
+	sec1, err4 := x509.MarshalECPrivateKey(ecKey)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	pkcs1 := x509.MarshalPKCS1PrivateKey(rsaKey)
+	for name, key := range map[string][]byte{"PKCS #1": pkcs1, "PKCS #8": pkcs8, "SEC 1": sec1, "PEM": pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: pkcs1})} {
+		data := bytes.Join([][]byte{bytes.Repeat([]byte{0x30, 2, 1, 0x7f}, 50), key, make([]byte, 100)}, nil)
+		if found := keys(data); len(found) == 0 {
+			t.Errorf("%s: not found", name)
+		}
+	}
+	if found := keys(bytes.Repeat([]byte{0x30, 2, 1, 0x7f}, 50)); len(found) > 0 {
+		t.Errorf("found in no keys: %v", found)
 	}
 }
 

@@ -217,7 +217,7 @@ func (p *Phone) look(ctx context.Context) (*scenario.Cycle, error) {
 // PrepareFlash makes a folder with a flash of its own, which is empty, and the kernel
 // and initramfs of an image: several boards may run from one image.
 func PrepareFlash(b *board.Board, base, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	abs, err := filepath.Abs(base)
@@ -233,7 +233,7 @@ func PrepareFlash(b *board.Board, base, dir string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, image.FlashFile), bytes.Repeat([]byte{0xff}, int(size)), 0o644)
+	return image.WriteFlash(dir, bytes.Repeat([]byte{0xff}, int(size)))
 }
 
 // Vault returns the bytes of the vault in the flash of a folder.
