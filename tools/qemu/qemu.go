@@ -37,6 +37,9 @@ type Options struct {
 	Dir    string   // of the image; the flash is kept there
 	Phone  []string // arguments of the device program
 	Memory int      // MiB; that of the board where 0
+	// Reboots lets a reset start the board again. Without it a reset, be it of the
+	// kernel or of the watchdog, ends the emulator.
+	Reboots bool
 }
 
 // Machine is a running board.
@@ -77,12 +80,15 @@ func Command(b *board.Board, o Options, sockets string) []string {
 	q := b.QEMU
 	flash := filepath.Join(o.Dir, image.FlashFile)
 	args := append([]string{q.Program}, q.Args...)
-	args = append(args, "-m", strconv.Itoa(memory), "-display", "none", "-no-reboot", "-monitor", "none",
+	args = append(args, "-m", strconv.Itoa(memory), "-display", "none", "-monitor", "none",
 		"-kernel", filepath.Join(o.Dir, image.KernelFile), "-initrd", filepath.Join(o.Dir, image.InitramfsFile),
 		"-drive", strings.ReplaceAll(q.FlashArg, "{file}", flash),
 		"-chardev", "socket,id=serial,path="+filepath.Join(sockets, serialSocket)+",server=on,wait=on,logfile="+filepath.Join(o.Dir, SerialLog)+",logappend=on",
 		"-serial", "chardev:serial", "-qmp", "unix:"+filepath.Join(sockets, qmpSocket)+",server=on,wait=off",
 		"-append", strings.Join(append([]string{b.CommandLine(), "--"}, o.Phone...), " "))
+	if !o.Reboots {
+		args = append(args, "-no-reboot")
+	}
 	return args
 }
 
@@ -124,6 +130,15 @@ func checkFiles(b *board.Board, dir string) error {
 	return nil
 }
 
+// prepareLog makes the console's log, mode 0600: what is typed is in it.
+func prepareLog(dir string) error {
+	f, err := os.OpenFile(filepath.Join(dir, SerialLog), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(0o600), f.Close())
+}
+
 // Start starts a board and connects to its console. When the context ends the
 // board's power is cut.
 func Start(ctx context.Context, b *board.Board, o Options) (*Machine, error) {
@@ -131,6 +146,9 @@ func Start(ctx context.Context, b *board.Board, o Options) (*Machine, error) {
 		return nil, err
 	}
 	if err := checkFiles(b, o.Dir); err != nil {
+		return nil, err
+	}
+	if err := prepareLog(o.Dir); err != nil {
 		return nil, err
 	}
 	sockets, err := os.MkdirTemp("", "itlq") // the path of a socket is short
