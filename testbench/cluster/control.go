@@ -7,10 +7,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
-	"itlagent/agent/trustlist"
+	"itlagent/testbench/accept"
 )
 
 // The control socket of a node, in the cluster's directory, takes one line and
@@ -21,19 +22,6 @@ const (
 	controlConns = 16
 	controlLine  = 64 << 10 // bytes
 )
-
-// NodeStatus describes a node.
-type NodeStatus struct {
-	Name      string            `json:"name"`
-	Domain    string            `json:"domain"`
-	Role      string            `json:"role"` // "publisher" or "subscriber"
-	Up        bool              `json:"up"`
-	PID       int               `json:"pid"` // 0 where it is not up
-	Addresses map[string]string `json:"addresses"`
-	Services  map[string]string `json:"services"` // "started", "stopped", or "absent"
-	Faults    map[string]string `json:"faults"`
-	ITLSigner string            `json:"itlSigner"`
-}
 
 func controlPath(index int) string { return fmt.Sprintf("node-%d.sock", index) }
 
@@ -46,6 +34,17 @@ func (c *Cluster) inDir(name string, f func(path string) error) error {
 	}
 	defer d.Close()
 	return f(fmt.Sprintf("/proc/self/fd/%d/%s", d.Fd(), name))
+}
+
+// control is the socket of one node.
+type control struct {
+	path   string
+	server *accept.Server
+}
+
+func (c *control) close() {
+	c.server.Close()
+	os.Remove(c.path)
 }
 
 func (c *Cluster) listenControl() error {
@@ -63,12 +62,8 @@ func (c *Cluster) listenControl() error {
 				return err
 			}
 			l.(*net.UnixListener).SetUnlinkOnClose(false) // its path is gone by then
-			r := &running{ending: make(chan struct{}), closers: []func(){func() {
-				l.Close()
-				os.Remove(filepath.Join(c.opts.Dir, name))
-			}}}
-			n.accept(r, l, controlConns, n.serveControl)
-			c.control = append(c.control, r)
+			c.control = append(c.control, &control{filepath.Join(c.opts.Dir, name),
+				accept.Serve(l, accept.Limits{Conns: controlConns, PerAddress: controlConns, First: controlTime}, n.serveControl)})
 			return nil
 		})
 		if err != nil {
@@ -137,10 +132,10 @@ func (c *Cluster) tellOthers() error {
 	if c.opts.Dir == "" {
 		return nil
 	}
-	for _, n := range c.nodes {
-		if n.services.hosts != nil {
-			continue
-		}
+	c.serving.Lock()
+	others := slices.DeleteFunc(slices.Clone(c.nodes), func(n *Node) bool { return n.hosts != nil })
+	c.serving.Unlock()
+	for _, n := range others {
 		if _, err := c.ask(n, "follow"); err != nil && !errors.Is(err, errDown) {
 			return fmt.Errorf("node %s: %w", n.Name(), err)
 		}
@@ -171,47 +166,4 @@ func (c *Cluster) TakeDown() ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// Status describes every node.
-func (c *Cluster) Status() []NodeStatus {
-	s := c.state()
-	var out []NodeStatus
-	for i, n := range c.nodes {
-		node := s.Nodes[i]
-		st := NodeStatus{Name: node.Name, Domain: node.Domain, Role: "subscriber",
-			Addresses: make(map[string]string), Services: make(map[string]string), Faults: make(map[string]string)}
-		if i == s.publisherIndex() {
-			st.Role = "publisher"
-		}
-		if c.opts.Dir != "" {
-			if answer, err := c.ask(n, "pid"); err == nil {
-				fmt.Sscan(answer, &st.PID)
-				st.Up = true
-			}
-		} else {
-			st.Up, st.PID = c.up, os.Getpid()
-		}
-		for name := range node.Ports {
-			st.Addresses[name] = s.address(node, name)
-		}
-		for name, service := range short {
-			switch {
-			case s.spec(node).Absent[service]:
-				st.Services[name] = "absent"
-			case node.Stopped[service]:
-				st.Services[name] = "stopped"
-			default:
-				st.Services[name] = "started"
-			}
-			if kind := node.Faults[service]; kind != "" {
-				st.Faults[name] = kind
-			}
-		}
-		if list, err := trustlist.Parse(trustlist.ITL, node.ITL); err == nil {
-			st.ITLSigner = string(list.Signer.Name)
-		}
-		out = append(out, st)
-	}
-	return out
 }

@@ -3,11 +3,11 @@
 // and HTTPS, vouch for certificates by TVS and take alarms by SIP, and the
 // operations that change what they serve.
 //
-//	c, err := cluster.New(cluster.Note(), cluster.Options{Dir: "bench"})
+//	c, err := cluster.New(profile.Note(), cluster.Options{Dir: "bench"})
 //	err = c.Start()
 //	defer c.Close()
 //	fmt.Println(c.Publisher().Address())
-//	err = c.Regenerate("test10pub", cluster.CallManager)
+//	err = c.Apply(operation.Regenerate("test10pub", profile.CallManager))
 //
 // All that the cluster keeps is one immutable value, the state. An operation
 // changes a copy, which is written to the directory, synced, and then takes the

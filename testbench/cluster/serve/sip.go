@@ -1,4 +1,4 @@
-package cluster
+package serve
 
 import (
 	"bufio"
@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"itlagent/agent/trustlist"
+	"itlagent/testbench/accept"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/events"
 	"itlagent/testbench/sip"
 )
@@ -26,8 +29,8 @@ const (
 func (n *Node) startSIP(r *running) error {
 	const tries = 20 // a free tcp port may be taken for udp
 	for try := 1; ; try++ {
-		free := strings.HasSuffix(n.Endpoint("sip"), ":0")
-		l, err := net.Listen("tcp", n.Endpoint("sip"))
+		free := strings.HasSuffix(n.Node().Endpoint("sip"), ":0")
+		l, err := net.Listen("tcp", n.Node().Endpoint("sip"))
 		if err != nil {
 			return n.portError("sip", err)
 		}
@@ -41,10 +44,10 @@ func (n *Node) startSIP(r *running) error {
 			return n.portError("sip", err)
 		}
 		r.closers = append(r.closers, func() { l.Close(); udp.Close() })
-		if err := n.keepPort("sip", l.Addr()); err != nil {
+		if err := n.setPort("sip", l.Addr()); err != nil {
 			return err
 		}
-		n.accept(r, l, sipConns, func(conn net.Conn) { n.serveSIP(r, conn) })
+		r.accept(l, accept.Limits{Conns: sipConns, First: sipIdle}, func(conn net.Conn) { n.serveSIP(r, conn) })
 		r.done.Go(func() { n.serveSIPDatagrams(r, udp) })
 		return nil
 	}
@@ -57,7 +60,7 @@ func (n *Node) serveSIP(r *running, conn net.Conn) {
 		req, err := sip.Read(in)
 		if err != nil {
 			if err != io.EOF {
-				n.cluster.opts.Logf("%s: SIP %v: %v", n.Name(), conn.RemoteAddr(), err)
+				n.Logf("%s: SIP %v: %v", n.Node().Name, conn.RemoteAddr(), err)
 			}
 			return
 		}
@@ -84,7 +87,7 @@ func (n *Node) serveSIPDatagrams(r *running, udp *net.UDPConn) {
 		}
 		req, err := sip.Read(bufio.NewReaderSize(bytes.NewReader(buf[:size]), sip.MaxHead))
 		if err != nil {
-			n.cluster.opts.Logf("%s: SIP %v: %v", n.Name(), from, err)
+			n.Logf("%s: SIP %v: %v", n.Node().Name, from, err)
 			continue
 		}
 		if answer := n.answerSIP(r, req, "UDP"); answer != nil {
@@ -95,21 +98,21 @@ func (n *Node) serveSIPDatagrams(r *running, udp *net.UDPConn) {
 
 // answerSIP handles a request and returns the response; nil gives none.
 func (n *Node) answerSIP(r *running, req *sip.Request, transport string) []byte {
-	switch f := n.fault(CallManagerService); f.kind {
+	switch f := n.Node().Fault(profile.CallManagerService); f.Kind {
 	case "close":
 		return nil
 	case "pause":
-		n.wait(r, nil, held)
+		r.wait(nil, held)
 		return nil
 	case "slow":
-		n.wait(r, nil, f.delay)
+		r.wait(nil, f.Delay)
 	}
 	status := "405 Method Not Allowed"
 	switch req.Method {
 	case "REFER":
 		status = "202 Accepted"
 		if err := n.alarm(req); err != nil {
-			n.cluster.opts.Logf("%s: SIP REFER: %v", n.Name(), err)
+			n.Logf("%s: SIP REFER: %v", n.Node().Name, err)
 			status = "400 Bad Request"
 		}
 	case "REGISTER", "OPTIONS":
@@ -117,7 +120,7 @@ func (n *Node) answerSIP(r *running, req *sip.Request, transport string) []byte 
 	case "ACK":
 		return nil
 	}
-	return req.Answer(status, n.cluster.Now(), n.Endpoint("sip"), strings.ToLower(transport))
+	return req.Answer(status, n.Node().State().Now(), n.Node().Endpoint("sip"), strings.ToLower(transport))
 }
 
 // alarm puts an alarm of a phone into the event log. Beside the phone's own
@@ -128,22 +131,22 @@ func (n *Node) alarm(req *sip.Request) error {
 	if err != nil {
 		return err
 	}
-	e := events.Event{Time: n.cluster.Now(), Node: n.Name(), App: appCCM, Severity: 6, Name: a.Name, Text: "Alarm of a phone"}
+	e := events.Event{Time: n.Node().State().Now(), Node: n.Node().Name, App: "UC_CALLMANAGER", Severity: 6, Name: a.Name, Text: "Alarm of a phone"}
 	for _, p := range a.Parameters {
 		e.Tags = append(e.Tags, events.Tag{Key: p.Name, Value: p.Value})
 	}
 	if held := e.Tag("ITL_Signature"); held != "" {
-		e.Tags = append(e.Tags, events.Tag{Key: "ITLStatus", Value: n.cluster.compareITL(held)})
+		e.Tags = append(e.Tags, events.Tag{Key: "ITLStatus", Value: compareITL(n.Node().State(), held)})
 	}
-	return n.cluster.log.Add(e)
+	return n.Report(e)
 }
 
 // compareITL compares the hash that a phone reports with the lists served now.
-func (c *Cluster) compareITL(hash string) string {
+func compareITL(s *state.State, hash string) string {
 	if strings.EqualFold(hash, "Not Installed") {
 		return "Not Installed"
 	}
-	for _, n := range c.state().Nodes {
+	for _, n := range s.Nodes {
 		sum := sha1.Sum(n.ITL)
 		if strings.EqualFold(strings.ReplaceAll(hash, " ", ""), strings.ReplaceAll(trustlist.FormatSerial(sum[:]), ":", "")) {
 			return "Match"

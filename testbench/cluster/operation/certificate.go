@@ -1,0 +1,143 @@
+package operation
+
+import (
+	"fmt"
+	"time"
+
+	"itlagent/agent/trustlist"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
+	"itlagent/testbench/events"
+	"itlagent/testbench/pki"
+)
+
+// HoldTime is how long after one certificate of a node was regenerated another
+// one of it must not be: the phones are to reset in between.
+const HoldTime = 5 * time.Minute
+
+// fipsBits is the least size of an RSA key in FIPS mode.
+const fipsBits = 2048
+
+// issue makes a certificate for a unit. It changes nothing.
+func issue(s *state.State, n *state.Node, u profile.Unit) (*pki.Identity, error) {
+	spec := n.Spec()
+	req := pki.Request{Subject: s.Profile.Organisation, Bits: bits(s, n, u), From: s.Now()}
+	req.Subject.CN = n.FQDN()
+	switch u {
+	case profile.CAPF:
+		if req.Subject.CN = spec.CAPFName; req.Subject.CN == "" {
+			req.Subject.CN = "CAPF-" + n.Name
+		}
+	case profile.TVS:
+		req.EC = s.Profile.TVSWithEC
+	case profile.CallManagerEC:
+		req.EC, req.Subject.CN = true, n.FQDN()+"-EC"
+	case profile.ITLRecovery:
+		req.Usage, req.Years = pki.Recovery, s.Release().RecoveryYears
+		req.Subject.CN = "ITLRECOVERY_" + n.FQDN()
+		if spec.Publisher {
+			req.Subject.CN = recoveryName(s)
+		}
+	}
+	return s.NewIdentity(req)
+}
+
+// recoveryName is the common name of the publisher's recovery certificate. It
+// stays what it was at installation.
+func recoveryName(s *state.State) string {
+	if name := s.Profile.RecoveryName; name != "" {
+		return name
+	}
+	spec := s.Publisher().Spec()
+	return "ITLRECOVERY_" + spec.Name + "." + spec.Domain
+}
+
+func bits(s *state.State, n *state.Node, u profile.Unit) int {
+	if n.FIPS {
+		return max(fipsBits, keySize(s, n, u))
+	}
+	return keySize(s, n, u)
+}
+
+func keySize(s *state.State, n *state.Node, u profile.Unit) int {
+	if u != profile.ITLRecovery && s.KeyBits != 0 {
+		return s.KeyBits
+	}
+	for _, sizes := range []map[profile.Unit]int{n.Spec().Bits, s.Profile.Bits} {
+		if bits := sizes[u]; bits != 0 {
+			return bits
+		}
+	}
+	return s.Release().KeyBits
+}
+
+// HoldError says that a certificate of the node was regenerated too recently. Its
+// text is the one that the note shows.
+type HoldError struct{ Modified, Wanted profile.Unit }
+
+func (e *HoldError) Error() string {
+	return fmt.Sprintf("%s certificate was modified in the last 5 minutes. Please re-try regenerating %s certificate at a later time",
+		e.Modified, e.Wanted)
+}
+
+// Held returns the HoldError that Regenerate would give, or nil.
+func Held(s *state.State, node string, u profile.Unit) error {
+	i, err := NodeIndex(s, node)
+	if err != nil {
+		return err
+	}
+	return held(s, s.Nodes[i], u)
+}
+
+func held(s *state.State, n *state.Node, u profile.Unit) error {
+	if n.Units[u] == nil {
+		return fmt.Errorf("%s has no certificate %q", n.Name, u)
+	}
+	for _, other := range s.Release().Units() {
+		at, ok := n.Modified[other]
+		if ok && other != u && s.Now().Before(at.Add(HoldTime)) {
+			return &HoldError{other, u}
+		}
+	}
+	return nil
+}
+
+// Regenerate replaces a certificate and its key. Services use the new one from
+// their next start, which release 14 makes by itself. Phones are told to reset,
+// unless it was ITLRecovery. Another certificate of the same node regenerated
+// within HoldTime gives a *HoldError.
+func Regenerate(node string, u profile.Unit) Operation {
+	return onNode(node, func(s *state.State, n *state.Node) error {
+		if err := held(s, n, u); err != nil {
+			return err
+		}
+		if err := renew(s, n, u); err != nil {
+			return err
+		}
+		if u == profile.ITLRecovery {
+			if n == s.Publisher() {
+				return renewP12(s)
+			}
+			return nil
+		}
+		s.Effects.Why = fmt.Sprintf("certificate %s of %s was regenerated", u, n.Name)
+		if s.Release().Restarts {
+			if err := startAll(s); err != nil {
+				return err
+			}
+		}
+		resetPhones(s, s.Effects.Why)
+		return nil
+	})
+}
+
+func renew(s *state.State, n *state.Node, u profile.Unit) error {
+	id, err := issue(s, n, u)
+	if err != nil {
+		return err
+	}
+	n.Units[u], n.Modified[u] = id, s.Now()
+	s.Event(n, appCert, 6, "CertRegenerated", "A certificate was regenerated", events.Tag{Key: "CertName", Value: string(u)},
+		events.Tag{Key: "SerialNumber", Value: trustlist.FormatSerial(id.Certificate.SerialNumber.Bytes())})
+	return nil
+}

@@ -1,0 +1,47 @@
+package profile
+
+import "slices"
+
+// PortNames are the ports of a node, in the order of their numbers where only
+// the first is given. TFTP (udp) and HTTP (tcp) then share the first one. HTTPS is
+// on the port behind HTTP's: phones know no other place for it.
+func PortNames() []string { return []string{"http", "https", "tvs", "sip", "tomcat", "ssh"} }
+
+// AllPorts are PortNames and "tftp", which is of udp.
+func AllPorts() []string { return append(PortNames(), "tftp") }
+
+// portsPerNode is the distance between the ports of nodes that are numbered from
+// one first port on.
+const portsPerNode = 10
+
+// FromPort gives every node its ports in a row, from first on.
+func (p *Profile) FromPort(first int) {
+	p.Nodes = slices.Clone(p.Nodes)
+	for i := range p.Nodes {
+		p.Nodes[i].Port, p.Nodes[i].Ports = first+i*portsPerNode, nil
+	}
+}
+
+// Address returns the IP address that a node listens on.
+func (p *Profile) Address(n *NodeSpec) string {
+	for _, h := range []string{n.Host, p.Host} {
+		if h != "" {
+			return h
+		}
+	}
+	return "127.0.0.1"
+}
+
+// Port returns the number of a node's port by its name, 0 for a free one.
+func (p *Profile) Port(n *NodeSpec, name string) int {
+	if port, ok := n.Ports[name]; ok {
+		return port
+	}
+	if name == "tftp" {
+		return p.Port(n, "http")
+	}
+	if n.Port == 0 {
+		return 0
+	}
+	return n.Port + slices.Index(PortNames(), name)
+}

@@ -1,0 +1,82 @@
+package state
+
+import (
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"itlagent/testbench/cluster/profile"
+)
+
+// config writes a phone's configuration, or the default one for nil.
+func (s *State) config(p *profile.PhoneSpec) []byte {
+	var b strings.Builder
+	b.WriteString("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n")
+	tvs := func() {
+		b.WriteString("<TVS>\n<members>\n")
+		for i, node := range s.deviceOrder(profile.TVSService) {
+			host, port, _ := net.SplitHostPort(node.Advertised("tvs"))
+			fmt.Fprintf(&b, "<member  priority=\"%d\">\n<port>%s</port>\n<address>%s</address>\n</member>\n", i, port, host)
+		}
+		b.WriteString("</members>\n</TVS>\n")
+	}
+	if p == nil {
+		b.WriteString("<Default>\n<callManagerGroup>\n<members>\n")
+		s.callManagers(&b)
+		b.WriteString("</members>\n</callManagerGroup>\n")
+		if s.Release().DefaultTVS || s.Profile.Fixed {
+			tvs()
+		}
+		b.WriteString("</Default>\n")
+		return []byte(b.String())
+	}
+	b.WriteString("<device>\n<deviceProtocol>SIP</deviceProtocol>\n<devicePool>\n<name>Default</name>\n<callManagerGroup>\n<members>\n")
+	s.callManagers(&b)
+	b.WriteString("</members>\n</callManagerGroup>\n</devicePool>\n")
+	tvs()
+	b.WriteString("<deviceSecurityMode>1</deviceSecurityMode>\n") // 1: non-secure
+	for _, node := range first(s.deviceOrder(profile.TomcatService)) {
+		fmt.Fprintf(&b, "<directoryURL>https://%s%s</directoryURL>\n", node.Advertised("tomcat"), DirectoryPath)
+	}
+	b.WriteString("<vendorConfig>\n")
+	names := make([]string, 0, len(p.Settings))
+	for name := range p.Settings {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fmt.Fprintf(&b, "<%s>%s</%s>\n", name, p.Settings[name], name)
+	}
+	b.WriteString("</vendorConfig>\n</device>\n")
+	return []byte(b.String())
+}
+
+func (s *State) callManagers(b *strings.Builder) {
+	for i, node := range s.deviceOrder(profile.CallManagerService) {
+		host, port, _ := net.SplitHostPort(node.Advertised("sip"))
+		fmt.Fprintf(b, "<member  priority=\"%d\">\n<callManager>\n<ports>\n<sipPort>%s</sipPort>\n</ports>\n<processNodeName>%s</processNodeName>\n</callManager>\n</member>\n", i, port, host)
+	}
+}
+
+// deviceOrder returns the nodes with a service as the phones' device pool lists
+// them: the publisher first. At most five fit a configuration.
+func (s *State) deviceOrder(service profile.Service) []*Node {
+	var order []*Node
+	for _, n := range s.Nodes {
+		switch {
+		case n.Spec().Absent[service]:
+		case n.IsPublisher():
+			order = slices.Insert(order, 0, n)
+		default:
+			order = append(order, n)
+		}
+	}
+	return order[:min(len(order), 5)]
+}
+
+// DirectoryPath is where an application server has the directory.
+const DirectoryPath = "/ccmcip/xmldirectory.jsp"
+
+// first returns the first node, if there is one.
+func first(nodes []*Node) []*Node { return nodes[:min(len(nodes), 1)] }
