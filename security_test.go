@@ -19,6 +19,7 @@ import (
 	"itlagent/agent/holdings"
 	"itlagent/agent/logger"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/scenario"
 )
 
@@ -39,7 +40,7 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				for _, c := range clusters {
-					a, b := c.Passwords()
+					a, b := c.State().AdminPassword, c.State().SecurityPassword
 					secrets = append(secrets, a, b)
 				}
 			}
@@ -95,7 +96,7 @@ func TestSecretsStayWhereTheyAre(t *testing.T) {
 
 // A phone that logs every step logs no secret of its configuration or of its own.
 func TestPhoneLogsNoSecret(t *testing.T) {
-	p := cluster.Note()
+	p := profile.Note()
 	p.Phones[0].Settings = map[string]string{"sshPassword": "the-secret-of-the-shell"}
 	c, err := cluster.New(p, cluster.Options{})
 	if err != nil {
@@ -124,7 +125,7 @@ func TestPhoneLogsNoSecret(t *testing.T) {
 
 // Every port of a cluster that names no address is on loopback.
 func TestListenersAreOnLoopback(t *testing.T) {
-	p, err := cluster.Builtin("14")
+	p, err := profile.Builtin("14")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,8 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/pki"
 	"itlagent/testbench/pki/pkitest"
 )
@@ -34,9 +36,9 @@ type bench struct {
 	conf    agent.Config
 }
 
-func newBench(t *testing.T, profile, model, firmware string) *bench {
+func newBench(t *testing.T, release, model, firmware string) *bench {
 	t.Helper()
-	p, err := cluster.Builtin(profile)
+	p, err := profile.Builtin(release)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,11 +119,11 @@ func TestAlarms(t *testing.T) {
 
 	// The cluster's SIP is down while the list changes, twice.
 	for _, n := range b.cluster.Nodes() {
-		b.must(b.cluster.Do(n.Name(), cluster.CallManagerService, false, true))
+		b.must(b.cluster.Apply(operation.Service(n.Name(), profile.CallManagerService, operation.Stop)))
 	}
 	for range 2 {
-		b.must(b.cluster.Advance(time.Second)) // a list with another time
-		b.must(b.cluster.RestartTFTP("test10pub"))
+		b.must(b.cluster.Apply(operation.Advance(time.Second))) // a list with another time
+		b.must(b.cluster.Apply(operation.RestartTFTP("test10pub")))
 		begin := time.Now()
 		if r := b.phone.Cycle(t.Context()); !r.ITL.Changed || time.Since(begin) > 10*time.Second {
 			t.Errorf("changed %v after %v", r.ITL.Changed, time.Since(begin))
@@ -135,7 +137,7 @@ func TestAlarms(t *testing.T) {
 		t.Fatalf("%d wait after a restart", len(waiting))
 	}
 	// The subscriber alone comes back: the phone fails over to it.
-	b.must(b.cluster.Do("test10sub", cluster.CallManagerService, true, false))
+	b.must(b.cluster.Apply(operation.Service("test10sub", profile.CallManagerService, operation.Start)))
 	b.phone.Cycle(t.Context())
 	if n, err := deliver(); n != 2 || err != nil {
 		t.Errorf("by fail-over: %d, %v", n, err)
@@ -250,7 +252,7 @@ func TestByHand(t *testing.T) {
 
 // TVS sees the phone's certificate.
 func TestClientCertificate(t *testing.T) {
-	p, err := cluster.Builtin("note")
+	p, err := profile.Builtin("note")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -350,7 +352,7 @@ func TestDirectory(t *testing.T) {
 	}
 	// TVS is not there: the phone shows Host Not Found.
 	for _, n := range b.cluster.Nodes() {
-		b.must(b.cluster.Do(n.Name(), cluster.TVSService, false, true))
+		b.must(b.cluster.Apply(operation.Service(n.Name(), profile.TVSService, operation.Stop)))
 	}
 	if p := b.phone.Directory(t.Context()); p.Err == nil || p.Verdict.Reason != trust.TVSUnreachable || len(p.Text) > 0 {
 		t.Errorf("without TVS: %+v", p)

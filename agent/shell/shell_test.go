@@ -16,6 +16,8 @@ import (
 	"itlagent/agent/shell"
 	"itlagent/platform/console"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 )
 
 const mac = "64A0E71502CC"
@@ -29,7 +31,7 @@ type bench struct {
 
 func start(t *testing.T) *bench {
 	t.Helper()
-	c, err := cluster.New(cluster.Note(), cluster.Options{Logf: t.Logf})
+	c, err := cluster.New(profile.Note(), cluster.Options{Logf: t.Logf})
 	if err == nil {
 		err = c.Start()
 	}
@@ -130,10 +132,10 @@ func TestCommands(t *testing.T) {
 // The lists can be deleted one by one, and everything at once when that is wanted.
 func TestErase(t *testing.T) {
 	b := start(t)
-	if err := b.cluster.SetMixedMode(true); err != nil {
+	if err := b.cluster.Apply(operation.SetMixedMode(true)); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.cluster.RestartTFTP("test10pub"); err != nil {
+	if err := b.cluster.Apply(operation.RestartTFTP("test10pub")); err != nil {
 		t.Fatal(err)
 	}
 	held := func() string {

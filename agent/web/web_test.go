@@ -22,6 +22,8 @@ import (
 	"itlagent/agent/holdings"
 	"itlagent/agent/web"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 )
 
 const mac = "64A0E71502CC"
@@ -36,7 +38,7 @@ type page struct {
 
 func start(t *testing.T, model string) *page {
 	t.Helper()
-	c, err := cluster.New(cluster.Note(), cluster.Options{Logf: t.Logf})
+	c, err := cluster.New(profile.Note(), cluster.Options{Logf: t.Logf})
 	if err == nil {
 		err = c.Start()
 	}
@@ -81,7 +83,7 @@ func (p *page) curl(path string) string {
 
 func (p *page) allow(value string) {
 	p.t.Helper()
-	if err := p.cluster.Set(mac, "webAccess", value); err != nil {
+	if err := p.cluster.Apply(operation.Set(mac, "webAccess", value)); err != nil {
 		p.t.Fatal(err)
 	}
 	p.phone.Cycle(p.t.Context())
@@ -166,7 +168,7 @@ func TestAccessRows(t *testing.T) {
 		{"sshAccess", "0", "SSH access", "Enabled"}, {"sshAccess", "1", "SSH access", "Disabled"},
 		{"spanToPCPort", "0", "SPAN to PC port", "Enabled"}, {"spanToPCPort", "1", "SPAN to PC port", "Disabled"},
 	} {
-		if err := p.cluster.Set(mac, test.name, test.value); err != nil {
+		if err := p.cluster.Apply(operation.Set(mac, test.name, test.value)); err != nil {
 			t.Fatal(err)
 		}
 		p.allow("0")
@@ -183,13 +185,13 @@ func TestLockedPage(t *testing.T) {
 	p := start(t, "CP-7965G")
 	p.allow("0")
 	for _, step := range []func() error{
-		func() error { return p.cluster.Regenerate("test10pub", cluster.CallManager) },
-		func() error { return p.cluster.Advance(time.Hour) },
-		func() error { return p.cluster.Regenerate("test10pub", cluster.TVS) },
-		func() error { return p.cluster.Regenerate("test10sub", cluster.TVS) },
-		func() error { return p.cluster.RestartTVS("test10pub") },
-		func() error { return p.cluster.RestartTVS("test10sub") },
-		func() error { return p.cluster.RestartTFTP("test10pub") },
+		func() error { return p.cluster.Apply(operation.Regenerate("test10pub", profile.CallManager)) },
+		func() error { return p.cluster.Apply(operation.Advance(time.Hour)) },
+		func() error { return p.cluster.Apply(operation.Regenerate("test10pub", profile.TVS)) },
+		func() error { return p.cluster.Apply(operation.Regenerate("test10sub", profile.TVS)) },
+		func() error { return p.cluster.Apply(operation.RestartTVS("test10pub")) },
+		func() error { return p.cluster.Apply(operation.RestartTVS("test10sub")) },
+		func() error { return p.cluster.Apply(operation.RestartTFTP("test10pub")) },
 	} {
 		if err := step(); err != nil {
 			t.Fatal(err)

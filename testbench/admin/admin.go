@@ -21,6 +21,7 @@ import (
 
 	"itlagent/platform/console"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
 )
 
 // Prompt is what a session asks for commands with.
@@ -125,7 +126,7 @@ func (s *Session) run(words []string) error {
 		return usageError("Syntax: " + strings.TrimSpace(cmd.words+" "+cmd.args))
 	}
 	if cmd.publisher && !s.Node.IsPublisher() {
-		return cluster.ErrNotPublisher
+		return operation.ErrNotPublisher
 	}
 	return cmd.run(s, args)
 }
@@ -222,7 +223,7 @@ func (s *Session) authenticate() error {
 	if err != nil {
 		return err
 	}
-	if !s.cluster.CheckAdmin(password) {
+	if !s.cluster.State().CheckAdmin(password) {
 		return errors.New("The CCM Administrator password is not correct. Nothing was changed.")
 	}
 	return nil

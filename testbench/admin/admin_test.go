@@ -19,6 +19,8 @@ import (
 	"itlagent/platform/console"
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/sftpd"
 )
 
@@ -32,9 +34,9 @@ const (
 	securityPassword = "security-password"
 )
 
-func newCluster(t *testing.T, profile string) *cluster.Cluster {
+func newCluster(t *testing.T, release string) *cluster.Cluster {
 	t.Helper()
-	p, err := cluster.Builtin(profile)
+	p, err := profile.Builtin(release)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -208,14 +210,14 @@ func TestRemoteKeyRefused(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("good.p12", pub.RecoveryP12())
+	write("good.p12", pub.State().RecoveryP12())
 	write("rubbish.p12", []byte("rubbish"))
 	write("large.p12", make([]byte, 2<<20))
 	other := newCluster(t, "note")
-	if err := other.SetSecurityPassword("another-password"); err != nil {
+	if err := other.Apply(operation.SetSecurityPassword("another-password")); err != nil {
 		t.Fatal(err)
 	}
-	write("other.p12", other.Publisher().RecoveryP12())
+	write("other.p12", other.Publisher().State().RecoveryP12())
 
 	for _, login := range []struct {
 		name string
@@ -265,7 +267,7 @@ func TestRemoteKeyRefused(t *testing.T) {
 	}
 	// Another server on a known address is refused.
 	_, host, port := startSFTP(t, sftpd.Options{Dir: dir})
-	if err := c.RememberHost(net.JoinHostPort(host, port), []byte("the key of yesterday")); err != nil {
+	if err := c.Apply(operation.RememberHost(net.JoinHostPort(host, port), []byte("the key of yesterday"))); err != nil {
 		t.Fatal(err)
 	}
 	out, code := run(pub, "utils itl reset remotekey "+net.JoinHostPort(host, port)+" joemar2 good.p12", "sftp-password", adminPassword)
@@ -321,10 +323,10 @@ func TestRefused(t *testing.T) {
 		{0, `set enterprise parameter "Certificate Key Length" 512`, nil, admin.Usage, "1024, 2048 or 4096"},
 		{0, `set enterprise parameter "Prepare Cluster for Rollback to Pre 8.0" maybe`, nil, admin.Usage, "True or False"},
 		{0, "utils network hostname test10sub", []string{"y"}, admin.Failed, "there is a node test10sub already"},
-		{0, "utils network hostname under_score", []string{"y"}, admin.Failed, "is no host name"},
-		{0, "utils network domain a..b", []string{"y"}, admin.Failed, "is no domain name"},
+		{0, "utils network hostname under_score", []string{"y"}, admin.Failed, "invalid host name"},
+		{0, "utils network domain a..b", []string{"y"}, admin.Failed, "invalid domain name"},
 		{0, "utils network domain b.lab", []string{"n"}, admin.Failed, "Nothing was changed."},
-		{0, "utils disaster_recovery backup ../x", nil, admin.Failed, "is no name for a backup"},
+		{0, "utils disaster_recovery backup ../x", nil, admin.Failed, "invalid backup name"},
 		{0, "utils disaster_recovery restore none", []string{"y"}, admin.Failed, "no backup none"},
 		{0, "help nonsense", nil, admin.Usage, "No valid command entered"},
 	} {

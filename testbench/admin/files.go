@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"itlagent/platform/console"
-	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
 )
 
 // tftpFolder is where the files of the TFTP service are, as the command line
@@ -26,7 +28,7 @@ func fileList(s *Session, args []string) error {
 		pattern = args[0]
 	}
 	count := 0
-	for _, name := range s.Node.TFTPFiles() {
+	for _, name := range s.Node.State().TFTPFiles() {
 		ok, err := path.Match(pattern, name)
 		if err != nil {
 			return usageError(fmt.Sprintf("%s is not a file name", pattern))
@@ -43,7 +45,7 @@ func fileList(s *Session, args []string) error {
 func fileGet(s *Session, args []string) error {
 	name := args[0]
 	s.say("Please wait while the system is gathering files info ...done.")
-	data, err := s.Node.TFTPFile(name)
+	data, err := s.Node.State().TFTPFile(name)
 	if err != nil {
 		return fmt.Errorf("File not found: %s", name)
 	}
@@ -81,8 +83,8 @@ func fileGet(s *Session, args []string) error {
 		return fmt.Errorf("%w\nNo file was transferred.", err)
 	}
 	s.say("\nTransfer completed.\nDownloading file: %s%s", tftpFolder, name)
-	if name == cluster.P12Name {
-		return s.cluster.RecoverySaved(data)
+	if name == state.P12Name {
+		return s.cluster.Apply(operation.RecoverySaved(data))
 	}
 	return nil
 }
@@ -111,13 +113,13 @@ func (s *Session) bulk(args []string) (*remote, error) {
 }
 
 func bulkExport(s *Session, args []string) error {
-	callManagers, recovery := s.cluster.Foreign()
+	callManagers, recovery := s.cluster.State().Foreign()
 	r, err := s.bulk(args)
 	if err != nil {
 		return err
 	}
 	defer r.Close()
-	name := path.Join(args[2], s.Node.FQDN())
+	name := path.Join(args[2], s.Node.State().FQDN())
 	if err := r.putCertificates(name+bulkTFTP, callManagers); err != nil {
 		return err
 	}
@@ -128,7 +130,7 @@ func bulkExport(s *Session, args []string) error {
 		}
 		count++
 	}
-	s.say("Exported %d certificates of %s", count, s.Node.FQDN())
+	s.say("Exported %d certificates of %s", count, s.Node.State().FQDN())
 	return nil
 }
 
@@ -177,7 +179,7 @@ func bulkImport(s *Session, args []string) error {
 	}
 	defer r.Close()
 	own := make(map[string]bool)
-	callManagers, recovery := s.cluster.Foreign()
+	callManagers, recovery := s.cluster.State().Foreign()
 	for _, c := range append(callManagers, recovery) {
 		if c != nil {
 			own[string(c.Raw)] = true
@@ -200,10 +202,10 @@ func bulkImport(s *Session, args []string) error {
 	if err != nil && !errors.Is(err, errNoRemoteFile) {
 		return err
 	}
-	if err := s.cluster.Import(cluster.PhoneSASTTrust, append(recoveries, tftp...)...); err != nil {
+	if err := s.cluster.Apply(operation.Import(profile.PhoneSASTTrust, append(recoveries, tftp...)...)); err != nil {
 		return err
 	}
-	if err := s.cluster.Import(cluster.CallManagerTrust, tftp...); err != nil {
+	if err := s.cluster.Apply(operation.Import(profile.CallManagerTrust, tftp...)); err != nil {
 		return err
 	}
 	s.say("Imported %d certificates\nYou must restart Cisco Trust Verification Service on every node for them to become active.", len(tftp)+len(recoveries))

@@ -5,7 +5,8 @@ import (
 	"strings"
 
 	"itlagent/platform/console"
-	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/pki"
 )
 
@@ -44,9 +45,9 @@ func itlResetRemote(s *Session, args []string) error {
 
 func (s *Session) resetITL(kept *pki.Identity) error {
 	s.say("\nLocating active Tftp servers in the cluster.....\n")
-	s.nodeList(s.cluster.TFTPNodes())
-	names, err := s.cluster.ResetITL(kept)
-	if err != nil {
+	s.nodeList(s.cluster.State().TFTPNodes())
+	names := s.cluster.State().TFTPNodes()
+	if err := s.cluster.Apply(operation.ResetITL(kept)); err != nil {
 		return fmt.Errorf("%w\nNothing was changed.", err)
 	}
 	s.say("The reset ITL file was generated successfully\n")
@@ -77,7 +78,7 @@ func (s *Session) setMode(mixed bool) error {
 		return err
 	}
 	s.say("\nMoving Cluster to %s", name)
-	if err := s.cluster.SetMixedMode(mixed); err != nil {
+	if err := s.cluster.Apply(operation.SetMixedMode(mixed)); err != nil {
 		return err
 	}
 	s.say("Cluster set to %s\nYou must reset all phones to ensure they received the updated CTL file.\n"+
@@ -90,7 +91,7 @@ func ctlUpdate(s *Session, _ []string) error {
 		return err
 	}
 	s.say("\nUpdating CTL file")
-	if err := s.cluster.UpdateCTL(); err != nil {
+	if err := s.cluster.Apply(operation.UpdateCTL()); err != nil {
 		return err
 	}
 	s.say("CTL file Updated\nYou must reset all phones to ensure they received the updated CTL file.\n" +
@@ -103,9 +104,9 @@ func ctlReset(s *Session, _ []string) error {
 		return err
 	}
 	s.say("\nLocating active Tftp servers in the cluster.....\n")
-	s.nodeList(s.cluster.TFTPNodes())
-	names, err := s.cluster.ResetCTL()
-	if err != nil {
+	s.nodeList(s.cluster.State().TFTPNodes())
+	names := s.cluster.State().TFTPNodes()
+	if err := s.cluster.Apply(operation.ResetCTL()); err != nil {
 		return fmt.Errorf("%w\nNothing was changed.", err)
 	}
 	s.say("The reset CTL file was generated successfully\n")
@@ -116,17 +117,17 @@ func ctlReset(s *Session, _ []string) error {
 
 var serviceCommands = []command{
 	{words: "utils service list", about: "the services of this node", run: serviceList},
-	{words: "utils service start", args: "NAME", min: 1, max: 8, about: "start a service", run: func(s *Session, a []string) error { return s.service(a, true, false) }},
-	{words: "utils service stop", args: "NAME", min: 1, max: 8, about: "stop a service", run: func(s *Session, a []string) error { return s.service(a, false, true) }},
-	{words: "utils service restart", args: "NAME", min: 1, max: 8, about: "stop and start a service", run: func(s *Session, a []string) error { return s.service(a, true, true) }},
+	{words: "utils service start", args: "NAME", min: 1, max: 8, about: "start a service", run: func(s *Session, a []string) error { return s.service(a, operation.Start) }},
+	{words: "utils service stop", args: "NAME", min: 1, max: 8, about: "stop a service", run: func(s *Session, a []string) error { return s.service(a, operation.Stop) }},
+	{words: "utils service restart", args: "NAME", min: 1, max: 8, about: "stop and start a service", run: func(s *Session, a []string) error { return s.service(a, operation.Restart) }},
 	{words: "utils disaster_recovery backup", args: "NAME", min: 1, max: 1, publisher: true, about: "write a backup", run: backup},
 	{words: "utils disaster_recovery restore", args: "NAME", min: 1, max: 1, publisher: true, about: "put a backup back", run: restore},
 }
 
 func serviceList(s *Session, _ []string) error {
 	s.say("Requesting service status, please wait...\nSystem SSH [STARTED]")
-	for _, service := range cluster.Services() {
-		switch active, started := s.Node.Runs(service); {
+	for _, service := range profile.Services() {
+		switch active, started := s.Node.State().Runs(service); {
 		case !active:
 			s.say("%s[STOPPED]  Service Not Activated", service)
 		case started:
@@ -138,23 +139,23 @@ func serviceList(s *Session, _ []string) error {
 	return nil
 }
 
-func (s *Session) service(args []string, start, stop bool) error {
+func (s *Session) service(args []string, action operation.Action) error {
 	name := strings.Join(args, " ")
-	service, err := cluster.FindService(name)
+	service, err := profile.FindService(name)
 	if err != nil {
 		return usageError(fmt.Sprintf("%s is not a service of this node; see utils service list", name))
 	}
-	if active, _ := s.Node.Runs(service); !active {
+	if active, _ := s.Node.State().Runs(service); !active {
 		return fmt.Errorf("%s[STOPPED]  Service Not Activated", service)
 	}
 	s.say("Service Manager is running")
-	if err := s.cluster.Do(s.Node.Name(), service, start, stop); err != nil {
+	if err := s.cluster.Apply(operation.Service(s.Node.Name(), service, action)); err != nil {
 		return err
 	}
-	if stop {
+	if action != operation.Start {
 		s.say("%s[STOPPING]\nCommanded Out of Service\n%s[NOTRUNNING]", service, service)
 	}
-	if start {
+	if action != operation.Stop {
 		s.say("%s[STARTING]\n%s[STARTED]", service, service)
 	}
 	return nil

@@ -10,7 +10,9 @@ import (
 
 	"itlagent/agent/trustlist"
 	"itlagent/platform/console"
-	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
 )
 
 // The enterprise parameters.
@@ -37,9 +39,9 @@ var setCommands = []command{
 }
 
 func setCertRegen(s *Session, args []string) error {
-	unit := cluster.Unit("")
+	unit := profile.Unit("")
 	var units []string
-	for _, c := range s.Node.Certificates() {
+	for _, c := range s.Node.State().Certificates() {
 		if strings.EqualFold(string(c.Unit), args[0]) {
 			unit = c.Unit
 		}
@@ -48,27 +50,27 @@ func setCertRegen(s *Session, args []string) error {
 	if unit == "" {
 		return usageError(fmt.Sprintf("%s is not a valid certificate name. There are: %s", args[0], strings.Join(units, ", ")))
 	}
-	if err := s.cluster.Held(s.Node.Name(), unit); err != nil {
+	if err := operation.Held(s.cluster.State(), s.Node.Name(), unit); err != nil {
 		return err
 	}
 	s.say("\nWARNING: This operation will overwrite any CA signed certificate previously imported for %s", unit)
 	if err := s.confirm("Proceed with regeneration (yes|no)? ", "yes"); err != nil {
 		return err
 	}
-	if err := s.cluster.Regenerate(s.Node.Name(), unit); err != nil {
+	if err := s.cluster.Apply(operation.Regenerate(s.Node.Name(), unit)); err != nil {
 		return err
 	}
 	s.say("\nSuccessfully Regenerated Certificate for %s.\n"+
 		"Please do a backup of the server as soon as possible. Failure to do so can stale the cluster in case of a crash.", unit)
-	if release := s.cluster.Release(); !release.Restarts || unit == cluster.ITLRecovery {
+	if release := s.cluster.State().Release(); !release.Restarts || unit == profile.ITLRecovery {
 		s.say("You must restart services related to %s for the regenerated certificates to become active.", unit)
 	}
 	return nil
 }
 
 func setCertImport(s *Session, args []string) error {
-	store := cluster.Store("")
-	for _, known := range cluster.Stores() {
+	store := profile.Store("")
+	for _, known := range profile.Stores() {
 		if strings.EqualFold(string(known), args[0]) || strings.EqualFold(string(known), args[0]+"-trust") {
 			store = known
 		}
@@ -100,7 +102,7 @@ func setCertImport(s *Session, args []string) error {
 	if err != nil {
 		return fmt.Errorf("This is not a certificate: %v. Nothing was changed.", err)
 	}
-	if err := s.cluster.Import(store, cert); err != nil {
+	if err := s.cluster.Apply(operation.Import(store, cert)); err != nil {
 		return err
 	}
 	s.say("Import of trust certificate is successful\nYou must restart Cisco Trust Verification Service on every node for it to become active.")
@@ -108,7 +110,7 @@ func setCertImport(s *Session, args []string) error {
 }
 
 func setSecurityPassword(s *Session, _ []string) error {
-	s.say("\nWARNING:\nThe security password protects %s. After a change the file must be saved again.\n", cluster.P12Name)
+	s.say("\nWARNING:\nThe security password protects %s. After a change the file must be saved again.\n", state.P12Name)
 	if err := s.confirm("Continue (y/n)?", "y"); err != nil {
 		return err
 	}
@@ -120,12 +122,12 @@ func setSecurityPassword(s *Session, _ []string) error {
 		}
 	}
 	switch {
-	case !s.cluster.CheckSecurity(words[0]):
+	case !s.cluster.State().CheckSecurity(words[0]):
 		return errors.New("The old password is not correct. Nothing was changed.")
 	case words[1] != words[2]:
 		return errors.New("The new passwords do not match. Nothing was changed.")
 	}
-	if err := s.cluster.SetSecurityPassword(words[1]); err != nil {
+	if err := s.cluster.Apply(operation.SetSecurityPassword(words[1])); err != nil {
 		return err
 	}
 	s.say("Password updated successfully.")
@@ -140,10 +142,10 @@ func setParameter(s *Session, args []string) error {
 		if err != nil {
 			return usageError(parameterRollback + ": True or False")
 		}
-		if err := s.cluster.SetRollback(on); err != nil {
+		if err := s.cluster.Apply(operation.SetRollback(on)); err != nil {
 			return err
 		}
-		if release := s.cluster.Release(); release.RollbackResets {
+		if release := s.cluster.State().Release(); release.RollbackResets {
 			s.say("Services are restarted and devices are reset.")
 		} else {
 			s.say("Restart Cisco Trust Verification Service and Cisco Tftp on every node, and reset all devices.")
@@ -154,7 +156,7 @@ func setParameter(s *Session, args []string) error {
 		if !ok {
 			return usageError(parameterDigest + ": SHA-1 or SHA-512")
 		}
-		if err := s.cluster.SetDigest(d); err != nil {
+		if err := s.cluster.Apply(operation.SetDigest(d)); err != nil {
 			return err
 		}
 		s.say("Restart Cisco Tftp on every node, and reset all devices.")
@@ -163,7 +165,7 @@ func setParameter(s *Session, args []string) error {
 		if err != nil {
 			return usageError(parameterKeys + ": 1024, 2048 or 4096")
 		}
-		if err := s.cluster.SetKeyBits(bits); err != nil {
+		if err := s.cluster.Apply(operation.SetKeyBits(bits)); err != nil {
 			return usageError(err.Error())
 		}
 		s.say("Certificates have that key length from their next regeneration on, but for ITLRecovery.")
@@ -181,10 +183,10 @@ func (s *Session) rename(host, domain string) error {
 	if err := s.confirm("Continue (y/n)?", "y"); err != nil {
 		return err
 	}
-	if err := s.cluster.Rename(s.Node.Name(), host, domain); err != nil {
+	if err := s.cluster.Apply(operation.Rename(s.Node.Name(), host, domain)); err != nil {
 		return fmt.Errorf("%w. Nothing was changed.", err)
 	}
-	s.say("This node is now %s", s.Node.FQDN())
+	s.say("This node is now %s", s.Node.State().FQDN())
 	return nil
 }
 
@@ -192,10 +194,10 @@ func upgrade(s *Session, args []string) error {
 	if err := s.confirm("This operation upgrades every node and restarts its services. Do you want to continue? (y/n):", "y"); err != nil {
 		return err
 	}
-	if err := s.cluster.Upgrade(args[0]); err != nil {
+	if err := s.cluster.Apply(operation.Upgrade(args[0])); err != nil {
 		return fmt.Errorf("%w. Nothing was changed.", err)
 	}
-	s.say("Upgrade completed successfully. Active Master Version: %s", s.cluster.Release().Version)
+	s.say("Upgrade completed successfully. Active Master Version: %s", s.cluster.State().Release().Version)
 	return nil
 }
 
@@ -203,7 +205,7 @@ func (s *Session) fips(on bool) error {
 	if err := s.confirm("All certificates of this node, ITLRecovery among them, are regenerated, its services restarted and devices reset. Do you want to continue? (y/n):", "y"); err != nil {
 		return err
 	}
-	if err := s.cluster.SetFIPS(s.Node.Name(), on); err != nil {
+	if err := s.cluster.Apply(operation.SetFIPS(s.Node.Name(), on)); err != nil {
 		return fmt.Errorf("%w. Nothing was changed.", err)
 	}
 	return fipsStatus(s, nil)
@@ -211,7 +213,7 @@ func (s *Session) fips(on bool) error {
 
 func fipsStatus(s *Session, _ []string) error {
 	state := "non-FIPS"
-	if s.Node.FIPS() {
+	if s.Node.State().FIPS {
 		state = "FIPS"
 	}
 	s.say("The system is operating in %s mode.", state)
@@ -219,7 +221,7 @@ func fipsStatus(s *Session, _ []string) error {
 }
 
 func resetDevices(s *Session, _ []string) error {
-	if err := s.cluster.ResetPhones("an administrator wanted it"); err != nil {
+	if err := s.cluster.Apply(operation.ResetPhones("an administrator wanted it")); err != nil {
 		return err
 	}
 	s.say("All devices were told to reset.")

@@ -16,9 +16,10 @@ import (
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
-	"software.sslmate.com/src/go-pkcs12"
 
 	"itlagent/platform/console"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/p12"
 	"itlagent/testbench/pki"
 )
 
@@ -113,7 +114,7 @@ func plain(err error) error {
 // knowHost reports whether a server's host key is the known one; an unknown one
 // is asked about and remembered.
 func (s *Session) knowHost(host, address string, at net.Addr, key ssh.PublicKey) error {
-	known := s.cluster.KnownHost(address)
+	known := s.cluster.State().KnownHosts[address]
 	if known != nil && bytes.Equal(known, key.Marshal()) {
 		return nil
 	}
@@ -130,7 +131,7 @@ func (s *Session) knowHost(host, address string, at net.Addr, key ssh.PublicKey)
 	if strings.TrimSpace(answer) != "yes" {
 		return errors.New("Host key verification failed.")
 	}
-	return s.cluster.RememberHost(address, key.Marshal())
+	return s.cluster.Apply(operation.RememberHost(address, key.Marshal()))
 }
 
 // errNoRemoteFile says that the server has no such file.
@@ -204,7 +205,7 @@ func (r *remote) list(dir, suffix string) ([]string, error) {
 // The certificates of a bulk transfer are not secret: their PKCS#12 files have
 // the password that Java's key stores have when nobody chooses one.
 func (r *remote) putCertificates(name string, certs []*certificate) error {
-	data, err := pkcs12.Modern.EncodeTrustStore(certs, pkcs12.DefaultPassword)
+	data, err := p12.EncodeTrustStore(certs, p12.DefaultPassword)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path.Base(name), err)
 	}
@@ -216,7 +217,7 @@ func (r *remote) certificates(name string) ([]*certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	certs, err := pkcs12.DecodeTrustStore(data, pkcs12.DefaultPassword)
+	certs, err := p12.OpenTrustStore(data, p12.DefaultPassword)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -235,7 +236,7 @@ func (s *Session) fetchP12(address, user, password, name string) (*pki.Identity,
 	if err != nil {
 		return nil, err
 	}
-	id, err := s.cluster.OpenP12(data)
+	id, err := p12.Open(data, s.cluster.State().SecurityPassword)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

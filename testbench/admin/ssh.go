@@ -35,7 +35,7 @@ const AuthorizedKeys = "authorized_keys"
 
 // hostKey returns the key that the node shows to SSH clients, and to SFTP servers.
 func hostKey(n *cluster.Node) (ssh.Signer, error) {
-	key, err := x509.ParsePKCS8PrivateKey(n.HostKey())
+	key, err := x509.ParsePKCS8PrivateKey(n.State().HostKey)
 	if err != nil {
 		return nil, fmt.Errorf("host key: %w", err)
 	}
@@ -55,7 +55,7 @@ func ServeSSH(raw net.Conn, n *cluster.Node) {
 	conf := &ssh.ServerConfig{
 		MaxAuthTries: sshTries,
 		PasswordCallback: func(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
-			if meta.User() == User && n.Cluster().CheckAdmin(string(password)) {
+			if meta.User() == User && n.Cluster().State().CheckAdmin(string(password)) {
 				return nil, nil
 			}
 			return nil, errLogin
@@ -188,7 +188,7 @@ func serveSession(raw net.Conn, n *cluster.Node, ch ssh.Channel, requests <-chan
 	if command != "" {
 		code = s.Run(command)
 	} else {
-		io.WriteString(talk, "Command Line Interface is starting up, please wait ...\n\n   Welcome to the command line of "+n.FQDN()+"\n\n")
+		io.WriteString(talk, "Command Line Interface is starting up, please wait ...\n\n   Welcome to the command line of "+n.State().FQDN()+"\n\n")
 		s.Loop()
 	}
 	ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(code)}))

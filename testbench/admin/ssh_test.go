@@ -287,7 +287,7 @@ func TestOpenSSHServer(t *testing.T) {
 	if code != admin.Done || !strings.Contains(out, "Transfer completed.") {
 		t.Fatalf("file get: %d\n%s\n%s", code, out, &log)
 	}
-	if data, err := os.ReadFile(filepath.Join(dir, "ITLRecovery.p12")); err != nil || !bytes.Equal(data, pub.RecoveryP12()) {
+	if data, err := os.ReadFile(filepath.Join(dir, "ITLRecovery.p12")); err != nil || !bytes.Equal(data, pub.State().RecoveryP12()) {
 		t.Errorf("%d bytes arrived, %v", len(data), err)
 	}
 	out, code = run(pub, "utils itl reset remotekey 127.0.0.1:"+port+" "+me.Username+" "+dir+"/ITLRecovery.p12", "unused", adminPassword)

@@ -26,7 +26,7 @@ import (
 	"itlagent/agent/model"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
-	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/events"
 	"itlagent/testbench/lockout"
 )
@@ -224,7 +224,7 @@ func (p *Phone) Follows() bool { return p.Judged && p.Verdict == trust.Accepted 
 // place is where a list was served.
 type place struct {
 	at     int // of the world
-	served cluster.Served
+	served state.Served
 }
 
 // Judge compares phones with what clusters have served. It remembers what it has found
@@ -249,7 +249,7 @@ type judgement struct {
 func NewJudge(ctx context.Context, w lockout.World) *Judge {
 	j := &Judge{ctx: ctx, w: w, lists: make(map[string]place), judged: make(map[string]judgement)}
 	for i := len(w) - 1; i >= 0; i-- { // the first cluster last: it counts most
-		for _, s := range w[i].History() {
+		for _, s := range w[i].State().Lists() {
 			old, ok := j.lists[s.SHA1]
 			if ok && old.at == i && old.served.Until.IsZero() && !s.Until.IsZero() {
 				continue // the same list is served by another node now
@@ -266,7 +266,7 @@ func NewJudge(ctx context.Context, w lockout.World) *Judge {
 func (a *Audit) Phones(j *Judge) iter.Seq2[*Phone, error] {
 	return func(yield func(*Phone, error) bool) {
 		macs := a.MACs()
-		for _, p := range j.w[0].Phones() {
+		for _, p := range j.w[0].State().Phones {
 			if m, ok := ParseMAC("SEP" + p.MAC); ok {
 				if _, reported := a.phones[m]; !reported {
 					macs = append(macs, m)
@@ -275,7 +275,7 @@ func (a *Audit) Phones(j *Judge) iter.Seq2[*Phone, error] {
 		}
 		slices.SortFunc(macs, func(a, b MAC) int { return bytes.Compare(a[:], b[:]) })
 		known := make(map[string]string) // models, by MAC
-		for _, p := range j.w[0].Phones() {
+		for _, p := range j.w[0].State().Phones {
 			known[p.MAC] = p.Model
 		}
 		for _, m := range macs {
@@ -310,7 +310,7 @@ func (j *Judge) phone(m MAC, e entry, reported bool, known map[string]string) (*
 			return p, nil
 		}
 		n := j.w[at.at].Nodes()[at.served.Node]
-		p.Home, p.Node, p.Since, p.Until, p.Reason = j.w[at.at].Name(), n.Name(), at.served.Since, at.served.Until, at.served.Reason
+		p.Home, p.Node, p.Since, p.Until, p.Reason = j.w[at.at].State().Profile.Name, n.Name(), at.served.Since, at.served.Until, at.served.Reason
 		switch {
 		case at.at > 0:
 			p.Status = Foreign

@@ -15,6 +15,8 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/testbench/audit"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/lockout"
 )
 
@@ -75,12 +77,12 @@ func FuzzParseLine(f *testing.F) {
 func site(t *testing.T) lockout.World {
 	t.Helper()
 	var w lockout.World
-	for i, profile := range []string{"note", "10.5"} {
-		p, err := cluster.Builtin(profile)
+	for i, name := range []string{"note", "10.5"} {
+		p, err := profile.Builtin(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Name, p.Installed = profile, cluster.Note().Installed
+		p.Name, p.Installed = name, profile.Note().Installed
 		for n := range p.Nodes {
 			p.Nodes[n].Host = fmt.Sprintf("127.0.%d.%d", 60+i, n+1)
 		}
@@ -91,19 +93,19 @@ func site(t *testing.T) lockout.World {
 		t.Cleanup(c.Close)
 		w = append(w, c)
 	}
-	for _, u := range []cluster.Unit{cluster.CallManager, cluster.TVS} {
-		if err := w[0].Advance(time.Hour); err != nil {
+	for _, u := range []profile.Unit{profile.CallManager, profile.TVS} {
+		if err := w[0].Apply(operation.Advance(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		for _, n := range w[0].Nodes() {
-			if u == cluster.TVS || n.IsPublisher() {
-				if err := w[0].Regenerate(n.Name(), u); err != nil {
+			if u == profile.TVS || n.IsPublisher() {
+				if err := w[0].Apply(operation.Regenerate(n.Name(), u)); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
 		for _, n := range w[0].Nodes() {
-			if err := errors.Join(w[0].RestartTVS(n.Name()), w[0].RestartTFTP(n.Name())); err != nil {
+			if err := errors.Join(w[0].Apply(operation.RestartTVS(n.Name())), w[0].Apply(operation.RestartTFTP(n.Name()))); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -121,14 +123,14 @@ type kind struct {
 }
 
 func kinds(w lockout.World) (all []kind) {
-	for _, s := range w[0].History() {
+	for _, s := range w[0].State().Lists() {
 		k := kind{itl: s.SHA1, status: audit.Stale, judged: true}
 		if s.Until.IsZero() {
 			k.status = audit.Current
 		}
 		all = append(all, k)
 	}
-	all = append(all, kind{itl: w[1].History()[0].SHA1, status: audit.Foreign, judged: true},
+	all = append(all, kind{itl: w[1].State().Lists()[0].SHA1, status: audit.Foreign, judged: true},
 		kind{itl: strings.Repeat("5A ", 20), status: audit.Foreign},
 		kind{itl: "Not Installed", status: audit.None, judged: true})
 	// What becomes of each is known from a phone on paper that holds it.
@@ -184,7 +186,7 @@ func (s *synthetic) Read(p []byte) (int, error) {
 		tags := []string{fmt.Sprintf("[DeviceName=SEP%012X]", phone+1), "[IPv4Address=10.0.0.1]", "[CTL_Signature=Not Installed]",
 			"[ITL_Signature=" + k.itl + "]", "[StatusCode=3]", "[ClusterID=StandAloneCluster]"}
 		s.r.Shuffle(len(tags), func(i, j int) { tags[i], tags[j] = tags[j], tags[i] })
-		at := cluster.Note().Installed.Add(time.Duration(round) * time.Hour)
+		at := profile.Note().Installed.Add(time.Duration(round) * time.Hour)
 		s.buf = fmt.Appendf(s.buf, "%d: pub: %s UTC: %%UC_CALLMANAGER-6-DeviceTLInfo: %%%s: Alarm of a phone\n", s.next, at.Format("Jan 02 2006 15:04:05.000"), strings.Join(tags, ""))
 		switch s.r.IntN(20) {
 		case 0:
@@ -230,7 +232,7 @@ func TestHundredThousandPhones(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if p.MAC.String() == w[0].Phones()[0].MAC {
+			if p.MAC.String() == w[0].State().Phones[0].MAC {
 				if p.Status != audit.Unknown {
 					t.Errorf("a phone that has not reported is %s", p.Status)
 				}
@@ -284,7 +286,7 @@ func TestOddLogs(t *testing.T) {
 		}
 		got[p.MAC.String()] = fmt.Sprintf("%s %.2s", p.Status, p.ITL)
 	}
-	delete(got, w[0].Phones()[0].MAC)
+	delete(got, w[0].State().Phones[0].MAC)
 	want := map[string]string{"000000000001": "foreign 11", "000000000002": "unknown 22", "000000000004": "foreign 11"}
 	for mac, w := range want {
 		if got[mac] != w {
@@ -300,7 +302,7 @@ func TestLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := site(t)
-	p, err := cluster.Builtin("note")
+	p, err := profile.Builtin("note")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func report(t *testing.T, c *cluster.Cluster, to string) (int, error) {
 		sip = append(sip, n.Endpoint("sip"))
 	}
 	a, err := agent.New(agent.Config{
-		MAC: c.Phones()[0].MAC, Model: "CP-7965G", Servers: []string{c.Publisher().Address()}, Store: new(holdings.MemStore), TFTP: fetch.PlainTFTP, Rand: rand.Reader,
+		MAC: c.State().Phones[0].MAC, Model: "CP-7965G", Servers: []string{c.Publisher().Address()}, Store: new(holdings.MemStore), TFTP: fetch.PlainTFTP, Rand: rand.Reader,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			for _, s := range sip {
 				if s == address {

@@ -18,6 +18,9 @@ import (
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/serve"
 	"itlagent/testbench/pki/pkitest"
 )
 
@@ -25,7 +28,7 @@ const mac = "64A0E71502CC"
 
 func start(t *testing.T) *cluster.Cluster {
 	t.Helper()
-	c, err := cluster.New(cluster.Note(), cluster.Options{Logf: t.Logf})
+	c, err := cluster.New(profile.Note(), cluster.Options{Logf: t.Logf})
 	if err == nil {
 		err = c.Start()
 	}
@@ -44,7 +47,7 @@ func itl(t *testing.T, n *cluster.Node) *trustlist.File {
 // The note's list has the note's lengths on the publisher, before and after the
 // reset, and each node's has its own checksum.
 func TestNoteLengths(t *testing.T) {
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,12 +67,12 @@ func TestNoteLengths(t *testing.T) {
 	if bytes.Equal(c.Nodes()[0].ITL(), c.Nodes()[1].ITL()) {
 		t.Error("both nodes serve the same list")
 	}
-	if names, err := c.ResetITL(nil); err != nil || fmt.Sprint(names) != "[test10pub test10sub]" {
-		t.Errorf("reset: %v, %v", names, err)
+	if err := c.Apply(operation.ResetITL(nil)); err != nil {
+		t.Error(err)
 	}
 	check("reset", 5322, 344, "ITLRECOVERY_")
 	for _, n := range c.Nodes() {
-		if err := c.RestartTFTP(n.Name()); err != nil {
+		if err := c.Apply(operation.RestartTFTP(n.Name())); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -77,48 +80,48 @@ func TestNoteLengths(t *testing.T) {
 }
 
 func TestHold(t *testing.T) {
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	regen := func(node string, u cluster.Unit, text string) {
+	regen := func(node string, u profile.Unit, text string) {
 		t.Helper()
-		err := c.Regenerate(node, u)
+		err := c.Apply(operation.Regenerate(node, u))
 		if text == "" && err != nil || text != "" && (err == nil || err.Error() != text) {
 			t.Errorf("regenerate %s on %s: %v, want %q", u, node, err, text)
 		}
 	}
 	held := "CallManager certificate was modified in the last 5 minutes. Please re-try regenerating TVS certificate at a later time"
-	regen("test10pub", cluster.CallManager, "")
-	regen("test10pub", cluster.TVS, held)
-	regen("test10sub", cluster.TVS, "") // the hold is the node's own
-	regen("test10pub", cluster.CallManager, "")
-	c.Advance(cluster.HoldTime - time.Second)
-	regen("test10pub", cluster.TVS, held)
-	c.Advance(time.Second)
-	regen("test10pub", cluster.TVS, "")
-	regen("nobody", cluster.TVS, `no node "nobody" in the cluster; there are: test10pub, test10sub`)
+	regen("test10pub", profile.CallManager, "")
+	regen("test10pub", profile.TVS, held)
+	regen("test10sub", profile.TVS, "") // the hold is the node's own
+	regen("test10pub", profile.CallManager, "")
+	c.Apply(operation.Advance(operation.HoldTime - time.Second))
+	regen("test10pub", profile.TVS, held)
+	c.Apply(operation.Advance(time.Second))
+	regen("test10pub", profile.TVS, "")
+	regen("nobody", profile.TVS, `no node "nobody" in the cluster; there are: test10pub, test10sub`)
 	regen("test10pub", "ipsec", `test10pub has no certificate "ipsec"`)
 }
 
 // What is regenerated takes effect when its service starts again.
 func TestRestartTakesEffect(t *testing.T) {
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	pub := c.Publisher()
 	before := pub.ITL()
-	if err := c.Regenerate(pub.Name(), cluster.CallManager); err != nil {
+	if err := c.Apply(operation.Regenerate(pub.Name(), profile.CallManager)); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(pub.ITL(), before) {
 		t.Error("the list changed before TFTP was restarted")
 	}
-	if err := c.RestartTFTP(pub.Name()); err != nil {
+	if err := c.Apply(operation.RestartTFTP(pub.Name())); err != nil {
 		t.Fatal(err)
 	}
-	if got := itl(t, pub).Signer.Serial; !trustlist.SameSerial(got, pub.Identity(cluster.CallManager).Certificate.SerialNumber.Bytes()) {
+	if got := itl(t, pub).Signer.Serial; !trustlist.SameSerial(got, pub.Identity(profile.CallManager).Certificate.SerialNumber.Bytes()) {
 		t.Errorf("signer's serial %x after the restart", got)
 	}
 }
@@ -162,7 +165,7 @@ func TestTVSOverSockets(t *testing.T) {
 	client := &tvs.Client{Dial: new(net.Dialer).DialContext, Device: "CP-7965-SEP" + mac}
 	list := itl(t, pub)
 	for _, n := range []*cluster.Node{pub, sub} {
-		id := n.Identity(cluster.CallManager).Certificate
+		id := n.Identity(profile.CallManager).Certificate
 		q := trust.Question{Subject: "", Issuer: trustlist.FormatName(id.Issuer), Serial: id.SerialNumber.Bytes()}
 		client.Flush()
 		a := client.Query(t.Context(), list, []string{n.TVSAddress()}, q)
@@ -177,19 +180,19 @@ func TestTVSOverSockets(t *testing.T) {
 	if a := client.Query(t.Context(), list, []string{pub.TVSAddress()}, unknown); a.Valid || a.Failure != trust.Answered {
 		t.Errorf("unknown signer: %+v", a)
 	}
-	if err := c.SetFault(pub.Name(), cluster.TVSService, "close"); err != nil {
+	if err := c.Apply(operation.SetFault(pub.Name(), profile.TVSService, "close")); err != nil {
 		t.Fatal(err)
 	}
 	if a := client.Query(t.Context(), list, []string{pub.TVSAddress()}, unknown); a.Failure != trust.Unreachable {
 		t.Errorf("TVS that closes every connection: %+v", a)
 	}
 	stranger := pkitest.Identity(t, "elsewhere", 0)
-	for _, store := range []cluster.Store{cluster.PhoneSASTTrust, cluster.CallManagerTrust} {
-		if err := c.Import(store, stranger.Certificate); err != nil {
+	for _, store := range []profile.Store{profile.PhoneSASTTrust, profile.CallManagerTrust} {
+		if err := c.Apply(operation.Import(store, stranger.Certificate)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.RestartTVS(sub.Name()); err != nil {
+	if err := c.Apply(operation.RestartTVS(sub.Name())); err != nil {
 		t.Fatal(err)
 	}
 	q := trust.Question{Issuer: trustlist.FormatName(stranger.Certificate.Issuer), Serial: stranger.Certificate.SerialNumber.Bytes()}
@@ -199,15 +202,15 @@ func TestTVSOverSockets(t *testing.T) {
 }
 
 func TestSettings(t *testing.T) {
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Set(mac, "webAccess", "0"); err != nil || c.Settings(mac)["webAccess"] != "0" {
-		t.Errorf("set: %v, %v", err, c.Settings(mac))
+	if err := c.Apply(operation.Set(mac, "webAccess", "0")); err != nil || c.State().Phone(mac).Settings["webAccess"] != "0" {
+		t.Errorf("set: %v, %v", err, c.State().Phone(mac).Settings)
 	}
 	for _, bad := range [][3]string{{"000000000000", "webAccess", "0"}, {mac, "colour", "0"}, {mac, "webAccess", "<b>"}} {
-		if err := c.Set(bad[0], bad[1], bad[2]); err == nil {
+		if err := c.Apply(operation.Set(bad[0], bad[1], bad[2])); err == nil {
 			t.Errorf("Set(%v) succeeded", bad)
 		}
 	}
@@ -219,11 +222,11 @@ func TestPortsInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p := cluster.Note()
+	p := profile.Note()
 	p.FromPort(l.Addr().(*net.TCPAddr).Port)
 	dir := t.TempDir()
 	_, err = cluster.New(p, cluster.Options{Dir: dir})
-	var port *cluster.PortError
+	var port *serve.PortError
 	if !errors.As(err, &port) || port.Node != "test10pub" || port.Port != "http" {
 		t.Errorf("a port in use: %v", err)
 	}
@@ -235,37 +238,37 @@ func TestPortsInUse(t *testing.T) {
 // ITLRecovery regenerated: phones are not reset, and lists follow when TFTP
 // restarts. A subscriber's own one counts for nothing.
 func TestRecoveryRegenerated(t *testing.T) {
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	pub, sub := c.Nodes()[0], c.Nodes()[1]
-	before, p12 := pub.ITL(), pub.RecoveryP12()
-	if sub.RecoveryP12() != nil {
+	before, p12 := pub.ITL(), pub.State().RecoveryP12()
+	if sub.State().RecoveryP12() != nil {
 		t.Error("a subscriber has the recovery key")
 	}
-	if err := c.Regenerate(sub.Name(), cluster.ITLRecovery); err != nil {
+	if err := c.Apply(operation.Regenerate(sub.Name(), profile.ITLRecovery)); err != nil {
 		t.Fatal(err)
 	}
-	if got := sub.Identity(cluster.ITLRecovery).Certificate.Subject.CommonName; got != "ITLRECOVERY_test10sub.joemar2.lab" {
+	if got := sub.Identity(profile.ITLRecovery).Certificate.Subject.CommonName; got != "ITLRECOVERY_test10sub.joemar2.lab" {
 		t.Errorf("the subscriber's is %s", got)
 	}
-	if !bytes.Equal(pub.RecoveryP12(), p12) || c.Recovery() != pub.Identity(cluster.ITLRecovery) {
+	if !bytes.Equal(pub.State().RecoveryP12(), p12) || c.State().Recovery() != pub.Identity(profile.ITLRecovery) {
 		t.Error("the subscriber's certificate counts")
 	}
-	old := c.Recovery().Certificate
-	if err := c.Regenerate(pub.Name(), cluster.ITLRecovery); err != nil {
+	old := c.State().Recovery().Certificate
+	if err := c.Apply(operation.Regenerate(pub.Name(), profile.ITLRecovery)); err != nil {
 		t.Fatal(err)
 	}
-	if c.Resets() != 0 || !bytes.Equal(pub.ITL(), before) || bytes.Equal(pub.RecoveryP12(), p12) {
-		t.Errorf("%d resets, list changed %v, p12 changed %v", c.Resets(), !bytes.Equal(pub.ITL(), before), !bytes.Equal(pub.RecoveryP12(), p12))
+	if c.State().Resets != 0 || !bytes.Equal(pub.ITL(), before) || bytes.Equal(pub.State().RecoveryP12(), p12) {
+		t.Errorf("%d resets, list changed %v, p12 changed %v", c.State().Resets, !bytes.Equal(pub.ITL(), before), !bytes.Equal(pub.State().RecoveryP12(), p12))
 	}
-	if got := c.Recovery().Certificate; got.Subject.CommonName != old.Subject.CommonName || got.SerialNumber.Cmp(old.SerialNumber) == 0 {
+	if got := c.State().Recovery().Certificate; got.Subject.CommonName != old.Subject.CommonName || got.SerialNumber.Cmp(old.SerialNumber) == 0 {
 		t.Errorf("regenerated: %s, serial %x", got.Subject.CommonName, got.SerialNumber)
 	}
 	has := func(list *trustlist.File) bool {
 		for _, r := range list.Records {
-			if trustlist.SameSerial(r.Serial(), c.Recovery().Certificate.SerialNumber.Bytes()) {
+			if trustlist.SameSerial(r.Serial(), c.State().Recovery().Certificate.SerialNumber.Bytes()) {
 				return true
 			}
 		}
@@ -274,19 +277,19 @@ func TestRecoveryRegenerated(t *testing.T) {
 	if has(itl(t, pub)) {
 		t.Error("the list has the new certificate before TFTP restarts")
 	}
-	if err := c.RestartTFTP(pub.Name()); err != nil || !has(itl(t, pub)) {
+	if err := c.Apply(operation.RestartTFTP(pub.Name())); err != nil || !has(itl(t, pub)) {
 		t.Errorf("the list does not have the new certificate: %v", err)
 	}
 	// Any other certificate resets the phones.
-	for i, u := range []cluster.Unit{cluster.CallManager, cluster.TVS, cluster.CAPF} {
-		if err := c.Advance(cluster.HoldTime); err != nil {
+	for i, u := range []profile.Unit{profile.CallManager, profile.TVS, profile.CAPF} {
+		if err := c.Apply(operation.Advance(operation.HoldTime)); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Regenerate(pub.Name(), u); err != nil || c.Resets() != i+1 {
-			t.Errorf("%s: %v, %d resets", u, err, c.Resets())
+		if err := c.Apply(operation.Regenerate(pub.Name(), u)); err != nil || c.State().Resets != i+1 {
+			t.Errorf("%s: %v, %d resets", u, err, c.State().Resets)
 		}
 	}
-	if err := c.Advance(-time.Second); err == nil {
+	if err := c.Apply(operation.Advance(-time.Second)); err == nil {
 		t.Error("the bench clock went back")
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/serve"
 )
 
 const good = `name: site
@@ -39,7 +42,7 @@ phones:
 `
 
 func TestConfig(t *testing.T) {
-	p, err := cluster.ParseProfile([]byte(good))
+	p, err := profile.Parse([]byte(good))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,22 +58,22 @@ func TestConfig(t *testing.T) {
 	if !strings.HasPrefix(sub.TVSAddress(), "127.0.0.2:") || strings.HasSuffix(sub.TVSAddress(), ":0") {
 		t.Errorf("sub's TVS is on %s", sub.TVSAddress())
 	}
-	if active, _ := sub.Runs(cluster.TFTPService); active || fmt.Sprint(c.TFTPNodes()) != "[pub]" {
-		t.Errorf("sub runs TFTP; nodes with it: %v", c.TFTPNodes())
+	if active, _ := sub.State().Runs(profile.TFTPService); active || fmt.Sprint(c.State().TFTPNodes()) != "[pub]" {
+		t.Errorf("sub runs TFTP; nodes with it: %v", c.State().TFTPNodes())
 	}
-	if err := c.RestartTFTP("sub"); err == nil {
+	if err := c.Apply(operation.RestartTFTP("sub")); err == nil {
 		t.Error("a service was restarted where there is none")
 	}
-	if got := c.Settings("64A0E71502CC"); got["webAccess"] != "0" || got["sshAccess"] != "1" || got["load"] != "sip.9-4-2" {
+	if got := c.State().Phone("64A0E71502CC").Settings; got["webAccess"] != "0" || got["sshAccess"] != "1" || got["load"] != "sip.9-4-2" {
 		t.Errorf("settings %v", got)
 	}
-	if got := c.Recovery().Certificate.Subject.CommonName; got != "ITLRECOVERY_first" {
+	if got := c.State().Recovery().Certificate.Subject.CommonName; got != "ITLRECOVERY_first" {
 		t.Errorf("recovery name %s", got)
 	}
 	if got := c.Now(); !got.Equal(time.Date(2026, 1, 31, 8, 0, 0, 0, time.UTC)) {
 		t.Errorf("the bench clock is at %v", got)
 	}
-	if a, s := c.Passwords(); a != "administrator" || s != "security" {
+	if a, s := c.State().AdminPassword, c.State().SecurityPassword; a != "administrator" || s != "security" {
 		t.Errorf("passwords %s, %s", a, s)
 	}
 }
@@ -91,12 +94,12 @@ func TestConfigErrors(t *testing.T) {
 		"a wrong type":             {edit("fixed: true", "fixed: [1]"), "line 8: "},
 		"an unknown release":       {edit(`"12.5"`, `"13"`), `line 2: no release "13"`},
 		"two nodes of a name":      {edit("name: sub", "name: pub"), "line 14: there are two nodes pub"},
-		"a bad name":               {edit("name: sub", "name: s_b"), `line 14: "s_b" is no host name`},
-		"a bad domain":             {edit("    domain: example.lab\n    address", "    domain: ..\n    address"), `line 15: ".." is no domain name`},
+		"a bad name":               {edit("name: sub", "name: s_b"), `line 14: invalid host name "s_b"`},
+		"a bad domain":             {edit("    domain: example.lab\n    address", "    domain: ..\n    address"), `line 15: invalid domain name ".."`},
 		"a bad role":               {edit("role: publisher", "role: primary"), `line 13: role "primary": publisher or subscriber`},
 		"two publishers":           {edit("    address: 127.0.0.2", "    role: publisher"), "line 16: a second publisher"},
 		"no publisher":             {edit("role: publisher", "role: subscriber"), "line 11: no node with the role publisher"},
-		"a bad address":            {edit("address: 127.0.0.2", "address: here"), `line 16: "here" is no IP address`},
+		"a bad address":            {edit("address: 127.0.0.2", "address: here"), `line 16: invalid IP address "here"`},
 		"an unknown service":       {edit("[tvs, sip]", "[tvs, fax]"), `line 17: no service "fax"`},
 		"an unknown unit":          {edit("{TVS: 2048}", "{ipsec: 2048}"), `line 18: release 12.5 has no RSA certificate "ipsec"`},
 		"an odd key size":          {edit("{TVS: 2048}", "{TVS: 2000}"), "line 18: TVS: 2000 bits; 1024, 2048 or 4096"},
@@ -114,7 +117,7 @@ func TestConfigErrors(t *testing.T) {
 		"too many nodes":           {"release: \"14\"\nnodes:" + strings.Repeat("\n  - {name: x, domain: y}", 40), "line 3: 40 nodes: a cluster has 1 to 39"},
 		"too long":                 {strings.Repeat("#", 2<<20), "at most 1048576"},
 	} {
-		_, err := cluster.ParseProfile([]byte(test.file))
+		_, err := profile.Parse([]byte(test.file))
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: got %v\nwant %s", name, err, test.want)
 		}
@@ -129,13 +132,13 @@ func TestConfigPortInUse(t *testing.T) {
 	}
 	defer l.Close()
 	_, port, _ := net.SplitHostPort(l.LocalAddr().String())
-	p, err := cluster.ParseProfile([]byte(strings.Replace(good, "    role: publisher", "    role: publisher\n    ports: {tftp: "+port+"}", 1)))
+	p, err := profile.Parse([]byte(strings.Replace(good, "    role: publisher", "    role: publisher\n    ports: {tftp: "+port+"}", 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "d")
 	_, err = cluster.New(p, cluster.Options{Dir: dir})
-	var in *cluster.PortError
+	var in *serve.PortError
 	if !errors.As(err, &in) || !strings.HasPrefix(err.Error(), "line 11: node pub, port tftp: ") {
 		t.Errorf("got %v", err)
 	}
@@ -162,7 +165,7 @@ func TestProfiles(t *testing.T) {
 		{"12.5", 2048, "ITLRECOVERY_", true, true, 5, true, true},
 		{"14", 2048, "ITLRECOVERY_", true, true, 20, true, true},
 	} {
-		p, err := cluster.Builtin(test.name)
+		p, err := profile.Builtin(test.name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -174,26 +177,26 @@ func TestProfiles(t *testing.T) {
 		if !strings.HasPrefix(string(list.Signer.Name), "CN="+test.signer) {
 			t.Errorf("%s: signed by %s", test.name, list.Signer.Name)
 		}
-		if (c.Recovery() != nil) != test.recovery || (c.Publisher().Identity(cluster.CallManagerEC) != nil) != test.ec || (list.SignerVersion.Major == 1) != test.ec {
-			t.Errorf("%s: recovery %v, EC %v, signer version %v", test.name, c.Recovery() != nil, c.Publisher().Identity(cluster.CallManagerEC) != nil, list.SignerVersion)
+		if (c.State().Recovery() != nil) != test.recovery || (c.Publisher().Identity(profile.CallManagerEC) != nil) != test.ec || (list.SignerVersion.Major == 1) != test.ec {
+			t.Errorf("%s: recovery %v, EC %v, signer version %v", test.name, c.State().Recovery() != nil, c.Publisher().Identity(profile.CallManagerEC) != nil, list.SignerVersion)
 		}
 		if _, err := list.CheckOwn(); err != nil {
 			t.Errorf("%s: %v", test.name, err)
 		}
 		if test.recovery {
-			cert := c.Recovery().Certificate
+			cert := c.State().Recovery().Certificate
 			if got := cert.NotAfter.Year() - cert.NotBefore.Year(); got != test.years {
 				t.Errorf("%s: ITLRecovery is valid for %d years, want %d", test.name, got, test.years)
 			}
 		}
-		if _, err := c.ResetITL(nil); (err == nil) != test.resetSucceeds {
+		if err := c.Apply(operation.ResetITL(nil)); (err == nil) != test.resetSucceeds {
 			t.Errorf("%s: reset: %v", test.name, err)
 		}
-		if err := c.SetMixedMode(true); (err == nil) != test.mixedAvailable {
+		if err := c.Apply(operation.SetMixedMode(true)); (err == nil) != test.mixedAvailable {
 			t.Errorf("%s: mixed mode: %v", test.name, err)
 		}
 	}
-	if _, err := cluster.Builtin("9.1"); err == nil {
+	if _, err := profile.Builtin("9.1"); err == nil {
 		t.Error("there is a profile 9.1")
 	}
 }

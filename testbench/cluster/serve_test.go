@@ -26,11 +26,14 @@ import (
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
 )
 
 func startProfile(t *testing.T, name string) *cluster.Cluster {
 	t.Helper()
-	p, err := cluster.Builtin(name)
+	p, err := profile.Builtin(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +89,7 @@ func TestHTTPS(t *testing.T) {
 	c := startProfile(t, "11.5")
 	pub := c.Publisher()
 	cert := presented(t, pub.Endpoint("https"))
-	if !cert.Equal(pub.Identity(cluster.CallManagerEC).Certificate) {
+	if !cert.Equal(pub.Identity(profile.CallManagerEC).Certificate) {
 		t.Errorf("the server presents %v", cert.Subject)
 	}
 	found := false
@@ -123,17 +126,17 @@ func TestApplicationServer(t *testing.T) {
 	if res := verify(t, c.Nodes()[1], presented(t, pub.Endpoint("tomcat")).Raw); res.Status != 0 || fmt.Sprint(res.Roles) != fmt.Sprint([]trustlist.Role{trustlist.AppServer}) {
 		t.Errorf("TVS says %+v", res)
 	}
-	if err := c.SetFault(pub.Name(), cluster.TomcatService, "foreign"); err != nil {
+	if err := c.Apply(operation.SetFault(pub.Name(), profile.TomcatService, "foreign")); err != nil {
 		t.Fatal(err)
 	}
 	foreign := presented(t, pub.Endpoint("tomcat"))
 	if res := verify(t, pub, foreign.Raw); res.Status != 1 || res.Roles != nil {
 		t.Errorf("TVS says %+v of a foreign certificate", res)
 	}
-	if err := c.Import(cluster.TomcatTrust, foreign); err != nil {
+	if err := c.Apply(operation.Import(profile.TomcatTrust, foreign)); err != nil {
 		t.Fatal(err)
 	}
-	if err := c.RestartTVS(pub.Name()); err != nil {
+	if err := c.Apply(operation.RestartTVS(pub.Name())); err != nil {
 		t.Fatal(err)
 	}
 	if res := verify(t, pub, foreign.Raw); res.Status != 0 {
@@ -232,12 +235,12 @@ func TestFaults(t *testing.T) {
 	}
 	list := itl(t, pub)
 	ask := func() trust.Answer {
-		id := pub.Identity(cluster.CallManager).Certificate
+		id := pub.Identity(profile.CallManager).Certificate
 		client := &tvs.Client{Dial: dial, Device: "CP-7965-SEP" + mac, PerServer: 400 * time.Millisecond, Total: 400 * time.Millisecond}
 		return client.Query(t.Context(), list, []string{pub.TVSAddress()}, trust.Question{Issuer: trustlist.FormatName(id.Issuer), Serial: id.SerialNumber.Bytes()})
 	}
 	whole := len(pub.ITL())
-	if err := c.RestartTFTP(pub.Name()); err != nil { // so that there is an older list
+	if err := c.Apply(operation.RestartTFTP(pub.Name())); err != nil { // so that there is an older list
 		t.Fatal(err)
 	}
 	for _, test := range []struct {
@@ -259,7 +262,7 @@ func TestFaults(t *testing.T) {
 			return fmt.Sprint(f.Transport == "HTTP" && bytes.Equal(f.Data, pub.ITL()), err)
 		}},
 	} {
-		if err := c.SetFault(pub.Name(), cluster.TFTPService, test.kind); err != nil {
+		if err := c.Apply(operation.SetFault(pub.Name(), profile.TFTPService, test.kind)); err != nil {
 			t.Fatal(err)
 		}
 		if got := test.check(); got != "true <nil>" {
@@ -277,23 +280,23 @@ func TestFaults(t *testing.T) {
 		{"pause", func(a trust.Answer) bool { return a.Failure == trust.Unreachable }},
 		{"none", func(a trust.Answer) bool { return a.Failure == trust.Answered && a.Valid }},
 	} {
-		if err := c.SetFault(pub.Name(), cluster.TVSService, test.kind); err != nil {
+		if err := c.Apply(operation.SetFault(pub.Name(), profile.TVSService, test.kind)); err != nil {
 			t.Fatal(err)
 		}
 		if a := ask(); !test.want(a) {
 			t.Errorf("tvs %s: %+v", test.kind, a)
 		}
 	}
-	for service, kinds := range map[cluster.Service][]string{
-		cluster.TFTPService: {"nonsense", "slow=x", "slow=2h", "lose=1", "busy=1", "close"}, cluster.TVSService: {"old", "lose=3"}, cluster.TomcatService: {"slow"},
+	for service, kinds := range map[profile.Service][]string{
+		profile.TFTPService: {"nonsense", "slow=x", "slow=2h", "lose=1", "busy=1", "close"}, profile.TVSService: {"old", "lose=3"}, profile.TomcatService: {"slow"},
 	} {
 		for _, kind := range kinds {
-			if err := c.SetFault(pub.Name(), service, kind); err == nil {
+			if err := c.Apply(operation.SetFault(pub.Name(), service, kind)); err == nil {
 				t.Errorf("%s has a fault %s", service, kind)
 			}
 		}
 	}
-	if err := c.Do(pub.Name(), cluster.TVSService, false, true); err != nil {
+	if err := c.Apply(operation.Service(pub.Name(), profile.TVSService, operation.Stop)); err != nil {
 		t.Fatal(err)
 	}
 	if conn, err := net.Dial("tcp", pub.TVSAddress()); err == nil {
@@ -301,7 +304,7 @@ func TestFaults(t *testing.T) {
 		t.Error("a stopped service listens")
 	}
 	at := pub.TVSAddress()
-	if err := c.Do(pub.Name(), cluster.TVSService, true, false); err != nil || pub.TVSAddress() != at {
+	if err := c.Apply(operation.Service(pub.Name(), profile.TVSService, operation.Start)); err != nil || pub.TVSAddress() != at {
 		t.Fatalf("%v, %s, was %s", err, pub.TVSAddress(), at)
 	}
 	if a := ask(); !a.Valid {
@@ -376,7 +379,7 @@ func TestHostileClients(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if res := verify(t, pub, pub.Identity(cluster.CallManager).Certificate.Raw); res.Status != 0 {
+	if res := verify(t, pub, pub.Identity(profile.CallManager).Certificate.Raw); res.Status != 0 {
 		t.Errorf("TVS: %+v", res)
 	}
 	sip, err := net.Dial("tcp", pub.Endpoint("sip"))
@@ -404,7 +407,7 @@ func TestDirectory(t *testing.T) {
 	dir := t.TempDir()
 	open := func() *cluster.Cluster {
 		t.Helper()
-		c, err := cluster.New(cluster.Note(), cluster.Options{Dir: dir, Logf: t.Logf})
+		c, err := cluster.New(profile.Note(), cluster.Options{Dir: dir, Logf: t.Logf})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -416,8 +419,8 @@ func TestDirectory(t *testing.T) {
 	}
 	pub := c.Publisher()
 	for _, err := range []error{
-		c.Regenerate(pub.Name(), cluster.CallManager), c.Set(mac, "webAccess", "0"), c.Advance(25 * time.Hour),
-		c.SetFault(pub.Name(), cluster.TVSService, "invalid"), c.Do("test10sub", cluster.TFTPService, false, true), c.SetMixedMode(true),
+		c.Apply(operation.Regenerate(pub.Name(), profile.CallManager)), c.Apply(operation.Set(mac, "webAccess", "0")), c.Apply(operation.Advance(25 * time.Hour)),
+		c.Apply(operation.SetFault(pub.Name(), profile.TVSService, "invalid")), c.Apply(operation.Service("test10sub", profile.TFTPService, operation.Stop)), c.Apply(operation.SetMixedMode(true)),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -429,12 +432,12 @@ func TestDirectory(t *testing.T) {
 			t.Fatal(err)
 		}
 		pub := c.Publisher()
-		_, started := c.Nodes()[1].Runs(cluster.TFTPService)
-		return fmt.Sprintf("%x %x %x %v %v %v %v %s %s", sha1.Sum(pub.ITL()), pub.Identity(cluster.CallManager).Certificate.SerialNumber,
-			sha1.Sum(pub.RecoveryP12()), c.Settings(mac), c.Now(), started, len(events), pub.Address(), pub.TVSAddress())
+		_, started := c.Nodes()[1].State().Runs(profile.TFTPService)
+		return fmt.Sprintf("%x %x %x %v %v %v %v %s %s", sha1.Sum(pub.ITL()), pub.Identity(profile.CallManager).Certificate.SerialNumber,
+			sha1.Sum(pub.State().RecoveryP12()), c.State().Phone(mac).Settings, c.Now(), started, len(events), pub.Address(), pub.TVSAddress())
 	}
 	want := describe(c)
-	if other, err := cluster.New(cluster.Note(), cluster.Options{Dir: dir}); err != nil {
+	if other, err := cluster.New(profile.Note(), cluster.Options{Dir: dir}); err != nil {
 		t.Fatal(err)
 	} else {
 		if err := other.Start(); !errors.Is(err, cluster.ErrUp) {
@@ -444,20 +447,20 @@ func TestDirectory(t *testing.T) {
 			t.Errorf("another process sees\n%s, want\n%s", got, want)
 		}
 		// What one process changes, the other acts on.
-		if err := other.SetFault(pub.Name(), cluster.TVSService, "none"); err != nil {
+		if err := other.Apply(operation.SetFault(pub.Name(), profile.TVSService, "none")); err != nil {
 			t.Fatal(err)
 		}
-		if res := verify(t, pub, pub.Identity(cluster.TVS).Certificate.Raw); res.Status != 0 {
+		if res := verify(t, pub, pub.Identity(profile.TVS).Certificate.Raw); res.Status != 0 {
 			t.Errorf("TVS: %+v", res)
 		}
-		if err := other.Do(pub.Name(), cluster.TVSService, false, true); err != nil {
+		if err := other.Apply(operation.Service(pub.Name(), profile.TVSService, operation.Stop)); err != nil {
 			t.Fatal(err)
 		}
 		if conn, err := net.Dial("tcp", pub.TVSAddress()); err == nil {
 			conn.Close()
 			t.Error("a service listens that another process stopped")
 		}
-		if err := other.Do(pub.Name(), cluster.TVSService, true, false); err != nil {
+		if err := other.Apply(operation.Service(pub.Name(), profile.TVSService, operation.Start)); err != nil {
 			t.Fatal(err)
 		}
 		other.Close()
@@ -496,8 +499,8 @@ func TestDirectory(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := cluster.New(cluster.Note(), cluster.Options{Dir: dir})
-		if !errors.Is(err, cluster.ErrDamaged) || !strings.Contains(err.Error(), path) {
+		_, err := cluster.New(profile.Note(), cluster.Options{Dir: dir})
+		if !errors.Is(err, state.ErrDamaged) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if left, err := os.ReadFile(path); err != nil || !bytes.Equal(left, data) {

@@ -27,7 +27,9 @@ import (
 	"itlagent/platform/flash/flashtest"
 	"itlagent/testbench/audit"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/events"
+	"itlagent/testbench/p12"
 	"itlagent/testbench/pki"
 	"itlagent/testbench/pki/pkitest"
 	"itlagent/testbench/scenario"
@@ -148,12 +150,12 @@ func readers(t *testing.T) []reader {
 		return reader{name: name, samples: samples, read: decided(kind, samples, then), most: 256 << 10}
 	}
 	const config = "SEP64A0E71502CC.cnf.xml"
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	xml, err := c.Publisher().File(config, false)
+	xml, err := c.Publisher().State().File(config, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,9 +197,9 @@ func readers(t *testing.T) []reader {
 		return ""
 	}})
 	all = append(all,
-		reader{name: "p12", samples: [][]byte{c.Publisher().RecoveryP12()}, most: 4 << 20, read: func(data []byte) string {
-			id, err := c.OpenP12(data)
-			if err == nil && !id.Certificate.Equal(c.Recovery().Certificate) {
+		reader{name: "p12", samples: [][]byte{c.Publisher().State().RecoveryP12()}, most: 4 << 20, read: func(data []byte) string {
+			id, err := p12.Open(data, c.State().SecurityPassword)
+			if err == nil && !id.Certificate.Equal(c.State().Recovery().Certificate) {
 				return "another key"
 			}
 			return ""
@@ -210,8 +212,8 @@ func readers(t *testing.T) []reader {
 				}
 				return ""
 			}},
-		reader{name: "profile", samples: [][]byte{[]byte(profile)}, most: 8 << 20, read: func(data []byte) string {
-			if p, err := cluster.ParseProfile(data); err == nil && len(p.Nodes) == 0 {
+		reader{name: "profile", samples: [][]byte{[]byte(siteProfile)}, most: 8 << 20, read: func(data []byte) string {
+			if p, err := profile.Parse(data); err == nil && len(p.Nodes) == 0 {
 				return "a cluster of no node"
 			}
 			return ""
@@ -369,7 +371,7 @@ type nobody struct{}
 func (nobody) Find(trust.Question) ([]byte, []trustlist.Role, bool) { return nil, nil, false }
 func (nobody) Vouch([]byte) ([]trustlist.Role, bool)                { return nil, false }
 
-const profile = `name: site
+const siteProfile = `name: site
 release: "11.5"
 address: 127.0.0.1
 clock: 2014-02-26T18:00:00Z

@@ -21,6 +21,8 @@ import (
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/pki"
 	"itlagent/testbench/pki/pkitest"
 )
@@ -39,7 +41,7 @@ func phoneOf(t *testing.T, c *cluster.Cluster, model string, store holdings.Stor
 	tftp func(ctx context.Context, address, name string, limit int) ([]byte, error)) *agent.Agent {
 	t.Helper()
 	a, err := agent.New(agent.Config{
-		MAC: c.Phones()[0].MAC, Model: model, Servers: []string{c.Publisher().Address()}, Store: store, Dial: dial, TFTP: tftp, Rand: random{rand.New(rand.NewPCG(3, 3))},
+		MAC: c.State().Phones[0].MAC, Model: model, Servers: []string{c.Publisher().Address()}, Store: store, Dial: dial, TFTP: tftp, Rand: random{rand.New(rand.NewPCG(3, 3))},
 		PerFile: perFile, TVSPerServer: tvsServer, TVSTotal: tvsTotal, Now: c.Now,
 	})
 	if err != nil {
@@ -56,9 +58,9 @@ type attack struct {
 	before map[string][]byte
 }
 
-func newAttack(t *testing.T, profile string) *attack {
+func newAttack(t *testing.T, release string) *attack {
 	t.Helper()
-	p, err := cluster.Builtin(profile)
+	p, err := profile.Builtin(release)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +75,7 @@ func newAttack(t *testing.T, profile string) *attack {
 	a := &attack{c: c, kept: new(holdings.MemStore), before: make(map[string][]byte)}
 	a.phone(t, "CP-8861", a.kept, new(net.Dialer).DialContext, fetch.PlainTFTP).Cycle(t.Context())
 	pub := c.Publisher().Name()
-	if err := errors.Join(c.Regenerate(pub, cluster.CallManager), c.RestartTFTP(pub), c.Set(c.Phones()[0].MAC, "webAccess", "0")); err != nil {
+	if err := errors.Join(c.Apply(operation.Regenerate(pub, profile.CallManager)), c.Apply(operation.RestartTFTP(pub)), c.Apply(operation.Set(c.State().Phones[0].MAC, "webAccess", "0"))); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"itl", "config"} {
@@ -107,11 +109,11 @@ func (a *attack) run(t *testing.T, phone *agent.Agent, store *holdings.MemStore,
 	t.Helper()
 	genuine := [][]byte{a.before["itl"], a.before["config"]}
 	for _, n := range a.c.Nodes() {
-		config, err := n.File("SEP"+a.c.Phones()[0].MAC+".cnf.xml", false)
+		config, err := n.State().File("SEP"+a.c.State().Phones[0].MAC+".cnf.xml", false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		byDefault, err := n.File("XMLDefault.cnf.xml", false)
+		byDefault, err := n.State().File("XMLDefault.cnf.xml", false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -261,12 +263,12 @@ func TestHostileServers(t *testing.T) {
 func TestImpostors(t *testing.T) {
 	a := newAttack(t, "11.5")
 	pub := a.c.Publisher()
-	genuine := pub.Identity(cluster.TVS)
+	genuine := pub.Identity(profile.TVS)
 	lookalike, err := pki.Lookalike(genuine, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	expired := pkitest.Make(t, pki.Request{Subject: pki.Name{CN: pub.FQDN()}, Bits: 2048, Years: 1})
+	expired := pkitest.Make(t, pki.Request{Subject: pki.Name{CN: pub.State().FQDN()}, Bits: 2048, Years: 1})
 	selfSigned := pkitest.Make(t, pki.Request{Subject: pki.Name{CN: genuine.Certificate.Subject.CommonName, OU: "tac", O: "cisco", L: "rtp", ST: "nc", C: "US"}, Bits: 2048})
 	evil := pkitest.Identity(t, "evil.example.lab", pki.Service)
 	for _, c := range []struct {
@@ -279,8 +281,8 @@ func TestImpostors(t *testing.T) {
 		{"another key, same names and serial number", lookalike, nil, trust.TVSUntrusted},
 		{"same names, self-signed", selfSigned, nil, trust.TVSUntrusted},
 		{"an older certificate of the same name, long expired", expired, nil, trust.TVSUntrusted},
-		{"a certificate of the list without the role", pub.Identity(cluster.CAPF), nil, trust.TVSUntrusted},
-		{"the certificate that HTTPS has", pub.Identity(cluster.CallManagerEC), nil, trust.TVSUntrusted},
+		{"a certificate of the list without the role", pub.Identity(profile.CAPF), nil, trust.TVSUntrusted},
+		{"the certificate that HTTPS has", pub.Identity(profile.CallManagerEC), nil, trust.TVSUntrusted},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{c.shows.TLS()}, MinVersion: tls.VersionTLS12})
@@ -318,7 +320,7 @@ func TestImpostors(t *testing.T) {
 				}
 				return nil, errors.New("the attacker has TFTP alone")
 			}, func(_ context.Context, _, name string, limit int) ([]byte, error) {
-				if name == "ITLSEP"+a.c.Phones()[0].MAC+".tlv" {
+				if name == "ITLSEP"+a.c.State().Phones[0].MAC+".tlv" {
 					return list, nil
 				}
 				return nil, fetch.ErrNotFound

@@ -12,6 +12,9 @@ import (
 	"itlagent/agent/holdings"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/pki"
 )
 
@@ -47,8 +50,8 @@ type Action struct {
 	Cluster int    // its place in the world
 	Node    string // its name; "" for the whole cluster
 	Place   int    // its place among the nodes, from 1 on, where it may be renamed before; else 0
-	Service cluster.Service
-	Unit    cluster.Unit
+	Service profile.Service
+	Unit    profile.Unit
 	Value   string
 	From    int           // OpImport: the cluster whose certificates are imported
 	Key     *pki.Identity // OpRemoteKey
@@ -110,10 +113,10 @@ func (a *Action) Commands(w World) []Command {
 		if err != nil {
 			break
 		}
-		if kind, _ := n.Fault(a.Service); kind != "" {
-			other("bench", "", "itlbench cluster fault %s %s none", a.node(c), cluster.ShortName(a.Service))
+		if n.State().Fault(a.Service).Kind != "" {
+			other("bench", "", "itlbench cluster fault %s %s none", a.node(c), profile.ShortName(a.Service))
 		}
-		if _, started := n.Runs(a.Service); !started {
+		if _, started := n.State().Runs(a.Service); !started {
 			add(a.node(c), "", "utils service start %s", a.Service)
 		}
 	case OpRestart:
@@ -132,13 +135,13 @@ func (a *Action) Commands(w World) []Command {
 	case OpResetITL:
 		add("", "{admin}", "utils itl reset localkey")
 	case OpRemoteKey:
-		add("", "{admin}", "utils itl reset remotekey SFTP-HOST USER PATH/%s", cluster.P12Name)
+		add("", "{admin}", "utils itl reset remotekey SFTP-HOST USER PATH/%s", state.P12Name)
 	case OpResetCTL:
 		add("", "{admin}", "utils ctl reset localkey")
 	case OpDigest:
 		add("", "", `set enterprise parameter "TFTP File Signature Algorithm" %s`, a.Value)
-		for _, name := range c.TFTPNodes() {
-			add(name, "", "utils service restart %s", cluster.TFTPService)
+		for _, name := range c.State().TFTPNodes() {
+			add(name, "", "utils service restart %s", profile.TFTPService)
 		}
 	case OpServeList:
 		other("bench", "", "itlbench cluster serve %s", a.Value)
@@ -147,11 +150,11 @@ func (a *Action) Commands(w World) []Command {
 	case OpImport:
 		for _, i := range imports(w[a.From]) {
 			add("", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: i.cert.Raw})), "set cert import trust %s", i.store)
-			out[len(out)-1].About = i.cert.Subject.CommonName + " of " + w[a.From].Name()
+			out[len(out)-1].About = i.cert.Subject.CommonName + " of " + w[a.From].State().Profile.Name
 		}
 		for _, n := range c.Nodes() {
-			if active, _ := n.Runs(cluster.TVSService); active {
-				add(n.Name(), "", "utils service restart %s", cluster.TVSService)
+			if active, _ := n.State().Runs(profile.TVSService); active {
+				add(n.Name(), "", "utils service restart %s", profile.TVSService)
 			}
 		}
 	case OpTFTPServers:
@@ -176,37 +179,37 @@ func (a *Action) servers(w World) []string {
 		return list
 	}
 	n, err := w[a.Cluster].Node(a.node(w[a.Cluster]))
-	if err != nil || !slices.Contains(list, n.Advertised()) {
+	if err != nil || !slices.Contains(list, n.State().Advertised("http")) {
 		return nil
 	}
-	return []string{n.Advertised()}
+	return []string{n.State().Advertised("http")}
 }
 
 // Servers returns the TFTP servers that the phones of a cluster are given, "host:port":
 // the nodes that are to run the service, whether or not it is stopped.
 func Servers(c *cluster.Cluster) (list []string) {
 	for _, n := range c.Nodes() {
-		if active, _ := n.Runs(cluster.TFTPService); active {
-			list = append(list, n.Advertised())
+		if active, _ := n.State().Runs(profile.TFTPService); active {
+			list = append(list, n.State().Advertised("http"))
 		}
 	}
 	return list
 }
 
 type importOf struct {
-	store cluster.Store
+	store profile.Store
 	cert  *x509.Certificate
 }
 
 // imports are the certificates of a cluster that another one must know for phones
 // to move: of every TFTP node the CallManager certificate, and ITLRecovery.
 func imports(c *cluster.Cluster) (all []importOf) {
-	callManagers, recovery := c.Foreign()
+	callManagers, recovery := c.State().Foreign()
 	for _, cert := range callManagers {
-		all = append(all, importOf{cluster.CallManagerTrust, cert}, importOf{cluster.PhoneSASTTrust, cert})
+		all = append(all, importOf{profile.CallManagerTrust, cert}, importOf{profile.PhoneSASTTrust, cert})
 	}
 	if recovery != nil {
-		all = append(all, importOf{cluster.PhoneSASTTrust, recovery})
+		all = append(all, importOf{profile.PhoneSASTTrust, recovery})
 	}
 	return all
 }
@@ -221,60 +224,60 @@ func (a *Action) Do(w World, p Phone) (Phone, error) {
 	var err error
 	switch a.Op {
 	case OpMend:
-		if err = c.SetFault(a.node(c), a.Service, cluster.NoFault); err == nil {
+		if err = c.Apply(operation.SetFault(a.node(c), a.Service, profile.NoFault)); err == nil {
 			n, _ := c.Node(a.node(c))
-			if _, started := n.Runs(a.Service); !started {
-				err = c.Do(a.node(c), a.Service, true, false)
+			if _, started := n.State().Runs(a.Service); !started {
+				err = c.Apply(operation.Service(a.node(c), a.Service, operation.Start))
 			}
 		}
 	case OpRestart:
-		err = c.Do(a.node(c), a.Service, true, true)
+		err = c.Apply(operation.Service(a.node(c), a.Service, operation.Restart))
 	case OpRegenerate:
-		err = c.Regenerate(a.node(c), a.Unit)
+		err = c.Apply(operation.Regenerate(a.node(c), a.Unit))
 	case OpRename:
 		switch what, name, _ := strings.Cut(a.Value, " "); what {
 		case "host":
-			err = c.Rename(a.node(c), name, "")
+			err = c.Apply(operation.Rename(a.node(c), name, ""))
 		case "domain":
-			err = c.Rename(a.node(c), "", name)
+			err = c.Apply(operation.Rename(a.node(c), "", name))
 		default:
 			err = fmt.Errorf("rename %q", a.Value)
 		}
 	case OpUpgrade:
-		err = c.Upgrade(a.Value)
+		err = c.Apply(operation.Upgrade(a.Value))
 	case OpFIPS:
-		err = c.SetFIPS(a.node(c), a.Value == "on")
+		err = c.Apply(operation.SetFIPS(a.node(c), a.Value == "on"))
 	case OpRollback:
-		err = c.SetRollback(a.Value != "off")
+		err = c.Apply(operation.SetRollback(a.Value != "off"))
 	case OpResetITL:
-		_, err = c.ResetITL(nil)
+		err = c.Apply(operation.ResetITL(nil))
 	case OpRemoteKey:
-		_, err = c.ResetITL(a.Key)
+		err = c.Apply(operation.ResetITL(a.Key))
 	case OpResetCTL:
-		_, err = c.ResetCTL()
+		err = c.Apply(operation.ResetCTL())
 	case OpDigest:
 		digest := trustlist.SHA1
 		if a.Value != "SHA-1" {
 			digest = trustlist.SHA512
 		}
-		err = c.SetDigest(digest)
-		for _, name := range c.TFTPNodes() {
-			err = errors.Join(err, c.RestartTFTP(name))
+		err = c.Apply(operation.SetDigest(digest))
+		for _, name := range c.State().TFTPNodes() {
+			err = errors.Join(err, c.Apply(operation.RestartTFTP(name)))
 		}
 	case OpServeList:
 		var list []byte
 		if list, err = c.List(a.Value); err == nil {
-			err = c.ServeITL(list)
+			err = c.Apply(operation.ServeITL(list))
 		}
 	case OpRestore:
 		err = c.Restore(a.Value)
 	case OpImport:
 		for _, i := range imports(w[a.From]) {
-			err = errors.Join(err, c.Import(i.store, i.cert))
+			err = errors.Join(err, c.Apply(operation.Import(i.store, i.cert)))
 		}
 		for _, n := range c.Nodes() {
-			if active, _ := n.Runs(cluster.TVSService); active {
-				err = errors.Join(err, c.RestartTVS(n.Name()))
+			if active, _ := n.State().Runs(profile.TVSService); active {
+				err = errors.Join(err, c.Apply(operation.RestartTVS(n.Name())))
 			}
 		}
 	case OpTFTPServers:
@@ -283,7 +286,7 @@ func (a *Action) Do(w World, p Phone) (Phone, error) {
 			err = errors.New("no node runs TFTP")
 		}
 	case OpDecrypt:
-		err = c.Encrypt(a.Value, nil)
+		err = c.Apply(operation.Encrypt(a.Value, nil))
 	case OpAlternate:
 		p, err = p.changed(func(h *holdings.Holdings) error { return h.SetNetwork(holdings.Network{}) })
 	case OpErase:
@@ -301,10 +304,10 @@ func (a *Action) Do(w World, p Phone) (Phone, error) {
 
 // waitForHold moves the bench clock of a cluster ahead until a certificate of a node
 // may be regenerated.
-func waitForHold(c *cluster.Cluster, node string, u cluster.Unit) error {
-	var hold *cluster.HoldError
-	if errors.As(c.Held(node, u), &hold) {
-		return c.Advance(cluster.HoldTime + time.Minute)
+func waitForHold(c *cluster.Cluster, node string, u profile.Unit) error {
+	var hold *operation.HoldError
+	if errors.As(operation.Held(c.State(), node, u), &hold) {
+		return c.Apply(operation.Advance(operation.HoldTime + time.Minute))
 	}
 	return nil
 }

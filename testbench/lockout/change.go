@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 )
 
 // Change is one step of what an administrator is about to do, with the restarts that
@@ -114,9 +115,9 @@ var errSyntax = errors.New("not a change that is known; see itlbench foresee --h
 func parseChange(c *cluster.Cluster, word string, args []string, place func(string) (int, error)) (Change, error) {
 	arg := strings.Join(args, " ")
 	ch := Change{Text: strings.TrimSpace(word + " " + arg)}
-	restart := func(service cluster.Service, nodes ...string) {
+	restart := func(service profile.Service, nodes ...string) {
 		for _, n := range c.Nodes() {
-			if active, _ := n.Runs(service); active && (len(nodes) == 0 || slices.Contains(nodes, n.Name())) {
+			if active, _ := n.State().Runs(service); active && (len(nodes) == 0 || slices.Contains(nodes, n.Name())) {
 				ch.Actions = append(ch.Actions, Action{Op: OpRestart, Node: n.Name(), Service: service})
 			}
 		}
@@ -149,15 +150,15 @@ func parseChange(c *cluster.Cluster, word string, args []string, place func(stri
 			ch.Text = "regen " + string(unit) + "@all"
 		}
 		switch unit {
-		case cluster.TVS:
-			restart(cluster.TVSService, nodes...)
-			restart(cluster.TFTPService)
-		case cluster.Tomcat:
-			restart(cluster.TomcatService, nodes...)
-		case cluster.CallManager, cluster.CallManagerEC:
-			restart(cluster.TFTPService, nodes...)
+		case profile.TVS:
+			restart(profile.TVSService, nodes...)
+			restart(profile.TFTPService)
+		case profile.Tomcat:
+			restart(profile.TomcatService, nodes...)
+		case profile.CallManager, profile.CallManagerEC:
+			restart(profile.TFTPService, nodes...)
 		default:
-			restart(cluster.TFTPService)
+			restart(profile.TFTPService)
 		}
 	case "rename":
 		err := parseRename(c, args, &ch)
@@ -179,7 +180,7 @@ func parseChange(c *cluster.Cluster, word string, args []string, place func(stri
 		if err := want(1); err != nil {
 			return ch, err
 		}
-		if _, err := cluster.FindRelease(arg); err != nil {
+		if _, err := profile.FindRelease(arg); err != nil {
 			return ch, err
 		}
 		ch.Actions = []Action{{Op: OpUpgrade, Value: arg}}
@@ -203,10 +204,10 @@ func parseChange(c *cluster.Cluster, word string, args []string, place func(stri
 			return ch, errSyntax
 		}
 		ch.Actions = []Action{{Op: OpRollback, Value: arg}}
-		restart(cluster.TVSService)
-		restart(cluster.TFTPService)
+		restart(profile.TVSService)
+		restart(profile.TFTPService)
 	case "restart":
-		service, err := cluster.FindService(arg)
+		service, err := profile.FindService(arg)
 		if err != nil {
 			return ch, err
 		}
@@ -246,9 +247,9 @@ func parseRename(c *cluster.Cluster, args []string, ch *Change) error {
 	return err
 }
 
-func findUnit(c *cluster.Cluster, name string) (cluster.Unit, error) {
+func findUnit(c *cluster.Cluster, name string) (profile.Unit, error) {
 	var have []string
-	for _, own := range c.Publisher().Certificates() {
+	for _, own := range c.Publisher().State().Certificates() {
 		if strings.EqualFold(string(own.Unit), name) {
 			return own.Unit, nil
 		}

@@ -15,6 +15,10 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
+	"itlagent/testbench/p12"
 	"itlagent/testbench/pki"
 )
 
@@ -133,7 +137,7 @@ func Explain(ctx context.Context, w World, p Phone, h Hints) (*Explanation, erro
 	}
 	if lost := lostKeys(w[w.serving(e.Report, p)], p); len(lost) > 0 && (len(e.Ways) == 0 || e.Ways[0].Touch) {
 		e.Notes = append(e.Notes, "the phone would believe a list that is signed by "+strings.Join(lost, " or ")+
-			", which the cluster does not have any more; a saved "+cluster.P12Name+" or a backup of that time may have the key")
+			", which the cluster does not have any more; a saved "+state.P12Name+" or a backup of that time may have the key")
 	}
 	return e, ctx.Err()
 }
@@ -228,8 +232,8 @@ func (w World) prove(ctx context.Context, p Phone, way *Way, keys *pki.Keys) {
 		return
 	}
 	c := fork[fork.serving(way.Report, p)]
-	for _, n := range c.TFTPNodes() {
-		if err := c.RestartTFTP(n); err != nil {
+	for _, n := range c.State().TFTPNodes() {
+		if err := c.Apply(operation.RestartTFTP(n)); err != nil {
 			return
 		}
 	}
@@ -289,22 +293,22 @@ func (w World) ways(at int, p Phone, h Hints) (ways []Way, notes []string) {
 			ways = append(ways, Way{Name: name, What: what, Actions: actions})
 		}
 	}
-	tvs, tftp := w.broken(cluster.TVSService), w.broken(cluster.TFTPService)
+	tvs, tftp := w.broken(profile.TVSService), w.broken(profile.TFTPService)
 	try("mend-tvs", "make TVS answer again", tvs...)
 	try("mend-tftp", "make TFTP serve again", tftp...)
 	if len(tvs) > 0 && len(tftp) > 0 {
 		try("mend-both", "make TVS and TFTP work again", slices.Concat(tvs, tftp)...)
 	}
-	try("restart-tvs", "restart TVS, which then knows all that was imported", w.restarts(cluster.TVSService)...)
-	restart := w.restarts(cluster.TFTPService)
+	try("restart-tvs", "restart TVS, which then knows all that was imported", w.restarts(profile.TVSService)...)
+	restart := w.restarts(profile.TFTPService)
 	restart = slices.DeleteFunc(restart, func(a Action) bool { return a.Cluster != at })
 	try("restart-tftp", "restart TFTP, which then signs as always", restart...)
-	if _, digest, _ := c.Parameters(); digest != trustlist.SHA1 {
+	if c.State().Digest != trustlist.SHA1 {
 		try("sha1", "sign with SHA-1", Action{Op: OpDigest, Cluster: at, Value: "SHA-1"})
 	}
 	reset := Action{Op: OpResetITL, Cluster: at}
 	try("reset-localkey", "reset the ITL with the key of the publisher", reset)
-	if c.Publisher().CTL() != nil {
+	if c.Publisher().State().CTL != nil {
 		ctl := Action{Op: OpResetCTL, Cluster: at}
 		try("reset-ctl", "reset the CTL with the key of the publisher", ctl)
 		try("reset-lists", "reset CTL and ITL with the key of the publisher", ctl, reset)
@@ -323,11 +327,11 @@ func (w World) ways(at int, p Phone, h Hints) (ways []Way, notes []string) {
 	}
 	for i, other := range w {
 		if i != at {
-			try("old-servers", "give the phone the TFTP servers of "+other.Name(), Action{Op: OpTFTPServers, Cluster: i})
+			try("old-servers", "give the phone the TFTP servers of "+other.State().Profile.Name, Action{Op: OpTFTPServers, Cluster: i})
 			continue
 		}
-		for _, name := range other.TFTPNodes() {
-			if len(other.TFTPNodes()) > 1 || len(tftp) > 0 {
+		for _, name := range other.State().TFTPNodes() {
+			if len(other.State().TFTPNodes()) > 1 || len(tftp) > 0 {
 				try("other-server", "give the phone the TFTP server "+name+" alone", Action{Op: OpTFTPServers, Cluster: i, Node: name})
 			}
 		}
@@ -340,7 +344,7 @@ func (w World) ways(at int, p Phone, h Hints) (ways []Way, notes []string) {
 			try("restore-backup", "restore the backup "+name, Action{Op: OpRestore, Cluster: at, Value: name})
 		}
 	}
-	if known, _ := c.Phone(p.MAC); known.Certificate != nil {
+	if known := c.State().Phone(p.MAC); known != nil && known.Certificate != nil {
 		try("decrypt", "serve the phone's configuration in the open", Action{Op: OpDecrypt, Cluster: at, Value: p.MAC})
 	}
 	if holdings.Load(p.Kept).Network.Alternate {
@@ -358,11 +362,11 @@ func phoneWays() []Way {
 }
 
 // broken are the actions that mend a service everywhere.
-func (w World) broken(service cluster.Service) (all []Action) {
+func (w World) broken(service profile.Service) (all []Action) {
 	for i, c := range w {
 		for _, n := range c.Nodes() {
-			active, started := n.Runs(service)
-			if kind, _ := n.Fault(service); active && (!started || kind != "") {
+			active, started := n.State().Runs(service)
+			if fault := n.State().Fault(service); active && (!started || fault.Kind != "") {
 				all = append(all, Action{Op: OpMend, Cluster: i, Node: n.Name(), Service: service})
 			}
 		}
@@ -371,10 +375,10 @@ func (w World) broken(service cluster.Service) (all []Action) {
 }
 
 // restarts are the restarts of a service that runs.
-func (w World) restarts(service cluster.Service) (all []Action) {
+func (w World) restarts(service profile.Service) (all []Action) {
 	for i, c := range w {
 		for _, n := range c.Nodes() {
-			if _, started := n.Runs(service); started {
+			if _, started := n.State().Runs(service); started {
 				all = append(all, Action{Op: OpRestart, Cluster: i, Node: n.Name(), Service: service})
 			}
 		}
@@ -387,7 +391,7 @@ func savedKey(c *cluster.Cluster, h Hints) (*pki.Identity, string) {
 	if h.P12 == nil {
 		return nil, ""
 	}
-	kept, err := c.OpenP12(h.P12)
+	kept, err := p12.Open(h.P12, c.State().SecurityPassword)
 	if err != nil {
 		return nil, "the saved recovery key is of no use: " + err.Error()
 	}
@@ -405,7 +409,7 @@ func lostKeys(c *cluster.Cluster, p Phone) (names []string) {
 		for i := range list.Records {
 			r := &list.Records[i]
 			if !r.Role().SignsLists() || slices.ContainsFunc(c.Nodes(), func(n *cluster.Node) bool {
-				return slices.ContainsFunc(n.Certificates(), func(own cluster.Certificate) bool { return r.MatchesCertificate(own.Certificate) })
+				return slices.ContainsFunc(n.State().Certificates(), func(own state.Certificate) bool { return r.MatchesCertificate(own.Certificate) })
 			}) {
 				continue
 			}
@@ -419,8 +423,8 @@ func lostKeys(c *cluster.Cluster, p Phone) (names []string) {
 }
 
 // oldLists returns the ITLs that were served and are no longer, the newest first.
-func oldLists(c *cluster.Cluster) (old []cluster.Served) {
-	all := c.History()
+func oldLists(c *cluster.Cluster) (old []state.Served) {
+	all := c.State().Lists()
 	seen := make(map[string]bool)
 	for _, n := range c.Nodes() {
 		seen[HashOf(n.ITL())] = true

@@ -23,6 +23,9 @@ import (
 	"itlagent/platform/console"
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/lockout"
 	"itlagent/testbench/scenario"
 )
@@ -33,7 +36,7 @@ func live(t *testing.T, w lockout.World, p lockout.Phone) (lockout.World, *hands
 	running := w.Fork(nil)
 	for _, c := range running {
 		t.Cleanup(c.Close)
-		if err := errors.Join(c.Unbind(), c.Start()); err != nil {
+		if err := errors.Join(c.Apply(operation.Unbind()), c.Start()); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -89,7 +92,7 @@ func (h *handset) start(servers []string, answers []trust.Answer) (err error) {
 
 // savedKey returns the recovery key that a story has saved, nil before.
 func savedKey(dir string) []byte {
-	data, err := os.ReadFile(filepath.Join(dir, "sftp", cluster.P12Name))
+	data, err := os.ReadFile(filepath.Join(dir, "sftp", state.P12Name))
 	if err != nil {
 		return nil
 	}
@@ -129,30 +132,29 @@ func (h *handset) do(w lockout.World, a *lockout.Action, cmd lockout.Command) er
 	case "bench":
 		switch strings.Join(words[:3], " ") {
 		case "itlbench cluster fault":
-			service, err := cluster.FindService(words[4])
+			service, err := profile.FindService(words[4])
 			if err == nil {
-				err = c.SetFault(words[3], service, words[5])
+				err = c.Apply(operation.SetFault(words[3], service, words[5]))
 			}
 			return err
 		case "itlbench cluster encrypt":
-			return c.Encrypt(words[3], nil)
+			return c.Apply(operation.Encrypt(words[3], nil))
 		case "itlbench cluster serve":
 			list, err := c.List(words[3])
 			if err == nil {
-				err = c.ServeITL(list)
+				err = c.Apply(operation.ServeITL(list))
 			}
 			return err
 		}
 	case "admin":
 		if a.Op == lockout.OpRemoteKey { // what the command does once the file is fetched
-			_, err := c.ResetITL(a.Key)
-			return err
+			return c.Apply(operation.ResetITL(a.Key))
 		}
 		n, err := c.Node(cmd.Node)
 		if err != nil {
 			return err
 		}
-		password, _ := c.Passwords()
+		password := c.State().AdminPassword
 		input := strings.ReplaceAll(cmd.Answer, "{admin}", password)
 		var out strings.Builder
 		if code := admin.New(n, console.NewPlain(strings.NewReader(input+"\n"), &out)).Run(cmd.Line); code != admin.Done {
@@ -208,7 +210,7 @@ func (h *watched) Cycle(ctx context.Context) (*scenario.Cycle, error) {
 func lossy(w lockout.World) bool {
 	for _, c := range w {
 		for _, n := range c.Nodes() {
-			if kind, _ := n.Fault(cluster.TFTPService); kind == "lose" {
+			if n.State().Fault(profile.TFTPService).Kind == "lose" {
 				return true
 			}
 		}

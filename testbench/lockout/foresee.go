@@ -12,6 +12,7 @@ import (
 	"itlagent/agent/settings"
 	"itlagent/agent/trust"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
 	"itlagent/testbench/pki"
 )
 
@@ -141,9 +142,9 @@ func (w World) inTheOpen(phones []Phone) error {
 		known[p.MAC] = p.Kept["lsc"] != nil || p.Kept["mic"] != nil
 	}
 	for _, c := range w {
-		for _, ph := range c.Phones() {
+		for _, ph := range c.State().Phones {
 			if ph.Certificate != nil && !known[ph.MAC] {
-				if err := c.Encrypt(ph.MAC, nil); err != nil {
+				if err := c.Apply(operation.Encrypt(ph.MAC, nil)); err != nil {
 					return err
 				}
 			}
@@ -160,9 +161,9 @@ func classOf(w World, p *Phone) string {
 	rest.Kept = p.Kept.with("config", fmt.Appendf(nil, "%v %v", set.TVS, err))
 	class := rest.identity()
 	for _, c := range w {
-		known, ok := c.Phone(p.MAC)
-		class += fmt.Sprintf(" %v", ok)
-		if known.Certificate != nil {
+		known := c.State().Phone(p.MAC)
+		class += fmt.Sprintf(" %v", known != nil)
+		if known != nil && known.Certificate != nil {
 			class += p.MAC
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"itlagent/agent/holdings"
 	"itlagent/agent/trust"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/lockout"
 	"itlagent/testbench/pki"
 )
@@ -32,20 +34,20 @@ var installed struct {
 }
 
 // fresh returns a copy of a newly installed cluster.
-func fresh(t *testing.T, profile string, net int) *cluster.Cluster {
+func fresh(t *testing.T, release string, net int) *cluster.Cluster {
 	t.Helper()
 	installed.Lock()
 	defer installed.Unlock()
-	name := fmt.Sprint(profile, net)
+	name := fmt.Sprint(release, net)
 	if installed.byName == nil {
 		installed.byName = make(map[string]*cluster.Cluster)
 	}
 	if installed.byName[name] == nil {
-		p, err := cluster.Builtin(profile)
+		p, err := profile.Builtin(release)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Name, p.Installed = fmt.Sprintf("%s-%d", profile, net), cluster.Note().Installed
+		p.Name, p.Installed = fmt.Sprintf("%s-%d", release, net), profile.Note().Installed
 		for i := range p.Nodes {
 			p.Nodes[i].Host = fmt.Sprintf("127.0.%d.%d", net, i+1)
 		}
@@ -105,15 +107,15 @@ func parse(t *testing.T, w lockout.World, words []string) ([]lockout.Change, loc
 func newStory(t *testing.T, seed uint64) *story {
 	t.Helper()
 	r := rand.New(rand.NewPCG(seed, 1))
-	profiles := cluster.ProfileNames()
+	profiles := profile.ProfileNames()
 	s := &story{world: lockout.World{fresh(t, profiles[r.IntN(len(profiles))], 1+2*r.IntN(2)), fresh(t, profiles[r.IntN(len(profiles))], 2)}}
 	c := s.world[0]
-	if c.Release().Recovery && r.IntN(4) == 0 {
-		if err := c.SetMixedMode(true); err != nil {
+	if c.State().Release().Recovery && r.IntN(4) == 0 {
+		if err := c.Apply(operation.SetMixedMode(true)); err != nil {
 			t.Fatal(err)
 		}
 		for _, n := range c.Nodes() {
-			if err := c.RestartTFTP(n.Name()); err != nil {
+			if err := c.Apply(operation.RestartTFTP(n.Name())); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -171,7 +173,7 @@ func (s *story) String() string {
 	for _, c := range s.changes {
 		words = append(words, c.Text)
 	}
-	return fmt.Sprintf("%s of release %s: %s; resets after %v", s.world[0].Name(), s.world[0].Release().Name, strings.Join(words, ", "), s.windows)
+	return fmt.Sprintf("%s of release %s: %s; resets after %v", s.world[0].State().Profile.Name, s.world[0].State().Release().Name, strings.Join(words, ", "), s.windows)
 }
 
 // carryOut makes the changes on a live bench, with a handset for each phone that resets
@@ -180,7 +182,7 @@ func (s *story) carryOut(t *testing.T) (reports [][]*boot.Report, err error) {
 	running := s.world.Fork(&installed.keys)
 	for _, c := range running {
 		defer c.Close()
-		if err := errors.Join(c.Unbind(), c.Start()); err != nil {
+		if err := errors.Join(c.Apply(operation.Unbind()), c.Start()); err != nil {
 			return nil, err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/lockout"
 	"itlagent/testbench/pki"
 	"itlagent/testbench/pki/pkitest"
@@ -17,14 +19,14 @@ const mac = "64A0E71502CC"
 
 // paperCluster installs the two nodes of a built-in profile in memory, on addresses
 // of their own: nothing needs to listen for them to be told apart.
-func paperCluster(t testing.TB, profile string, net int) *cluster.Cluster {
+func paperCluster(t testing.TB, release string, net int) *cluster.Cluster {
 	t.Helper()
-	p, err := cluster.Builtin(profile)
+	p, err := profile.Builtin(release)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Name = fmt.Sprintf("%s-%d", profile, net)
-	p.Installed = cluster.Note().Installed
+	p.Name = fmt.Sprintf("%s-%d", release, net)
+	p.Installed = profile.Note().Installed
 	for i := range p.Nodes {
 		p.Nodes[i].Host = fmt.Sprintf("127.0.%d.%d", net, i+1)
 	}
@@ -39,7 +41,7 @@ func paperCluster(t testing.TB, profile string, net int) *cluster.Cluster {
 // servers are the TFTP servers of a cluster.
 func servers(c *cluster.Cluster) (list []string) {
 	for _, n := range c.Nodes() {
-		list = append(list, n.Advertised())
+		list = append(list, n.State().Advertised("http"))
 	}
 	return list
 }
@@ -85,32 +87,32 @@ func (s *site) reset(want trust.Reason) {
 	s.p = next
 }
 
-func (s *site) restart(service cluster.Service) {
+func (s *site) restart(service profile.Service) {
 	s.t.Helper()
 	for _, n := range s.w[0].Nodes() {
-		s.must(s.w[0].Do(n.Name(), service, true, true))
+		s.must(s.w[0].Apply(operation.Service(n.Name(), service, operation.Restart)))
 	}
 }
 
 // regenerate makes certificates anew, with their hold, and restarts what uses them.
-func (s *site) regenerate(units ...cluster.Unit) {
+func (s *site) regenerate(units ...profile.Unit) {
 	s.t.Helper()
 	for _, u := range units {
-		s.must(s.w[0].Advance(2 * cluster.HoldTime))
+		s.must(s.w[0].Apply(operation.Advance(2 * operation.HoldTime)))
 		for _, n := range s.w[0].Nodes() {
-			if u == cluster.TVS || n.IsPublisher() {
-				s.must(s.w[0].Regenerate(n.Name(), u))
+			if u == profile.TVS || n.IsPublisher() {
+				s.must(s.w[0].Apply(operation.Regenerate(n.Name(), u)))
 			}
 		}
 	}
-	s.restart(cluster.TVSService)
-	s.restart(cluster.TFTPService)
+	s.restart(profile.TVSService)
+	s.restart(profile.TFTPService)
 }
 
-func (s *site) fault(service cluster.Service, kind string) {
+func (s *site) fault(service profile.Service, kind string) {
 	s.t.Helper()
 	for _, n := range s.w[0].Nodes() {
-		s.must(s.w[0].SetFault(n.Name(), service, kind))
+		s.must(s.w[0].Apply(operation.SetFault(n.Name(), service, kind)))
 	}
 }
 
@@ -118,15 +120,15 @@ func (s *site) fault(service cluster.Service, kind string) {
 func (s *site) serve(change func(*trustlist.ListSpec)) {
 	s.t.Helper()
 	pub := s.w[0].Publisher()
-	call := pub.Identity(cluster.CallManager)
+	call := pub.Identity(profile.CallManager)
 	spec := trustlist.ListSpec{Kind: trustlist.ITL, Digest: trustlist.SHA1, Records: []trustlist.RecordSpec{
 		{Role: trustlist.SAST, Certificate: call.Certificate},
 		{Role: trustlist.TFTP, Certificate: call.Certificate},
-		{Role: trustlist.TVS, Certificate: pub.Identity(cluster.TVS).Certificate},
-		{Role: trustlist.SAST, Certificate: s.w[0].Recovery().Certificate},
+		{Role: trustlist.TVS, Certificate: pub.Identity(profile.TVS).Certificate},
+		{Role: trustlist.SAST, Certificate: s.w[0].State().Recovery().Certificate},
 	}}
 	change(&spec)
-	s.must(s.w[0].ServeITL(pkitest.List(s.t, spec, call).Bytes()))
+	s.must(s.w[0].Apply(operation.ServeITL(pkitest.List(s.t, spec, call).Bytes())))
 }
 
 // The sixteen documented cases: what is foretold is what a handset reports, and every
@@ -139,58 +141,56 @@ func TestMatrix(t *testing.T) {
 		{"1 first use", func(s *site) {}},
 		// Its TVS responses have a reserved byte that is not zero: case 14.
 		{"2 and 14 CallManager regenerated, TVS vouches", func(s *site) {
-			s.regenerate(cluster.CallManager)
+			s.regenerate(profile.CallManager)
 			s.reset(trust.Accepted)
 		}},
 		{"3 TVS stopped", func(s *site) {
-			s.regenerate(cluster.CallManager)
+			s.regenerate(profile.CallManager)
 			for _, n := range s.w[0].Nodes() {
-				s.must(s.w[0].Do(n.Name(), cluster.TVSService, false, true))
+				s.must(s.w[0].Apply(operation.Service(n.Name(), profile.TVSService, operation.Stop)))
 			}
 			s.reset(trust.TVSUnreachable)
 		}},
 		{"3 TLS fails", func(s *site) {
-			s.regenerate(cluster.CallManager)
-			s.fault(cluster.TVSService, "close")
+			s.regenerate(profile.CallManager)
+			s.fault(profile.TVSService, "close")
 			s.reset(trust.TVSUnreachable)
 		}},
 		{"3 TVS is not trusted", func(s *site) {
-			s.regenerate(cluster.TVS, cluster.CallManager)
+			s.regenerate(profile.TVS, profile.CallManager)
 			s.reset(trust.TVSUntrusted)
 		}},
 		{"3 TVS does not know the signer", func(s *site) {
-			s.regenerate(cluster.CallManager)
-			s.fault(cluster.TVSService, "invalid")
+			s.regenerate(profile.CallManager)
+			s.fault(profile.TVSService, "invalid")
 			s.reset(trust.TVSInvalid)
 		}},
 		{"4 both regenerated, then the recovery key", func(s *site) {
-			s.regenerate(cluster.CallManager, cluster.TVS)
+			s.regenerate(profile.CallManager, profile.TVS)
 			s.reset(trust.TVSUntrusted)
-			_, err := s.w[0].ResetITL(nil)
-			s.must(err)
+			s.must(s.w[0].Apply(operation.ResetITL(nil)))
 			s.reset(trust.Accepted)
 		}},
 		{"5 the recovery key regenerated too", func(s *site) {
-			s.hints.P12 = s.w[0].Publisher().RecoveryP12()
-			s.regenerate(cluster.ITLRecovery, cluster.CallManager, cluster.TVS)
+			s.hints.P12 = s.w[0].Publisher().State().RecoveryP12()
+			s.regenerate(profile.ITLRecovery, profile.CallManager, profile.TVS)
 			s.reset(trust.TVSUntrusted)
-			_, err := s.w[0].ResetITL(nil)
-			s.must(err)
+			s.must(s.w[0].Apply(operation.ResetITL(nil)))
 			s.reset(trust.TVSUntrusted)
 		}},
 		{"6 rollback", func(s *site) {
-			s.must(s.w[0].SetRollback(true))
-			s.restart(cluster.TVSService)
-			s.restart(cluster.TFTPService)
+			s.must(s.w[0].Apply(operation.SetRollback(true)))
+			s.restart(profile.TVSService)
+			s.restart(profile.TFTPService)
 			s.reset(trust.Accepted)
 			s.p.Servers = servers(s.w[1])
 			s.reset(trust.Accepted)
 		}},
 		{"7 secure migration", func(s *site) {
 			s.secure()
-			s.must(s.w[1].SetMixedMode(true))
+			s.must(s.w[1].Apply(operation.SetMixedMode(true)))
 			for _, n := range s.w[1].Nodes() {
-				s.must(s.w[1].RestartTFTP(n.Name()))
+				s.must(s.w[1].Apply(operation.RestartTFTP(n.Name())))
 			}
 			s.p.Servers = servers(s.w[1])
 			s.reset(trust.TVSInvalid)
@@ -200,27 +200,27 @@ func TestMatrix(t *testing.T) {
 		}},
 		{"8 rollback with a CTL, then another cluster", func(s *site) {
 			s.secure()
-			s.must(s.w[0].SetRollback(true))
-			s.restart(cluster.TFTPService)
+			s.must(s.w[0].Apply(operation.SetRollback(true)))
+			s.restart(profile.TFTPService)
 			s.reset(trust.Accepted)
-			s.must(s.w[1].SetMixedMode(true))
+			s.must(s.w[1].Apply(operation.SetMixedMode(true)))
 			for _, n := range s.w[1].Nodes() {
-				s.must(s.w[1].RestartTFTP(n.Name()))
+				s.must(s.w[1].Apply(operation.RestartTFTP(n.Name())))
 			}
 			s.p.Servers = servers(s.w[1])
 			s.reset(trust.UnknownSigner)
 		}},
 		{"9 SHA-512", func(s *site) {
-			s.must(s.w[0].SetDigest(trustlist.SHA512))
-			s.restart(cluster.TFTPService)
+			s.must(s.w[0].Apply(operation.SetDigest(trustlist.SHA512)))
+			s.restart(profile.TFTPService)
 			s.reset(trust.Accepted)
-			s.must(s.w[0].Advance(time.Minute))
-			s.restart(cluster.TFTPService)
+			s.must(s.w[0].Apply(operation.Advance(time.Minute)))
+			s.restart(profile.TFTPService)
 			s.p.Policy.NoSHA512 = true
 			s.reset(trust.UnsupportedDigest)
 		}},
 		{"10 a list of more than 64 KiB", func(s *site) {
-			s.fault(cluster.TFTPService, "large")
+			s.fault(profile.TFTPService, "large")
 			s.reset(trust.TooLarge)
 		}},
 		{"10 three SAST records", func(s *site) {
@@ -244,28 +244,28 @@ func TestMatrix(t *testing.T) {
 			s.reset(trust.Accepted)
 		}},
 		{"13 HTTP is busy", func(s *site) {
-			s.fault(cluster.TFTPService, "busy")
+			s.fault(profile.TFTPService, "busy")
 			s.reset(trust.Accepted)
 		}},
 		{"13 no file is found", func(s *site) {
-			s.fault(cluster.TFTPService, "missing")
+			s.fault(profile.TFTPService, "missing")
 			s.reset(trust.Accepted)
 		}},
 		{"15 TVS answers with another certificate", func(s *site) {
-			s.regenerate(cluster.CallManager)
-			s.fault(cluster.TVSService, "mismatch")
+			s.regenerate(profile.CallManager)
+			s.fault(profile.TVSService, "mismatch")
 			s.reset(trust.TVSMismatch)
 		}},
 		{"15 TVS answers with no fitting role", func(s *site) {
-			s.regenerate(cluster.CallManager)
-			s.fault(cluster.TVSService, "norole")
+			s.regenerate(profile.CallManager)
+			s.fault(profile.TVSService, "norole")
 			s.reset(trust.RoleMissing)
 		}},
 		{"16 unknown device, a default configuration without TVS", func(s *site) {
 			s.w = lockout.World{paperCluster(s.t, "8.6", 9)}
 			s.p = lockout.Phone{MAC: "001122334455", Model: "CP-7965G", Servers: servers(s.w[0])}
 			s.reset(trust.Accepted)
-			s.regenerate(cluster.CallManager)
+			s.regenerate(profile.CallManager)
 			s.reset(trust.UnknownSigner)
 		}},
 	}
@@ -283,7 +283,7 @@ func TestMatrix(t *testing.T) {
 // secure turns mixed mode on, and the phone gets its CTL.
 func (s *site) secure() {
 	s.t.Helper()
-	s.must(s.w[0].SetMixedMode(true))
-	s.restart(cluster.TFTPService)
+	s.must(s.w[0].Apply(operation.SetMixedMode(true)))
+	s.restart(profile.TFTPService)
 	s.reset(trust.Accepted)
 }

@@ -6,7 +6,8 @@ import (
 	"strings"
 
 	"itlagent/agent/trustlist"
-	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/state"
+	"itlagent/testbench/cluster/store"
 )
 
 // ErrUnknownList says that no known cluster has ever served the list that a phone
@@ -18,7 +19,7 @@ var ErrUnknownList = errors.New("no known cluster has served this list")
 func (w World) Find(hash string) (at int, data []byte, err error) {
 	for i, c := range w {
 		data, err := c.List(hash)
-		if !errors.Is(err, cluster.ErrNoList) {
+		if !errors.Is(err, store.ErrNoList) {
 			return i, data, err
 		}
 	}
@@ -66,7 +67,7 @@ func (w World) Recall(mac, itl, ctl string) (p Phone, notes []string, err error)
 		home, p.Kept[list.key] = at, data
 	}
 	for _, c := range w {
-		if known, ok := c.Phone(mac); ok {
+		if known := c.State().Phone(mac); known != nil {
 			p.Model = known.Model
 			break
 		}
@@ -76,13 +77,13 @@ func (w World) Recall(mac, itl, ctl string) (p Phone, notes []string, err error)
 		return p, nil, nil
 	}
 	n := w[home].Publisher()
-	config, err := n.File("SEP"+mac+".cnf.xml", false)
-	if errors.Is(err, cluster.ErrNoFile) {
-		config, err = n.File("XMLDefault.cnf.xml", false)
+	config, err := n.State().File("SEP"+mac+".cnf.xml", false)
+	if errors.Is(err, state.ErrNoFile) {
+		config, err = n.State().File("XMLDefault.cnf.xml", false)
 	}
 	if err != nil {
 		return p, nil, err
 	}
 	p.Kept["config"] = config
-	return p, []string{"the phone's stored configuration is not known: the one that " + w[home].Name() + " serves now is taken for it"}, nil
+	return p, []string{"the phone's stored configuration is not known: the one that " + w[home].State().Profile.Name + " serves now is taken for it"}, nil
 }

@@ -18,6 +18,8 @@ import (
 	"itlagent/agent/holdings"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/lockout"
 )
 
@@ -70,13 +72,13 @@ func TestDay(t *testing.T) {
 		s = uint64(time.Now().UnixNano())
 	}
 	r := rand.New(rand.NewPCG(s, 3))
-	p, err := cluster.Builtin([]string{"note", "10.5", "11.5", "12.5", "14"}[r.IntN(5)])
+	p, err := profile.Builtin([]string{"note", "10.5", "11.5", "12.5", "14"}[r.IntN(5)])
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Installed, p.Phones = cluster.Note().Installed, nil
+	p.Installed, p.Phones = profile.Note().Installed, nil
 	for i := range handsets {
-		p.Phones = append(p.Phones, cluster.PhoneSpec{MAC: fmt.Sprintf("0011223%05X", i), Model: []string{"CP-7965G", "CP-8861"}[i%2]})
+		p.Phones = append(p.Phones, profile.PhoneSpec{MAC: fmt.Sprintf("0011223%05X", i), Model: []string{"CP-7965G", "CP-8861"}[i%2]})
 	}
 	c, err := cluster.New(p, cluster.Options{Dir: t.TempDir()})
 	if err != nil {
@@ -93,7 +95,7 @@ func TestDay(t *testing.T) {
 		agent *agent.Agent
 	}
 	var all []*unit
-	for _, spec := range c.Phones() {
+	for _, spec := range c.State().Phones {
 		u := &unit{phone: lockout.Phone{MAC: spec.MAC, Model: spec.Model, Servers: servers(c)}, store: new(holdings.MemStore)}
 		if r.IntN(3) == 0 {
 			u.phone.Servers = []string{u.phone.Servers[1], u.phone.Servers[0]}
@@ -147,7 +149,7 @@ func TestDay(t *testing.T) {
 	for step := range steps {
 		deed := administer(t, r, w)
 		deeds[strings.Fields(deed)[0]]++
-		if err := c.Advance(stepTime); err != nil {
+		if err := c.Apply(operation.Advance(stepTime)); err != nil {
 			t.Fatal(err)
 		}
 		var chosen []*unit
@@ -184,7 +186,7 @@ func TestDay(t *testing.T) {
 	}
 	end := use(t)
 	runtime.KeepAlive(all)
-	t.Logf("%d handsets of a cluster of release %s, %d hours, %d resets, %d of them refused; deeds %v", handsets, c.Release().Name, steps/2, cycles, locked, deeds)
+	t.Logf("%d handsets of a cluster of release %s, %d hours, %d resets, %d of them refused; deeds %v", handsets, c.State().Release().Name, steps/2, cycles, locked, deeds)
 	t.Logf("after %d hours: %d goroutines, %d descriptors, %d KiB; at the end: %d, %d, %d KiB", warmSteps/2, warm.goroutines, warm.descriptors, warm.heap>>10,
 		end.goroutines, end.descriptors, end.heap>>10)
 	// Some connections may be closing; the state of the cluster has its history, some
@@ -207,26 +209,30 @@ func administer(t *testing.T, r *rand.Rand, w lockout.World) string {
 	case 0: // mend everything
 		deed = "mend all services"
 		for _, n := range nodes {
-			for _, s := range cluster.Services() {
-				err = errors.Join(err, c.SetFault(n.Name(), s, cluster.NoFault), c.Do(n.Name(), s, true, true))
+			for _, s := range profile.Services() {
+				err = errors.Join(err, c.Apply(operation.SetFault(n.Name(), s, profile.NoFault)), c.Apply(operation.Service(n.Name(), s, operation.Restart)))
 			}
 		}
 	case 1:
 		kind := []string{"busy", "missing", "old", "truncate", "large"}[r.IntN(5)]
 		deed = "fault of TFTP: " + kind
-		err = c.SetFault(n, cluster.TFTPService, kind)
+		err = c.Apply(operation.SetFault(n, profile.TFTPService, kind))
 	case 2:
 		kind := []string{"close", "garbage", "invalid", "mismatch", "norole"}[r.IntN(5)]
 		deed = "fault of TVS: " + kind
-		err = c.SetFault(n, cluster.TVSService, kind)
+		err = c.Apply(operation.SetFault(n, profile.TVSService, kind))
 	case 3:
 		deed = "stop or start TVS"
-		_, started := nodes[r.IntN(len(nodes))].Runs(cluster.TVSService)
-		err = c.Do(n, cluster.TVSService, !started, started)
+		_, started := nodes[r.IntN(len(nodes))].State().Runs(profile.TVSService)
+		action := operation.Start
+		if started {
+			action = operation.Stop
+		}
+		err = c.Apply(operation.Service(n, profile.TVSService, action))
 	case 4:
-		phone := c.Phones()[r.IntN(len(c.Phones()))]
+		phone := c.State().Phones[r.IntN(len(c.State().Phones))]
 		deed = "set a phone"
-		err = c.Set(phone.MAC, "webAccess", fmt.Sprint(r.IntN(2)))
+		err = c.Apply(operation.Set(phone.MAC, "webAccess", fmt.Sprint(r.IntN(2))))
 	default:
 		changes, _, parseErr := lockout.ParseChanges(w, randomChanges(r, 1), func(string) (*cluster.Cluster, error) { return nil, errors.New("one cluster") })
 		if parseErr != nil {

@@ -15,6 +15,8 @@ import (
 	"itlagent/agent/fetch"
 	"itlagent/agent/tvs"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/pki"
 )
 
@@ -61,10 +63,11 @@ func (w World) File(ctx context.Context, server, name string, limit int, secure 
 	if n == nil || port != "http" && port != "tftp" {
 		return fetch.File{}, errNobody
 	}
-	if _, started := n.Runs(cluster.TFTPService); !started {
+	if _, started := n.State().Runs(profile.TFTPService); !started {
 		return fetch.File{}, errStopped
 	}
-	kind, delay := n.Fault(cluster.TFTPService)
+	fault := n.State().Fault(profile.TFTPService)
+	kind, delay := fault.Kind, fault.Delay
 	if kind == "pause" || kind == "slow" && delay >= patience {
 		return fetch.File{}, errSilent
 	}
@@ -72,14 +75,14 @@ func (w World) File(ctx context.Context, server, name string, limit int, secure 
 	if kind == "busy" || kind == "lose" {
 		transport = "TFTP"
 	}
-	if secure != nil && n.Web() != nil && w.near(server, n) && secure.Verify(ctx, shown(n.Web()).PeerCertificates[0].Raw) == nil && transport == "HTTP" {
-		if data, err := n.File(name, true); err == nil && len(data) <= limit {
+	if web := n.State().Web; secure != nil && web != nil && w.near(server, n) && secure.Verify(ctx, shown(web.Certificate).PeerCertificates[0].Raw) == nil && transport == "HTTP" {
+		if data, err := n.State().File(name, true); err == nil && len(data) <= limit {
 			return fetch.File{Data: data, Server: server, Transport: "HTTPS"}, nil
 		}
 	}
-	data, err := n.File(name, false)
+	data, err := n.State().File(name, false)
 	switch {
-	case errors.Is(err, cluster.ErrNoFile):
+	case errors.Is(err, state.ErrNoFile):
 		return fetch.File{}, fetch.ErrNotFound
 	case err != nil:
 		return fetch.File{}, err
@@ -107,23 +110,24 @@ func (w World) AskTVS(_ context.Context, server string, req tvs.Message, check f
 	if n == nil || port != "tvs" {
 		return nil, errNobody
 	}
-	if _, started := n.Runs(cluster.TVSService); !started {
+	if _, started := n.State().Runs(profile.TVSService); !started {
 		return nil, errStopped
 	}
-	kind, delay := n.Fault(cluster.TVSService)
+	fault := n.State().Fault(profile.TVSService)
+	kind, delay := fault.Kind, fault.Delay
 	switch {
 	case kind == "pause", kind == "slow" && delay >= patience:
 		return nil, errSilent
 	case kind == "close":
 		return nil, errors.New("connection closed before TLS")
 	}
-	if err := check(shown(n.Vouching())); err != nil {
+	if err := check(shown(n.State().Vouching.Certificate)); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
 	if kind == "garbage" {
 		return nil, fmt.Errorf("%w: garbage", tvs.ErrProtocol)
 	}
-	res := n.AnswerTVS(&req)
+	res := n.State().AnswerTVS(&req)
 	if res == nil {
 		return nil, fmt.Errorf("%w: no answer to %v", tvs.ErrProtocol, req.Type)
 	}

@@ -19,6 +19,8 @@ import (
 	"itlagent/platform/console"
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/sftpd"
 )
 
@@ -129,15 +131,15 @@ func (r *runner) say(format string, args ...any) { fmt.Fprintf(r.out, "   "+form
 
 func (r *runner) setUp(ctx context.Context, dir string) error {
 	for _, c := range r.story.Clusters {
-		p, err := cluster.Builtin(c.Profile)
+		p, err := profile.Builtin(c.Profile)
 		if c.Config != "" {
-			p, err = cluster.ParseProfile([]byte(c.Config))
+			p, err = profile.Parse([]byte(c.Config))
 		}
 		if err != nil {
 			return fmt.Errorf("cluster %s: %w", c.Name, err)
 		}
 		if p.Installed.IsZero() {
-			p.Installed = cluster.Note().Installed
+			p.Installed = profile.Note().Installed
 		}
 		p.Advertise = r.opts.Advertise
 		run, err := cluster.New(p, cluster.Options{Dir: filepath.Join(dir, c.Name)})
@@ -169,7 +171,7 @@ func (r *runner) setUp(ctx context.Context, dir string) error {
 			p.cluster = r.story.Clusters[0].Name
 		}
 		if p.MAC == "" {
-			known := r.clusters[p.cluster].Phones()
+			known := r.clusters[p.cluster].State().Phones
 			if len(known) == 0 {
 				return fmt.Errorf("cluster %s knows no phone", p.cluster)
 			}
@@ -183,7 +185,7 @@ func (r *runner) setUp(ctx context.Context, dir string) error {
 		if err != nil {
 			return fmt.Errorf("phone %s: %w", p.Name, err)
 		}
-		p.resets = c.Resets()
+		p.resets = c.State().Resets
 		r.phones = append(r.phones, p)
 	}
 	return nil
@@ -191,7 +193,7 @@ func (r *runner) setUp(ctx context.Context, dir string) error {
 
 // servers returns the TFTP servers of a cluster as its phones reach them.
 func (r *runner) servers(c *cluster.Cluster) (servers []string, err error) {
-	for _, name := range c.TFTPNodes() {
+	for _, name := range c.State().TFTPNodes() {
 		n, err := c.Node(name)
 		if err != nil {
 			return nil, err
@@ -227,7 +229,8 @@ func (r *runner) phone(name string) *phone {
 
 // fill puts values in the place of names in braces.
 func (r *runner) fill(c *cluster.Cluster, text string) string {
-	administrator, security := c.Passwords()
+	now := c.State()
+	administrator, security := now.AdminPassword, now.SecurityPassword
 	pairs := []string{"{admin}", administrator, "{security}", security}
 	for name, value := range r.values {
 		pairs = append(pairs, "{"+name+"}", value)
@@ -250,25 +253,25 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 			return err
 		}
 	case st.Clock != "":
-		d, err := cluster.ParseDuration(strings.TrimPrefix(st.Clock, "+"))
+		d, err := operation.ParseDuration(strings.TrimPrefix(st.Clock, "+"))
 		if err != nil {
 			return err
 		}
 		r.say("the bench clock moves %s ahead", strings.TrimPrefix(st.Clock, "+"))
 		for _, other := range r.clusters { // one time for all
-			if err := other.Advance(d); err != nil {
+			if err := other.Apply(operation.Advance(d)); err != nil {
 				return err
 			}
 		}
 	case st.Set != nil:
 		r.say("administrator sets %s to %s", st.Set.Name, st.Set.Value)
-		if err := c.Set(r.phone(st.Set.Phone).MAC, st.Set.Name, st.Set.Value); err != nil {
+		if err := c.Apply(operation.Set(r.phone(st.Set.Phone).MAC, st.Set.Name, st.Set.Value)); err != nil {
 			return err
 		}
 	case st.Fault != nil:
-		service, err := cluster.FindService(st.Fault.Service)
+		service, err := profile.FindService(st.Fault.Service)
 		if err == nil {
-			err = c.SetFault(st.Fault.Node, service, st.Fault.Kind)
+			err = c.Apply(operation.SetFault(st.Fault.Node, service, st.Fault.Kind))
 		}
 		if err != nil {
 			return err
@@ -276,7 +279,7 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 		r.say("%s on %s: fault %s", service, st.Fault.Node, st.Fault.Kind)
 	case st.Rebuild != "":
 		r.say("the publisher is installed anew")
-		if err := c.Rebuild(r.fill(c, st.Rebuild)); err != nil {
+		if err := c.Apply(operation.Rebuild(r.fill(c, st.Rebuild))); err != nil {
 			return err
 		}
 	case st.Alerts != nil:
@@ -304,11 +307,11 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 		if err != nil {
 			return err
 		}
-		p.resets = c.Resets()
+		p.resets = c.State().Resets
 		return r.reset(ctx, p, st.Expect)
 	case st.Plug != "":
 		p := r.phone(st.Plug)
-		p.off, p.resets = false, c.Resets()
+		p.off, p.resets = false, c.State().Resets
 		return r.reset(ctx, p, st.Expect)
 	case st.Reset != "":
 		return r.reset(ctx, r.phone(st.Reset), st.Expect)
@@ -321,7 +324,7 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 		p := r.phone(st.Encrypt)
 		cert, err := p.set.Certificate()
 		if err == nil {
-			err = c.Encrypt(p.MAC, cert)
+			err = c.Apply(operation.Encrypt(p.MAC, cert))
 		}
 		if err != nil {
 			return fmt.Errorf("phone %s: %w", p.Name, err)
@@ -340,7 +343,7 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 			return fmt.Errorf("no list was put aside as %q", st.Serve)
 		}
 		r.say("TFTP serves the list that was put aside as %s", st.Serve)
-		if err := c.ServeITL(list); err != nil {
+		if err := c.Apply(operation.ServeITL(list)); err != nil {
 			return err
 		}
 	}
@@ -350,7 +353,7 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 // follow resets the phones that their clusters have told to.
 func (r *runner) follow(ctx context.Context) error {
 	for _, p := range r.phones {
-		if now := r.clusters[p.cluster].Resets(); now != p.resets && !p.off {
+		if now := r.clusters[p.cluster].State().Resets; now != p.resets && !p.off {
 			p.resets = now
 			if err := r.reset(ctx, p, nil); err != nil {
 				return err

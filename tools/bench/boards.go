@@ -15,6 +15,7 @@ import (
 	"itlagent/firmware/image"
 	"itlagent/platform/board"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/scenario"
 	"itlagent/tools/qemu"
 )
@@ -121,7 +122,7 @@ const guest = "10.0.2.2"
 // agent's first line and to its verdict, what the kernel counted, and what the agent
 // holds then, in bytes.
 func bootTimes(b *board.Board, base, dir string) (first, trusted float64, kernel string, rss int, err error) {
-	p := cluster.Note()
+	p := profile.Note()
 	p.Advertise = guest
 	c, err := cluster.New(p, cluster.Options{})
 	if err != nil {

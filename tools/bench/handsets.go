@@ -17,6 +17,7 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 )
 
 // crowd is how many handsets run at once in one process.
@@ -24,10 +25,10 @@ const crowd = 1000
 
 // handsets measures one handset's cycle, and a crowd of them against two nodes.
 func (b *bench) handsets() error {
-	p := cluster.Note()
+	p := profile.Note()
 	p.Phones = nil
 	for i := range crowd {
-		p.Phones = append(p.Phones, cluster.PhoneSpec{MAC: fmt.Sprintf("0011223%05X", i), Model: "CP-7965G"})
+		p.Phones = append(p.Phones, profile.PhoneSpec{MAC: fmt.Sprintf("0011223%05X", i), Model: "CP-7965G"})
 	}
 	c, err := cluster.New(p, cluster.Options{})
 	if err != nil {
@@ -98,7 +99,7 @@ func heap() uint64 {
 // too much: the 99th percentile against the quiet one.
 func (b *bench) noisy() error {
 	const goal = 3.0
-	p, err := cluster.Builtin("11.5")
+	p, err := profile.Builtin("11.5")
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 )
 
 // memoryLimit is what the device program may hold after a whole cycle, in bytes.
@@ -30,7 +31,7 @@ func residentMemory() (now, peak int, err error) {
 	if out, err := build.CombinedOutput(); err != nil {
 		return 0, 0, fmt.Errorf("%w: %s", err, out)
 	}
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		return 0, 0, err
 	}

@@ -23,6 +23,7 @@ import (
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/pki"
 )
 
@@ -107,7 +108,7 @@ func (b *bench) contestHead(title string) {
 func (b *bench) tvsLoads() error {
 	b.contestHead("TVS answers, against a bare TLS echo")
 	for _, ec := range []bool{false, true} {
-		p := cluster.Note()
+		p := profile.Note()
 		p.Release, p.Name, p.TVSWithEC = "10.5", "bench", ec
 		c, err := cluster.New(p, cluster.Options{})
 		if err != nil {
@@ -122,7 +123,7 @@ func (b *bench) tvsLoads() error {
 		if err != nil {
 			return err
 		}
-		echo, err := echoServer(pub.Identity(cluster.TVS), len(question), answer)
+		echo, err := echoServer(pub.Identity(profile.TVS), len(question), answer)
 		if err != nil {
 			return err
 		}
@@ -215,7 +216,7 @@ func echoServer(id *pki.Identity, size int, answer []byte) (net.Listener, error)
 // fileLoads compares TFTP with tftpd-hpa and HTTP with nginx, where Debian's packages
 // are installed.
 func (b *bench) fileLoads() error {
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		return err
 	}
@@ -414,13 +415,13 @@ func ready(cmd *exec.Cmd, address string, try func() error) (func(), string, err
 
 // exampleOf returns a question to a TVS service about its own cluster, and the answer.
 func exampleOf(n *cluster.Node) (question, answer []byte, err error) {
-	cert := n.Identity(cluster.CallManager).Certificate
+	cert := n.Identity(profile.CallManager).Certificate
 	req := tvs.Message{Type: tvs.QueryCertReq, Session: 1001, Device: "CP-8861-SEPB000B4BA0AEE",
 		Subject: trustlist.FormatName(cert.Subject), Issuer: trustlist.FormatName(cert.Issuer), Serial: cert.SerialNumber.Bytes()}
 	if question, err = req.Append(nil); err != nil {
 		return nil, nil, err
 	}
-	answer, err = n.AnswerTVS(&req).Append(nil)
+	answer, err = n.State().AnswerTVS(&req).Append(nil)
 	return question, answer, err
 }
 

@@ -10,13 +10,14 @@ import (
 
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/pki"
 )
 
 // trustlistRows compares reading and verifying a list with the bare hash and RSA
 // operation over the same bytes.
 func trustlistRows() ([]row, error) {
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		return nil, err
 	}

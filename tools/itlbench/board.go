@@ -20,6 +20,7 @@ import (
 	"itlagent/platform/board"
 	"itlagent/platform/limits"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/scenario"
 	"itlagent/tools/qemu"
 )
@@ -102,7 +103,7 @@ func (e *env) board(name string) (*board.Board, int) {
 func runQEMU(e *env, args []string) int {
 	f := e.flags("qemu")
 	dir := f.String("dir", "", "`DIR` of the image, made where it is missing; image-BOARD where none is given")
-	profile := f.String("cluster", "", "`PROFILE` of a cluster that runs beside the board")
+	beside := f.String("cluster", "", "`PROFILE` of a cluster that runs beside the board")
 	tftp := f.StringArray("tftp", nil, "`ADDR` of a TFTP server as the board sees it, in the place of --cluster")
 	mac := f.String("mac", "64A0E71502CC", "the phone's MAC `address`")
 	model := f.String("model", "CP-7965G", "phone `model`")
@@ -133,9 +134,9 @@ func runQEMU(e *env, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c *cluster.Cluster
-	if *profile != "" {
+	if *beside != "" {
 		var err error
-		if c, err = startForGuest(*profile, filepath.Join(*dir, "cluster")); err != nil {
+		if c, err = startForGuest(*beside, filepath.Join(*dir, "cluster")); err != nil {
 			return e.fail(exitInfra, "%v", err)
 		}
 		defer c.Close()
@@ -198,8 +199,8 @@ func quoteAll(words []string) []string {
 
 // startForGuest starts a cluster whose phones are told the address that a guest has
 // for the host.
-func startForGuest(profile, dir string) (*cluster.Cluster, error) {
-	p, err := cluster.Builtin(profile)
+func startForGuest(name, dir string) (*cluster.Cluster, error) {
+	p, err := profile.Builtin(name)
 	if err != nil {
 		return nil, err
 	}
@@ -217,7 +218,7 @@ func startForGuest(profile, dir string) (*cluster.Cluster, error) {
 
 // guestServers returns the cluster's TFTP servers as a guest sees them.
 func guestServers(c *cluster.Cluster) (servers []string) {
-	for _, name := range c.TFTPNodes() {
+	for _, name := range c.State().TFTPNodes() {
 		if n, err := c.Node(name); err == nil {
 			_, port, _ := net.SplitHostPort(n.Address())
 			servers = append(servers, net.JoinHostPort(hostForGuest, port))

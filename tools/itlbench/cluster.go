@@ -20,6 +20,10 @@ import (
 
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/serve"
+	"itlagent/testbench/cluster/store"
 	"itlagent/testbench/events"
 )
 
@@ -70,7 +74,7 @@ func runCluster(e *env, args []string) int {
 
 func clusterUp(e *env, args []string) int {
 	f := e.flags("cluster up")
-	profile := f.String("profile", "note", "`NAME` of a built-in profile: "+strings.Join(cluster.ProfileNames(), ", "))
+	builtin := f.String("profile", "note", "`NAME` of a built-in profile: "+strings.Join(profile.ProfileNames(), ", "))
 	config := f.String("config", "", "`FILE` with a profile in YAML")
 	dir := dirFlag(f)
 	port := f.Int("port", 0, "first `PORT` of the first node, the next has its ports 10 behind; free ones where 0")
@@ -86,7 +90,7 @@ func clusterUp(e *env, args []string) int {
 	if *port < 0 || *port > 65000 {
 		return e.usage("cluster up: port %d", *port)
 	}
-	p, err := cluster.Builtin(*profile)
+	p, err := profile.Builtin(*builtin)
 	if err != nil {
 		return e.usage("cluster up: %v", err)
 	}
@@ -95,7 +99,7 @@ func clusterUp(e *env, args []string) int {
 		if err != nil {
 			return e.usage("cluster up: %v", plainPath(err))
 		}
-		if p, err = cluster.ParseProfile(data); err != nil {
+		if p, err = profile.Parse(data); err != nil {
 			return e.usage("%s: %v", *config, err)
 		}
 		if p.Name == "" {
@@ -116,8 +120,8 @@ func clusterUp(e *env, args []string) int {
 		return e.clusterFailed(*config, err)
 	}
 	defer c.Close()
-	if (f.Changed("profile") || *config != "") && c.Name() != p.Name {
-		return e.usage("cluster up: %s keeps the cluster %s; give another --dir, or no profile", *dir, c.Name())
+	if (f.Changed("profile") || *config != "") && c.State().Profile.Name != p.Name {
+		return e.usage("cluster up: %s keeps the cluster %s; give another --dir, or no profile", *dir, c.State().Profile.Name)
 	}
 	if err := c.Host(); err != nil {
 		return e.clusterFailed(*config, err)
@@ -151,7 +155,7 @@ func clusterUp(e *env, args []string) int {
 
 // clusterFailed tells what a user did wrong from what the machine did.
 func (e *env) clusterFailed(config string, err error) int {
-	var port *cluster.PortError
+	var port *serve.PortError
 	code := exitInfra
 	if errors.As(err, &port) {
 		code = exitUsage
@@ -159,7 +163,7 @@ func (e *env) clusterFailed(config string, err error) int {
 			return e.fail(code, "%s: %v", config, err)
 		}
 	}
-	if errors.Is(err, cluster.ErrNoNode) {
+	if errors.Is(err, operation.ErrNoNode) {
 		code = exitUsage
 	}
 	return e.fail(code, "cluster: %v", plainPath(err))
@@ -296,11 +300,11 @@ func clusterClock(e *env, args []string) int {
 	defer c.Close()
 	if f.NArg() == 1 {
 		text, ok := strings.CutPrefix(f.Arg(0), "+")
-		d, err := cluster.ParseDuration(text)
+		d, err := operation.ParseDuration(text)
 		if err != nil || !ok {
 			return e.usage("cluster clock: %q is not like +5m or +36h or +2d", f.Arg(0))
 		}
-		if err := c.Advance(d); err != nil {
+		if err := c.Apply(operation.Advance(d)); err != nil {
 			return e.fail(exitInfra, "%v", err)
 		}
 	}
@@ -315,12 +319,12 @@ func clusterFault(e *env, args []string) int {
 		return code
 	}
 	defer c.Close()
-	service, err := cluster.FindService(f.Arg(1))
+	service, err := profile.FindService(f.Arg(1))
 	if err == nil {
 		_, err = c.Node(f.Arg(0))
 	}
 	if err == nil {
-		err = c.SetFault(f.Arg(0), service, f.Arg(2))
+		err = c.Apply(operation.SetFault(f.Arg(0), service, f.Arg(2)))
 	}
 	if err != nil {
 		return e.usage("cluster fault: %v", err)
@@ -374,7 +378,7 @@ func clusterSet(e *env, args []string) int {
 		return code
 	}
 	defer c.Close()
-	if err := c.Set(strings.TrimPrefix(f.Arg(0), "SEP"), f.Arg(1), f.Arg(2)); err != nil {
+	if err := c.Apply(operation.Set(strings.TrimPrefix(f.Arg(0), "SEP"), f.Arg(1), f.Arg(2))); err != nil {
 		return e.usage("cluster set: %v", err)
 	}
 	return exitOK
@@ -398,7 +402,7 @@ func clusterLists(e *env, args []string) int {
 		return code
 	}
 	defer c.Close()
-	for _, s := range c.History() {
+	for _, s := range c.State().Lists() {
 		out := listJSON{Kind: s.Kind.String(), Node: c.Nodes()[s.Node].Name(), SHA1: s.SHA1, Since: s.Since.Unix(), Reason: s.Reason}
 		until := "now"
 		if !s.Until.IsZero() {
@@ -421,7 +425,7 @@ func clusterServe(e *env, args []string) int {
 	}
 	defer c.Close()
 	list, err := c.List(strings.ToLower(f.Arg(0)))
-	if errors.Is(err, cluster.ErrNoList) {
+	if errors.Is(err, store.ErrNoList) {
 		var file *trustlist.File
 		if file, err = openTrustFile(f.Arg(0)); err != nil {
 			return e.fail(exitNo, "neither a list that the cluster has served nor a file: %v", err)
@@ -432,7 +436,7 @@ func clusterServe(e *env, args []string) int {
 		list = file.Bytes()
 	}
 	if err == nil {
-		err = c.ServeITL(list)
+		err = c.Apply(operation.ServeITL(list))
 	}
 	if err != nil {
 		return e.fail(exitInfra, "%v", err)
@@ -455,7 +459,7 @@ func clusterEncrypt(e *env, args []string) int {
 		}
 		cert = id.Certificate
 	}
-	if err := c.Encrypt(strings.TrimPrefix(f.Arg(0), "SEP"), cert); err != nil {
+	if err := c.Apply(operation.Encrypt(strings.TrimPrefix(f.Arg(0), "SEP"), cert)); err != nil {
 		return e.usage("cluster encrypt: %v", err)
 	}
 	return exitOK
@@ -473,7 +477,7 @@ func clusterRebuild(e *env, args []string) int {
 	if err != nil {
 		return e.usage("cluster rebuild: --security-password-file: %v", plainPath(err))
 	}
-	if err := c.Rebuild(strings.TrimRight(string(text), "\r\n")); err != nil {
+	if err := c.Apply(operation.Rebuild(strings.TrimRight(string(text), "\r\n"))); err != nil {
 		return e.fail(exitNo, "%v", err)
 	}
 	return exitOK
@@ -487,7 +491,8 @@ func clusterPasswords(e *env, args []string) int {
 		return code
 	}
 	defer c.Close()
-	administrator, security := c.Passwords()
+	now := c.State()
+	administrator, security := now.AdminPassword, now.SecurityPassword
 	if *asJSON {
 		json.NewEncoder(e.stdout).Encode(map[string]string{"administrator": administrator, "security": security})
 		return exitOK

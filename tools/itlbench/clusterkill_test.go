@@ -34,7 +34,7 @@ func look(t *testing.T, dir string) seen {
 	defer c.Close()
 	var s seen
 	for _, n := range c.Nodes() {
-		for _, u := range n.Certificates() {
+		for _, u := range n.State().Certificates() {
 			s.keys += fmt.Sprintf("%s %s %x\n", n.Name(), u.Unit, u.Certificate.SerialNumber)
 		}
 		s.itls += fmt.Sprintf("%x\n", sha1.Sum(n.ITL()))

@@ -22,6 +22,8 @@ import (
 	"itlagent/platform/flash"
 	"itlagent/platform/flash/image"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/vaultimage"
 )
 
@@ -77,7 +79,7 @@ type story struct {
 }
 
 func (s *story) setUp(dir string) error {
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		return err
 	}
@@ -92,7 +94,7 @@ func (s *story) setUp(dir string) error {
 	if s.vault, err = vault.Open(s.flash, vault.Options{Rand: rand.Reader, Format: true}); err != nil {
 		return err
 	}
-	spec := cluster.Note().Phones[0]
+	spec := profile.Note().Phones[0]
 	s.mac = spec.MAC
 	var servers []string
 	for _, n := range c.Nodes() {
@@ -192,7 +194,7 @@ func (s *story) tell() error {
 func (s *story) firstBoot() error {
 	s.title("A new phone boots and installs the trust list of its cluster.")
 	for _, n := range s.cluster.Nodes() {
-		s.say("%s: HTTP and TFTP %s, TVS %s", n.FQDN(), n.Address(), n.TVSAddress())
+		s.say("%s: HTTP and TFTP %s, TVS %s", n.State().FQDN(), n.Address(), n.TVSAddress())
 	}
 	list := s.showITL()
 	if err := s.expect(len(list.Bytes()) == 5302 && list.Length == 324, "the list has the 5302 bytes of the note, 324 of them header"); err != nil {
@@ -208,7 +210,7 @@ func (s *story) firstBoot() error {
 // set changes a setting on the cluster, resets the phone, and returns the value
 // that is in force there.
 func (s *story) set(name, value string) (string, *boot.Report, error) {
-	if err := s.cluster.Set(s.mac, name, value); err != nil {
+	if err := s.cluster.Apply(operation.Set(s.mac, name, value)); err != nil {
 		return "", nil, err
 	}
 	s.say("administrator sets %s to %s", name, value)
@@ -227,21 +229,21 @@ func (s *story) changedSetting() error {
 }
 
 // regenerate is `set cert regen` on a node, past the hold of the last one.
-func (s *story) regenerate(n *cluster.Node, u cluster.Unit) error {
+func (s *story) regenerate(n *cluster.Node, u profile.Unit) error {
 	s.say("admin:set cert regen %s (on %s)", u, n.Name())
-	return s.cluster.Regenerate(n.Name(), u)
+	return s.cluster.Apply(operation.Regenerate(n.Name(), u))
 }
 
 // restart restarts TVS and TFTP on every node.
 func (s *story) restart() error {
 	s.say("Cisco Trust Verification Service and Cisco Tftp are restarted on every node")
 	for _, n := range s.cluster.Nodes() {
-		if err := s.cluster.RestartTVS(n.Name()); err != nil {
+		if err := s.cluster.Apply(operation.RestartTVS(n.Name())); err != nil {
 			return err
 		}
 	}
 	for _, n := range s.cluster.Nodes() {
-		if err := s.cluster.RestartTFTP(n.Name()); err != nil {
+		if err := s.cluster.Apply(operation.RestartTFTP(n.Name())); err != nil {
 			return err
 		}
 	}
@@ -251,11 +253,11 @@ func (s *story) restart() error {
 func (s *story) callManagerAlone() error {
 	s.title("The CallManager certificate alone is regenerated: TVS vouches for the new signer.")
 	pub := s.cluster.Publisher()
-	if err := s.regenerate(pub, cluster.CallManager); err != nil {
+	if err := s.regenerate(pub, profile.CallManager); err != nil {
 		return err
 	}
-	var hold *cluster.HoldError
-	err := s.regenerate(pub, cluster.TVS)
+	var hold *operation.HoldError
+	err := s.regenerate(pub, profile.TVS)
 	if err := s.expect(errors.As(err, &hold), "the hold timer keeps TVS from following at once: %v", err); err != nil {
 		return err
 	}
@@ -271,9 +273,9 @@ func (s *story) bothRegenerated() error {
 	pub := s.cluster.Publisher()
 	for _, step := range []struct {
 		node *cluster.Node
-		unit cluster.Unit
-	}{{pub, cluster.CallManager}, {pub, cluster.TVS}, {s.cluster.Nodes()[1], cluster.TVS}} {
-		s.cluster.Advance(6 * time.Minute)
+		unit profile.Unit
+	}{{pub, profile.CallManager}, {pub, profile.TVS}, {s.cluster.Nodes()[1], profile.TVS}} {
+		s.cluster.Apply(operation.Advance(6 * time.Minute))
 		s.say("the bench clock moves 6 minutes ahead, past the hold")
 		if err := s.regenerate(step.node, step.unit); err != nil {
 			return err
@@ -300,8 +302,8 @@ func (s *story) recovery() error {
 	s.title("The list is reset with the recovery key, which the phone has trusted all along.")
 	before := s.showITL()
 	s.say("admin:utils itl reset localkey")
-	names, err := s.cluster.ResetITL(nil)
-	if err != nil {
+	names := s.cluster.State().TFTPNodes()
+	if err := s.cluster.Apply(operation.ResetITL(nil)); err != nil {
 		return err
 	}
 	s.say("The reset ITL file was generated successfully; transferred to %v", names)
@@ -322,7 +324,7 @@ func (s *story) recovery() error {
 func (s *story) backToNormal() error {
 	s.title("TFTP is restarted and signs with the CallManager key again.")
 	for _, n := range s.cluster.Nodes() {
-		if err := s.cluster.RestartTFTP(n.Name()); err != nil {
+		if err := s.cluster.Apply(operation.RestartTFTP(n.Name())); err != nil {
 			return err
 		}
 	}

@@ -151,7 +151,7 @@ func (x *explainFlags) phone(ctx context.Context, w lockout.World) (p lockout.Ph
 	if mac == "" {
 		mac = "64A0E71502CC"
 		if len(w) > 0 {
-			if known := w[0].Phones(); len(known) > 0 {
+			if known := w[0].State().Phones; len(known) > 0 {
 				mac = known[0].MAC
 			}
 		}

@@ -17,6 +17,7 @@ import (
 
 	"itlagent/testbench/audit"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/lockout"
 )
 
@@ -93,9 +94,9 @@ type otherClusters struct {
 func (o *otherClusters) find(name string) (*cluster.Cluster, error) {
 	c, err := cluster.Open(cluster.Options{Dir: name})
 	if errors.Is(err, fs.ErrNotExist) {
-		var p cluster.Profile
-		if p, err = cluster.Builtin(name); err != nil {
-			return nil, fmt.Errorf("neither the directory of a cluster nor a profile: %s; profiles are: %s", name, strings.Join(cluster.ProfileNames(), ", "))
+		var p profile.Profile
+		if p, err = profile.Builtin(name); err != nil {
+			return nil, fmt.Errorf("neither the directory of a cluster nor a profile: %s; profiles are: %s", name, strings.Join(profile.ProfileNames(), ", "))
 		}
 		for i := range p.Nodes { // addresses that no other cluster has
 			p.Nodes[i].Host = fmt.Sprintf("127.%d.0.%d", 200+len(o.opened), i+1)
@@ -129,7 +130,7 @@ func knownPhones(w lockout.World, file string, current bool) (*known, error) {
 		return nil, err
 	}
 	var macs []string
-	for _, p := range w[0].Phones() {
+	for _, p := range w[0].State().Phones {
 		macs = append(macs, p.MAC)
 	}
 	for _, m := range said.MACs() {
@@ -147,12 +148,12 @@ func knownPhones(w lockout.World, file string, current bool) (*known, error) {
 		}
 		itl, ctl := r.ITL.String(), r.CTL.String()
 		if !ok && current {
-			n, err := w[0].Node(w[0].TFTPNodes()[0])
+			n, err := w[0].Node(w[0].State().TFTPNodes()[0])
 			if err != nil {
 				return nil, err
 			}
-			if ok, assumed = true, assumed+1; n.CTL() != nil {
-				ctl = lockout.HashOf(n.CTL())
+			if ok, assumed = true, assumed+1; n.State().CTL != nil {
+				ctl = lockout.HashOf(n.State().CTL)
 			}
 			itl = lockout.HashOf(n.ITL())
 		}

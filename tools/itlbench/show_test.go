@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 )
 
 // The list of the note is shown line for line as in the note; only times and the
 // bytes of keys differ.
 func TestShowOfTheNote(t *testing.T) {
-	c, err := cluster.New(cluster.Note(), cluster.Options{})
+	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +36,7 @@ func TestShowOfTheNote(t *testing.T) {
 		if got := anonymous(out.String()); got != string(want) {
 			t.Errorf("%s:\n%s", golden, firstDifference(got, string(want)))
 		}
-		if _, err := c.ResetITL(nil); err != nil {
+		if err := c.Apply(operation.ResetITL(nil)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"itlagent/firmware/image"
 	"itlagent/platform/board"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/scenario"
 	"itlagent/testbench/vaultimage"
 	"itlagent/tools/qemu"
@@ -92,7 +93,7 @@ func TestPowerCuts(t *testing.T) {
 		if err := qemu.PrepareFlash(b, base, dir); err != nil {
 			t.Fatal(err)
 		}
-		phone := scenario.Phone{MAC: c.Phones()[0].MAC, Model: c.Phones()[0].Model}
+		phone := scenario.Phone{MAC: c.State().Phones[0].MAC, Model: c.State().Phones[0].Model}
 		res, err := qemu.PowerCuts(t.Context(), b, c, qemu.Options{Dir: dir}, phone, servers, *cuts, seed(t), nil)
 		if err != nil {
 			t.Fatal(err)
@@ -126,7 +127,7 @@ func TestDHCPAndPowerOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		c, servers := forGuest(t)
-		m, err := qemu.Start(t.Context(), &dhcp, qemu.Options{Dir: dir, Phone: qemu.PhoneArgs(c.Phones()[0].MAC, "CP-7965G", servers)})
+		m, err := qemu.Start(t.Context(), &dhcp, qemu.Options{Dir: dir, Phone: qemu.PhoneArgs(c.State().Phones[0].MAC, "CP-7965G", servers)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -154,7 +155,7 @@ func TestDHCPAndPowerOff(t *testing.T) {
 // forGuest starts a cluster that emulated boards reach.
 func forGuest(t *testing.T) (*cluster.Cluster, []string) {
 	t.Helper()
-	p := cluster.Note()
+	p := profile.Note()
 	p.Advertise = "10.0.2.2"
 	c, err := cluster.New(p, cluster.Options{})
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"itlagent/platform/board"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/operation"
 	"itlagent/testbench/scenario"
 	"itlagent/testbench/vaultimage"
 )
@@ -33,18 +34,18 @@ func PowerCuts(ctx context.Context, b *board.Board, c *cluster.Cluster, o Option
 	turn := 0
 	change := func() error {
 		turn++
-		if err := c.Advance(time.Second); err != nil { // a list with another time
+		if err := c.Apply(operation.Advance(time.Second)); err != nil { // a list with another time
 			return err
 		}
-		for _, name := range c.TFTPNodes() {
-			if err := c.RestartTFTP(name); err != nil {
+		for _, name := range c.State().TFTPNodes() {
+			if err := c.Apply(operation.RestartTFTP(name)); err != nil {
 				return err
 			}
 		}
 		for _, node := range c.Nodes() {
 			served[sha1.Sum(node.ITL())] = true
 		}
-		return c.Set(phone.MAC, "webAccess", fmt.Sprint(turn%2))
+		return c.Apply(operation.Set(phone.MAC, "webAccess", fmt.Sprint(turn%2)))
 	}
 	if err := change(); err != nil {
 		return res, err

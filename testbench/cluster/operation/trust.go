@@ -20,7 +20,7 @@ func Import(store profile.Store, certs ...*x509.Certificate) Operation {
 				have = have || t.Store == store && t.Identity.Certificate.Equal(cert)
 			}
 			if !have {
-				s.Imported = append(s.Imported, state.Trusted{store, &pki.Identity{Certificate: cert}})
+				s.Imported = append(s.Imported, state.Trusted{Store: store, Identity: &pki.Identity{Certificate: cert}})
 				s.Event(s.Publisher(), appCert, 6, "CertImported", "A certificate was imported into "+string(store))
 			}
 		}

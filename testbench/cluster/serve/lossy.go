@@ -6,7 +6,6 @@ import (
 	"time"
 )
 
-
 // lossy stands between clients and a TFTP server and loses datagrams: each
 // client gets a socket of its own towards the server, as the server's transfers
 // have ports of their own.

@@ -32,7 +32,7 @@ const (
 )
 
 // ErrNoBackup says that there is no backup of a name.
-var ErrNoBackup = errors.New("no such backup")
+var ErrNoBackup = errors.New("no backup")
 
 func seal(password string, salt []byte) (cipher.AEAD, error) {
 	key, err := pbkdf2.Key(sha256.New, password, salt, backupIterations, 32)
@@ -51,7 +51,7 @@ func (d *Dir) backupPath(name string) (string, error) {
 		return "", errors.New("a cluster in memory has no place for backups")
 	}
 	if profile.CheckLabel(name) != nil {
-		return "", fmt.Errorf("invalid name of a backup %q", name)
+		return "", fmt.Errorf("invalid backup name %q", name)
 	}
 	return filepath.Join(d.path, backupsDir, name+backupExtension), nil
 }
@@ -93,7 +93,7 @@ func (d *Dir) ReadBackup(name, password string) (*state.State, error) {
 	}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w: %s", ErrNoBackup, name)
+		return nil, fmt.Errorf("%w %s", ErrNoBackup, name)
 	}
 	if err != nil {
 		return nil, err
