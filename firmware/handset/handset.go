@@ -85,16 +85,19 @@ func (o *Options) Flags(f *flag.FlagSet) {
 	f.BoolVar(&o.Verbose, "verbose", false, "log every step to standard error")
 }
 
-// minInterval bounds how often a phone boots by itself.
-const minInterval = time.Millisecond
+// Bounds of how often a phone boots by itself.
+const (
+	minInterval = time.Millisecond
+	maxInterval = 366 * 24 * time.Hour
+)
 
 // check refuses what New cannot use.
 func (o *Options) check() error {
 	switch {
 	case o.Older != "warn" && o.Older != "refuse":
 		return fmt.Errorf("older is warn or refuse, not %.40q", o.Older)
-	case o.Interval < minInterval:
-		return fmt.Errorf("interval %v: the shortest is %v", o.Interval, minInterval)
+	case o.Interval < minInterval || o.Interval > maxInterval:
+		return fmt.Errorf("interval %v: from %v to %v", o.Interval, minInterval, maxInterval)
 	case o.Once && o.Console:
 		return errors.New("once and console exclude each other")
 	}

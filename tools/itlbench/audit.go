@@ -33,6 +33,8 @@ func runAudit(e *env, args []string) int {
 	switch {
 	case *asCSV && *asJSON:
 		return e.usage("audit: --csv and --json are two forms of one output")
+	case *span < 0:
+		return e.usage("audit: --for %v is before now", *span)
 	case *span != 0 && *listen == "":
 		return e.usage("audit: --for belongs to --listen")
 	}
