@@ -117,13 +117,6 @@ func runQEMU(e *env, args []string) int {
 	if code, ok := e.parse(f, args, 1); !ok {
 		return code
 	}
-	const maxMemory, maxCuts = 64 << 10, 1e6
-	switch {
-	case *memory < 0 || *memory > maxMemory:
-		return e.usage("qemu: %d MiB of memory: at most %d", *memory, maxMemory)
-	case *cuts < 0 || *cuts > maxCuts:
-		return e.usage("qemu: %d power cuts: at most %d", *cuts, int(maxCuts))
-	}
 	b, code := e.board(f.Arg(0))
 	if b == nil {
 		return code
