@@ -34,6 +34,7 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/agent/web"
 	"itlagent/platform/console"
+	"itlagent/platform/limits"
 )
 
 // Options are what a phone is made of, as its flags say it.
@@ -78,7 +79,7 @@ func (o *Options) Flags(f *flag.FlagSet) {
 	f.StringVar(&o.Firmware, "firmware", "", "the `version` of a real phone's firmware; that of the family where empty")
 	f.Var(&o.Servers, "tftp", "TFTP `servers`, host[:port], in order, joined by commas")
 	f.StringVar(&o.Older, "older", "warn", "a list older than the one in force: `warn` or refuse")
-	f.DurationVar(&o.Interval, "interval", o.Interval, "time between boot cycles")
+	f.Var(limits.Duration(&o.Interval, minInterval, maxInterval), "interval", "time between boot cycles")
 	f.StringVar(&o.Pages, "web", "", "`address` of the phone's pages, host:port; none where empty")
 	f.BoolVar(&o.Console, "console", false, "run the phone's debug shell on standard input and output")
 	f.BoolVar(&o.Once, "once", false, "run one boot cycle and exit")
@@ -96,8 +97,6 @@ func (o *Options) check() error {
 	switch {
 	case o.Older != "warn" && o.Older != "refuse":
 		return fmt.Errorf("older is warn or refuse, not %.40q", o.Older)
-	case o.Interval < minInterval || o.Interval > maxInterval:
-		return fmt.Errorf("interval %v: from %v to %v", o.Interval, minInterval, maxInterval)
 	case o.Once && o.Console:
 		return errors.New("once and console exclude each other")
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/schollz/progressbar/v3"
 	"golang.org/x/term"
 
+	"itlagent/platform/limits"
 	"itlagent/testbench/audit"
 )
 
@@ -23,7 +24,9 @@ func runAudit(e *env, args []string) int {
 	dirs := f.StringArray("dir", nil, "`DIR` of a cluster: the first is the one whose phones these are, lists are looked up in all (default "+defaultDir+")")
 	logs := f.StringArray("log", nil, "`FILE` of an application log or syslog, - for standard input; the event logs of the clusters where none is given")
 	listen := f.String("listen", "", "`ADDR` to take alarms by SIP, host:port, until Ctrl-C or --for")
-	span := f.Duration("for", 0, "with --listen: `TIME` after which to end")
+	const longest = 366 * 24 * time.Hour
+	var span time.Duration
+	f.Var(limits.Duration(&span, time.Second, longest), "for", "with --listen: `TIME` after which to end")
 	all := f.Bool("all", false, "show every phone, not only those that need something")
 	asCSV := f.Bool("csv", false, "print every phone as CSV")
 	asJSON := f.Bool("json", false, "print one JSON object, and one a phone")
@@ -33,9 +36,7 @@ func runAudit(e *env, args []string) int {
 	switch {
 	case *asCSV && *asJSON:
 		return e.usage("audit: --csv and --json are two forms of one output")
-	case *span < 0:
-		return e.usage("audit: --for %v is before now", *span)
-	case *span != 0 && *listen == "":
+	case span != 0 && *listen == "":
 		return e.usage("audit: --for belongs to --listen")
 	}
 	if len(*dirs) == 0 {
@@ -61,7 +62,7 @@ func runAudit(e *env, args []string) int {
 		}
 	}
 	if *listen != "" {
-		if err := e.collect(ctx, a, *listen, *span); err != nil {
+		if err := e.collect(ctx, a, *listen, span); err != nil {
 			return e.fail(exitInfra, "audit: %v", err)
 		}
 		ctx = context.Background() // Ctrl-C ended the listening
