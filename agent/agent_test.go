@@ -223,7 +223,7 @@ func TestMemStore(t *testing.T) {
 // force, says that it is an internal failure, and goes on when the chip does.
 func TestFlashFails(t *testing.T) {
 	d := flashtest.New(t, flash.Geometry{Size: 64 << 10, EraseSize: 4 << 10, ProgramSize: 1})
-	v, err := vault.Open(d, vault.Options{Rand: strings.NewReader("sixteen bytes ..."), Format: true})
+	v, err := vault.Open(d, vault.Options{Rand: strings.NewReader("sixteen bytes ..."), Format: vault.FormatErased})
 	if err != nil {
 		t.Fatal(err)
 	}

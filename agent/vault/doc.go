@@ -2,7 +2,7 @@
 // configuration, settings, and the messages that it shows. A power cut at any
 // byte leaves the old or the new value of every key.
 //
-//	v, err := vault.Open(dev, vault.Options{Rand: rand.Reader, Format: true})
+//	v, err := vault.Open(dev, vault.Options{Rand: rand.Reader, Format: vault.FormatErased})
 //	err = v.Put("itl", list) // when it returns nil the list survives
 //	list, err = v.Get("itl")
 //	err = v.Append(time.Now(), "ITL installed")

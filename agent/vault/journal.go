@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"itlagent/agent/bounded"
 	"itlagent/platform/flash"
 )
 
@@ -14,35 +15,6 @@ var errNoRoom = errors.New("the head is full")
 
 // errReadBack says that the flash did not take what it was given.
 var errReadBack = errors.New("it does not read back")
-
-// next returns the good block behind b in the ring.
-func (v *Vault) next(b int) int {
-	for range v.blocks {
-		if b = (b + 1) % len(v.blocks); !v.blocks[b].bad {
-			break
-		}
-	}
-	return b
-}
-
-// good counts the blocks in use.
-func (v *Vault) good() (n int) {
-	for i := range v.blocks {
-		if !v.blocks[i].bad {
-			n++
-		}
-	}
-	return n
-}
-
-// reserve is how many erased blocks are kept ahead of the head: two where there
-// are blocks enough, so that one may fail.
-func reserve(good int) int {
-	if good >= 5 {
-		return 2
-	}
-	return 1
-}
 
 // program programs data in chunks at an offset of a block, and reads it back.
 func (v *Vault) program(block, at int, data []byte) error {
@@ -248,25 +220,10 @@ func (v *Vault) open() error {
 	}
 }
 
-// victim returns the block to be erased next, or -1 where enough are erased.
-func (v *Vault) victim() int {
-	if len(v.prepared) >= reserve(v.good()) {
-		return -1
-	}
-	last := v.head
-	if n := len(v.prepared); n > 0 {
-		last = v.prepared[n-1]
-	}
-	if b := v.next(last); b != v.head {
-		return b
-	}
-	return -1
-}
-
 func (v *Vault) markPayload(m *mark) []byte {
 	for _, e := range v.keys {
 		if e.known > 0 {
-			m.Newest = append(m.Newest, newest{shortText(e.key), e.known})
+			m.Newest = append(m.Newest, newest{bounded.Text(e.key), e.known})
 		}
 	}
 	return m.encode()
@@ -332,97 +289,4 @@ func (v *Vault) carry(victim, limit int) (copies []moved, err error) {
 		}
 	})
 	return copies, err
-}
-
-// prepare erases a block and writes its header.
-func (v *Vault) prepare(i int) error {
-	b := &v.blocks[i]
-	if b.suspect {
-		return v.fail(&flash.Error{Op: "program", Off: i * v.block, Err: errReadBack})
-	}
-	if err := v.dev.Erase(i); err != nil {
-		return v.fail(err)
-	}
-	b.erases++
-	if err := v.checkErased(i); err != nil {
-		return v.fail(err)
-	}
-	h := blockHeader{eraseShift: log2(v.block), programShift: log2(v.dev.Geometry().ProgramSize), id: v.id,
-		erases: b.erases, seq: v.lastSeq() + 1, block: uint32(i)}
-	if v.head >= 0 {
-		h.by = v.blocks[v.head].seq
-	}
-	out := make([]byte, v.first())
-	pad(out[blockHeaderSize:])
-	h.encode(out)
-	if err := v.program(i, 0, out); err != nil {
-		return err
-	}
-	b.seq, b.void, b.free = h.seq, false, v.first()
-	return nil
-}
-
-// lastSeq returns the number of the last block that is prepared, else of the
-// head; 0 before there is one.
-func (v *Vault) lastSeq() uint64 {
-	switch n := len(v.prepared); {
-	case n > 0:
-		return v.blocks[v.prepared[n-1]].seq
-	case v.head >= 0:
-		return v.blocks[v.head].seq
-	}
-	return 0
-}
-
-// checkErased reads a block that was erased.
-func (v *Vault) checkErased(i int) error {
-	const step = 4096
-	b := v.buffer(min(step, v.block))
-	for at := 0; at < v.block; at += len(b) {
-		if err := v.dev.Read(b, i*v.block+at); err != nil {
-			return err
-		}
-		if usedLength(b) != 0 {
-			return &flash.Error{Op: "erase", Off: i * v.block, Err: errReadBack}
-		}
-	}
-	return nil
-}
-
-// retire takes a block out of use: until the vault is mounted again, and on NAND
-// for ever once another block has taken a program. Where none does, it is not the
-// block that has failed.
-func (v *Vault) retire(i int) {
-	v.blocks[i].bad = true
-	v.retiring = append(v.retiring, i)
-	if v.good() < minBlocks && v.failure == nil {
-		v.failure = fmt.Errorf("%d good blocks are left, a vault needs %d", v.good(), minBlocks)
-	}
-}
-
-// settle marks the retired blocks bad.
-func (v *Vault) settle() {
-	if bb, ok := v.badBlocks(); ok {
-		for _, i := range v.retiring {
-			if err := bb.MarkBad(i); err != nil {
-				v.fail(err)
-			}
-		}
-	}
-	v.retiring = v.retiring[:0]
-}
-
-func (v *Vault) badBlocks() (flash.BadBlocks, bool) {
-	if v.dev.Geometry().Kind != flash.NAND {
-		return nil, false
-	}
-	bb, ok := v.dev.(flash.BadBlocks)
-	return bb, ok
-}
-
-func log2(n int) (shift uint8) {
-	for ; n > 1; n >>= 1 {
-		shift++
-	}
-	return shift
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"itlagent/agent/bounded"
 	"itlagent/agent/status"
 )
 
@@ -54,14 +55,14 @@ func (v *Vault) Append(at time.Time, text string) error {
 		text = text[:MaxMessageText]
 	}
 	now := at.Unix()
-	if n := len(v.messages); n > 0 && v.messages[n-1].Text == shortText(text) {
+	if n := len(v.messages); n > 0 && v.messages[n-1].Text == bounded.Text(text) {
 		m := &v.messages[n-1]
 		m.Count, m.Last = m.Count+1, integer(now)
 		if age := now - m.written; age < 0 || age >= int64(coalesceTime/time.Second) {
 			m.saved = false
 		}
 	} else {
-		v.messages = append(v.messages, stored{message: message{Time: integer(now), Last: integer(now), Count: 1, Text: shortText(text)}})
+		v.messages = append(v.messages, stored{message: message{Time: integer(now), Last: integer(now), Count: 1, Text: bounded.Text(text)}})
 	}
 	err := v.flush(now)
 	v.trim()
@@ -142,7 +143,7 @@ func latest(entries []foundMessage, n int) []foundMessage {
 
 // takeMessages puts the messages that were found in order.
 func (m *mount) takeMessages() {
-	m.size0()
+	m.setCapacity()
 	m.entries = slices.DeleteFunc(m.entries, func(e foundMessage) bool { return m.blocks[e.block].void })
 	for _, e := range latest(m.entries, len(m.entries)) {
 		s := stored{message: e.message, rev: e.rev, part: part{int(e.block), int(e.at), int(e.length)}, saved: true, written: int64(e.Last)}

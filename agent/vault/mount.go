@@ -1,11 +1,8 @@
 package vault
 
 import (
-	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"itlagent/platform/flash"
@@ -42,70 +39,52 @@ func Open(dev flash.Flash, o Options) (*Vault, error) {
 		return nil, fmt.Errorf("%w: %d good blocks, it needs %d", ErrNoVault, v.good(), minBlocks)
 	}
 	m := mount{Vault: v}
-	if err := m.headers(); err != nil {
-		return nil, err
-	}
-	if err := m.scanAll(); err != nil {
-		return nil, err
-	}
-	if !m.findHead() {
-		if !o.Format {
-			return nil, ErrNoVault
+	if err := m.find(); err != nil {
+		s := m.survey()
+		if o.Format == FormatAny || o.Format == FormatErased && s.resumable && !m.fragments {
+			if err := m.create(s, o.Rand); err != nil {
+				return nil, fmt.Errorf("make vault: %w", err)
+			}
+			return v, nil
 		}
-		if m.kept {
-			return nil, fmt.Errorf("%w: blocks of a vault are there, but none to begin with", ErrDamaged)
+		if err != errNoHead {
+			return nil, err
 		}
-		if err := m.format(o.Rand); err != nil {
-			return nil, fmt.Errorf("make vault: %w", err)
+		if m.fragments || s.vault() && !s.resumable {
+			return nil, fmt.Errorf("%w: %s", ErrDamaged, s)
 		}
-		return v, nil
+		return nil, fmt.Errorf("%w: %s", ErrNoVault, s)
 	}
 	m.collect()
-	v.size0()
+	v.setCapacity()
 	v.recover()
 	return v, nil
 }
 
-// size0 sets what follows from the number of good blocks.
-func (v *Vault) size0() {
+// errNoHead says that no block was ever opened. It does not leave the package.
+var errNoHead = errors.New("no block was opened")
+
+// find reads all blocks and finds the head.
+func (m *mount) find() error {
+	if err := m.headers(); err != nil {
+		return err
+	}
+	m.scanAll()
+	if m.good() < minBlocks {
+		return fmt.Errorf("%w: %d of %d blocks can be read whole, it needs %d: %w", ErrDamaged, m.good(), len(m.blocks), minBlocks, m.health.Last)
+	}
+	if !m.findHead() {
+		return errNoHead
+	}
+	return nil
+}
+
+// setCapacity sets what follows from the number of good blocks.
+func (v *Vault) setCapacity() {
 	n := v.good()
 	v.budget = (n - 1 - reserve(n)) * v.usable()
 	v.keep = min(MaxMessages, max(0, v.budget/4/v.size(maxMessage, 0)-1))
 	v.limiter.tokens = messageBurst
-}
-
-// format makes a vault on flash that holds none, or goes on where it was cut
-// off.
-func (m *mount) format(random io.Reader) error {
-	if random == nil {
-		return errors.New("no source of randomness")
-	}
-	if m.id == ([idSize]byte{}) {
-		if _, err := io.ReadFull(random, m.id[:]); err != nil {
-			return err
-		}
-	}
-	for i := range m.blocks {
-		b := &m.blocks[i]
-		if b.bad {
-			continue
-		}
-		if !m.header[i] || m.content[i] || b.seq <= m.lastSeq() {
-			b.erases = 0
-			if err := m.prepare(i); err != nil {
-				m.retire(i)
-				continue
-			}
-		}
-		m.prepared = append(m.prepared, i)
-	}
-	if m.failure != nil {
-		return errors.Join(m.failure, m.health.Last)
-	}
-	m.size0()
-	m.head, m.prepared = m.prepared[0], m.prepared[1:]
-	m.w, m.limit = m.blocks[m.head].free, m.block
-	return m.open()
 }
 
 // mount is a vault while it is being read.
@@ -118,7 +97,9 @@ type mount struct {
 	found   []found
 	marks   []foundMark
 	entries []foundMessage
-	kept    bool // there is something that formatting would destroy
+	// fragments says that there is a whole fragment of this vault.
+	fragments  bool
+	unreadable []bool // blocks of which a part cannot be read
 }
 
 type foundMark struct {
@@ -135,6 +116,7 @@ type foundMessage struct {
 // blocks were written.
 func (m *mount) headers() error {
 	n := len(m.blocks)
+	m.unreadable = make([]bool, n)
 	m.header, m.content, m.opened, m.by = make([]bool, n), make([]bool, n), make([]bool, n), map[uint64]bool{}
 	ids := map[[idSize]byte]int{}
 	all := make([]blockHeader, n)
@@ -168,7 +150,7 @@ func (m *mount) headers() error {
 	var wear uint32
 	for i := range m.blocks {
 		if m.header[i] = m.header[i] && all[i].id == m.id; m.header[i] {
-			m.blocks[i].seq, m.blocks[i].erases = all[i].seq, all[i].erases
+			m.blocks[i].seq, m.blocks[i].erases, m.blocks[i].claim = all[i].seq, all[i].erases, all[i].erases == 0
 			m.by[all[i].by] = true
 			wear = max(wear, all[i].erases)
 		}
@@ -182,47 +164,49 @@ func (m *mount) headers() error {
 }
 
 // scanAll reads every block once.
-func (m *mount) scanAll() error {
+func (m *mount) scanAll() {
 	buf := make([]byte, m.block)
 	for i := range m.blocks {
 		b := &m.blocks[i]
 		if b.bad {
 			continue
 		}
-		if !m.readBlock(i, buf) {
+		if lost := m.readBlock(i, buf); len(lost) > 0 && !m.onlyHeaderLost(lost, buf) {
 			// It is not to be written or erased: what it holds may come back.
-			b.bad, m.doubt = true, true
+			b.bad, m.unreadable[i], m.doubt = true, true, true
 		}
 		b.free, m.content[i] = m.scan(i, buf, func(f found, payload []byte) { m.visit(b, &f, payload) })
 	}
-	if m.good() < minBlocks {
-		return fmt.Errorf("%w: %d of %d blocks can be read whole, it needs %d: %w", ErrDamaged, m.good(), len(m.blocks), minBlocks, m.health.Last)
-	}
-	return nil
 }
 
 // readBlock reads a block, in pieces where it cannot be read whole. A piece that
-// cannot be read is left as zeros, which are no record.
-func (m *mount) readBlock(i int, buf []byte) bool {
+// cannot be read is left as zeros, which are no record; lost has its offset.
+func (m *mount) readBlock(i int, buf []byte) (lost []int) {
 	if m.dev.Read(buf, i*m.block) == nil {
-		return true
+		return nil
 	}
-	whole := true
 	for at := 0; at < len(buf); at += m.chunk {
 		piece := buf[at : at+m.chunk]
 		if err := m.dev.Read(piece, i*m.block+at); err != nil {
 			m.fail(err)
 			clear(piece)
-			whole = false
+			lost = append(lost, at)
 		}
 	}
-	return whole
+	return lost
+}
+
+// onlyHeaderLost reports whether nothing but a block's header cannot be read, and
+// nothing is behind it. Flash with error correction gives up on a program that was
+// interrupted, and no block has content before its header is whole.
+func (m *mount) onlyHeaderLost(lost []int, buf []byte) bool {
+	return len(lost) == 1 && lost[0] == 0 && m.first() >= m.chunk && usedLength(buf[m.first():]) == 0
 }
 
 func (m *mount) visit(b *block, f *found, payload []byte) {
 	m.rev = max(m.rev, f.rev)
 	if f.valid {
-		m.kept = true
+		m.fragments = true
 		if b.seq == 0 {
 			b.seq = f.seq // the header is lost
 		}
@@ -286,151 +270,13 @@ func (m *mount) findHead() bool {
 		b := &m.blocks[i]
 		switch {
 		case i == m.head, b.bad:
-		case b.seq > newest && m.content[i], b.seq == 0, !m.header[i] && !m.content[i]:
+		case b.seq > newest && m.content[i], b.seq == 0, !m.header[i] && !m.content[i], b.claim:
 			// It was being filled with copies when the power was cut, or its erase
-			// was: nothing in it is its own.
+			// was, or the vault was being made: nothing in it is its own.
 			b.void = true
 		}
 	}
 	return true
-}
-
-// collect finds the newest two whole revisions of every key.
-func (m *mount) collect() {
-	m.w, m.limit = m.blocks[m.head].free, m.block-m.size(maxMark, flagCopy)-m.chunk
-	known := map[string]uint64{}
-	for _, k := range m.marks {
-		if m.blocks[k.block].void {
-			continue
-		}
-		for _, n := range k.Newest {
-			if key := string(n.Key); checkKey(key) == nil {
-				known[key] = max(known[key], n.Rev)
-				m.rev = max(m.rev, n.Rev)
-			}
-		}
-	}
-	m.found = slices.DeleteFunc(m.found, func(f found) bool {
-		return m.blocks[f.block].void || checkKey(keyString(f.key)) != nil
-	})
-	for i := range m.found {
-		if f := &m.found[i]; f.committed() {
-			key := keyString(f.key)
-			known[key] = max(known[key], f.rev)
-		}
-	}
-	slices.SortFunc(m.found, func(a, b found) int { return m.compare(&a, &b) })
-	for begin := 0; begin < len(m.found); {
-		f := &m.found[begin]
-		end := begin + 1
-		for end < len(m.found) && sameRevision(f, &m.found[end]) {
-			end++
-		}
-		if e := m.entry(keyString(f.key)); e == nil || e.previous == nil {
-			m.take(keyString(f.key), whole(m.found[begin:end]))
-		}
-		begin = end
-	}
-	for key, rev := range known {
-		if m.known(key) {
-			e := m.entry(key)
-			e.known = max(e.known, rev)
-		}
-	}
-	for _, e := range m.keys {
-		if e.doubt = m.doubt; e.newest != nil {
-			e.known = max(e.known, e.newest.rev)
-		}
-	}
-	if m.blocks[m.head].bad {
-		m.w = m.limit // nothing is added to it
-	}
-	slices.SortFunc(m.keys, func(a, b *entry) int { return cmp.Compare(a.key, b.key) })
-	m.takeMessages()
-}
-
-// take enters a whole revision of a key. The newest comes first.
-func (m *mount) take(key string, r *revision) {
-	if r == nil || !m.known(key) {
-		return
-	}
-	if e := m.entry(key); e.newest == nil {
-		e.newest = r
-	} else {
-		e.previous = r
-	}
-}
-
-// known makes an entry for a key, unless there are too many.
-func (m *mount) known(key string) bool {
-	if m.entry(key) == nil {
-		if len(m.keys) >= MaxKeys {
-			return false
-		}
-		m.keys = append(m.keys, &entry{key: key})
-	}
-	return true
-}
-
-// compare sorts by key, then newest revision first, then by offset, and the best
-// of several copies first.
-func (m *mount) compare(a, b *found) int {
-	switch {
-	case a.key != b.key:
-		return bytes.Compare(a.key[:], b.key[:])
-	case a.rev != b.rev:
-		return cmp.Compare(b.rev, a.rev)
-	case a.value != b.value:
-		return bytes.Compare(a.value[:], b.value[:])
-	case a.total != b.total:
-		return cmp.Compare(a.total, b.total)
-	case a.kind != b.kind:
-		return cmp.Compare(a.kind, b.kind)
-	case a.offset != b.offset:
-		return cmp.Compare(a.offset, b.offset)
-	case a.block != b.block:
-		return cmp.Compare(m.blocks[b.block].seq, m.blocks[a.block].seq)
-	}
-	return cmp.Compare(a.errors, b.errors)
-}
-
-func sameRevision(a, b *found) bool {
-	return a.key == b.key && a.rev == b.rev && a.value == b.value && a.total == b.total && a.kind == b.kind
-}
-
-// whole chains the fragments of one revision, sorted by offset, the best of each
-// first. It returns nil where a part is missing.
-func whole(fs []found) *revision {
-	f := &fs[0]
-	r := &revision{rev: f.rev, tombstone: f.kind == kindTombstone, total: int(f.total), value: f.value, perfect: true}
-	var dead []uint32 // offsets from which the end cannot be reached
-	var reach func(at uint32) bool
-	reach = func(at uint32) bool {
-		if at == f.total && at > 0 {
-			return true
-		}
-		if slices.Contains(dead, at) {
-			return false
-		}
-		for i := range fs {
-			p := &fs[i]
-			if p.offset != at || !p.counts() || p.length == 0 && f.total > 0 {
-				continue
-			}
-			if f.total == 0 || reach(at+p.length) {
-				r.parts = append(r.parts, part{int(p.block), int(p.at), int(p.length)})
-				r.perfect = r.perfect && p.errors == 0
-				return true
-			}
-		}
-		dead = append(dead, at)
-		return false
-	}
-	if !reach(0) {
-		return nil
-	}
-	slices.Reverse(r.parts)
-	return r
 }
 
 // recover erases again what is doubtful behind the head, and writes again what
@@ -440,7 +286,10 @@ func (v *Vault) recover() {
 	for {
 		i := v.next(at)
 		b := &v.blocks[i]
-		if i == v.head || b.void && len(v.prepared) >= reserve(v.good()) || !b.void && b.seq < v.blocks[v.head].seq {
+		if len(v.prepared) > 0 && i == v.prepared[0] {
+			break // all round, and the head cannot be read
+		}
+		if i == v.head || b.void && !b.claim && len(v.prepared) >= reserve(v.good()) || !b.void && b.seq < v.blocks[v.head].seq {
 			break // all round, enough, or an old block
 		}
 		if b.void {

@@ -200,16 +200,26 @@ func TestCutWhileFormatting(t *testing.T) {
 					blank.Bytes()[i] = byte(r.Uint32())
 				}
 			}
+			o := options
+			if garbage {
+				o.Format = vault.FormatAny
+			}
 			d := blank.Clone()
-			open(t, d)
+			if _, err := vault.Open(d, o); err != nil {
+				t.Fatal(err)
+			}
+			d.Inject(flashtest.Fault{})
 			ops := 3 * g.Blocks()
 			for op := 1; op <= ops; op++ {
 				for _, k := range flashtest.Cuts() {
 					d.CopyFrom(blank)
 					d.Inject(flashtest.Fault{Op: op, Kind: k, Seed: uint64(op)})
-					vault.Open(d, options)
+					vault.Open(d, o)
 					d.PowerOn()
-					v := open(t, d)
+					v, err := vault.Open(d, o)
+					if err != nil {
+						t.Fatalf("%v, garbage %v, op %d, %v: %v", g, garbage, op, k, err)
+					}
 					if diff := (state{map[string][]byte{}, nil}).differs(v); diff != "" {
 						t.Fatalf("%v, garbage %v, op %d, %v: %s", g, garbage, op, k, diff)
 					}

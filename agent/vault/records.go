@@ -7,6 +7,8 @@ import (
 	"math"
 
 	"github.com/tinylib/msgp/msgp"
+
+	"itlagent/agent/bounded"
 )
 
 // Marks and messages are MessagePack: arrays of integers, strings and arrays, in
@@ -17,7 +19,7 @@ import (
 // An array has at most as many elements as a mark names keys: maxNewest.
 //msgp:limit arrays:16
 //msgp:tuple mark newest message
-//msgp:ignore integer shortText
+//msgp:ignore integer
 
 // mark opens a block for new data: what was copied into it before is complete.
 type mark struct {
@@ -28,7 +30,7 @@ type mark struct {
 
 // newest tells which revision of a key was the newest when a block was opened.
 type newest struct {
-	Key shortText
+	Key bounded.Text
 	Rev uint64
 }
 
@@ -38,7 +40,7 @@ type message struct {
 	Last     integer // Unix seconds of the last
 	Count    uint32  // equal ones in a row
 	Replaces uint64  // revision of the entry that this one stands for; 0 for none
-	Text     shortText
+	Text     bounded.Text
 }
 
 // maxNewest bounds the array of a mark.
@@ -61,12 +63,18 @@ func (m *mark) decode(b []byte) error {
 
 func (m *message) encode() []byte { return marshal(m) }
 
-func (m *message) decode(b []byte) error { return unmarshal(m, b) }
+func (m *message) decode(b []byte) error {
+	err := unmarshal(m, b)
+	if err == nil && len(m.Text) > MaxMessageText {
+		err = fmt.Errorf("%w: %d bytes of text", errRecord, len(m.Text))
+	}
+	return err
+}
 
 func marshal(m msgp.Marshaler) []byte {
 	b, err := m.MarshalMsg(nil)
 	if err != nil {
-		panic(err) // only an interface or a limit of marshalling fails
+		panic(err) // only a text over its limit fails, and there is none
 	}
 	return b
 }
@@ -108,27 +116,3 @@ func (n *integer) UnmarshalMsg(b []byte) ([]byte, error) {
 
 // Msgsize returns the most bytes that an integer takes up.
 func (n integer) Msgsize() int { return msgp.Int64Size }
-
-// shortText is a string of at most MaxMessageText bytes.
-type shortText string
-
-// MarshalMsg appends the text.
-func (t shortText) MarshalMsg(b []byte) ([]byte, error) { return msgp.AppendString(b, string(t)), nil }
-
-// UnmarshalMsg reads a text and returns what is behind it. A length of 32 bits is
-// refused before the library reads it: it fits into no record, and becomes
-// negative where an int has 32 bits, on which msgp 1.6.5 panics.
-func (t *shortText) UnmarshalMsg(b []byte) ([]byte, error) {
-	if len(b) > 0 && b[0] == 0xdb {
-		return b, msgp.ErrLimitExceeded
-	}
-	s, rest, err := msgp.ReadStringZC(b)
-	if err == nil && len(s) > MaxMessageText {
-		err = msgp.ErrLimitExceeded
-	}
-	*t = shortText(s)
-	return rest, err
-}
-
-// Msgsize returns the most bytes that the text takes up.
-func (t shortText) Msgsize() int { return msgp.StringPrefixSize + len(t) }

@@ -24,9 +24,9 @@ var (
 type Options struct {
 	// Rand is read once, when a vault is made: 16 bytes that no value can guess.
 	Rand io.Reader
-	// Format makes a vault where there is none. Flash that holds a vault, even a
-	// damaged or newer one, is never formatted.
-	Format bool
+	// Format says whether a vault is made where there is none. Only FormatAny
+	// destroys anything.
+	Format Format
 }
 
 // Vault is an open vault. Its methods are safe for concurrent use.
@@ -58,6 +58,7 @@ type Vault struct {
 type block struct {
 	bad     bool
 	void    bool // holds nothing that is needed; to be erased before use
+	claim   bool // its header claims the flash for a vault that is being made
 	suspect bool // did not take a program: to be retired instead of erased
 	seq     uint64
 	erases  uint32

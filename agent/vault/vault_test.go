@@ -27,7 +27,7 @@ func (c constant) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-var options = vault.Options{Rand: constant(7), Format: true}
+var options = vault.Options{Rand: constant(7), Format: vault.FormatErased}
 
 func open(t testing.TB, d flash.Flash) *vault.Vault {
 	t.Helper()
@@ -310,7 +310,7 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := vault.Open(d, vault.Options{}); !errors.Is(err, vault.ErrNoVault) {
 		t.Errorf("blank flash without Format: %v, want %v", err, vault.ErrNoVault)
 	}
-	if _, err := vault.Open(d, vault.Options{Format: true}); err == nil {
+	if _, err := vault.Open(d, vault.Options{Format: vault.FormatErased}); err == nil {
 		t.Error("a vault was made without randomness")
 	}
 	for _, g := range []geometry{nor(2, 4096, 1), nor(3, 512, 1), {flash.Geometry{Kind: flash.NAND, Size: 3 * 16384, EraseSize: 16384, ProgramSize: 512}, []int{1}}} {
@@ -348,7 +348,11 @@ func TestFormatOverGarbage(t *testing.T) {
 	if _, err := vault.Open(d, vault.Options{}); !errors.Is(err, vault.ErrNoVault) {
 		t.Errorf("without Format: %v, want %v", err, vault.ErrNoVault)
 	}
-	if err := open(t, d).Put("itl", []byte("list")); err != nil {
+	v, err := vault.Open(d, formatAny)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v.Put("itl", []byte("list")); err != nil {
 		t.Error(err)
 	}
 }

@@ -66,6 +66,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer, alive func()) 
 	flags.SetOutput(stderr)
 	o.Flags(flags)
 	partition := flags.String("flash", "", "MTD `partition`, or block device, that holds the vault")
+	format := flags.Bool("format", false, "make a vault where -flash holds none that can be read, and destroy what it holds")
 	state := flags.String("state", "/var/lib/itlagent", "`directory` that survives power cuts, where no -flash is given")
 	if err := flags.Parse(args); err != nil {
 		return 2, false
@@ -75,9 +76,13 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer, alive func()) 
 			fmt.Fprintln(stderr, line)
 		}
 	}
-	storage, err := openStorage(*partition, *state, o.Log)
+	storage, err := openStorage(*partition, *state, *format, o.Log)
 	if err != nil {
-		return fail(3, err)
+		fail(3, err)
+		if vault.Formattable(err) {
+			fmt.Fprintln(stderr, "-format makes a vault there, and destroys what is there")
+		}
+		return 3, false
 	}
 	phone, err := handset.New(o, storage)
 	if err != nil {
@@ -137,7 +142,8 @@ func serveShell(ctx context.Context, phone *handset.Handset, stdin *os.File, std
 }
 
 // openStorage opens what survives power cuts: a vault on flash, else a directory.
-func openStorage(partition, state string, log func(string)) (s handset.Storage, err error) {
+// Flash that is neither erased nor a vault is formatted only where that is asked for.
+func openStorage(partition, state string, format bool, log func(string)) (s handset.Storage, err error) {
 	if partition == "" {
 		s.Store, err = filestore.Open(state)
 		return s, err
@@ -146,7 +152,11 @@ func openStorage(partition, state string, log func(string)) (s handset.Storage, 
 	if err != nil {
 		return s, err
 	}
-	v, err := vault.Open(dev, vault.Options{Rand: rand.Reader, Format: true})
+	options := vault.Options{Rand: rand.Reader, Format: vault.FormatErased}
+	if format {
+		options.Format = vault.FormatAny
+	}
+	v, err := vault.Open(dev, options)
 	if err != nil {
 		return s, fmt.Errorf("%s: %w", partition, err)
 	}

@@ -289,7 +289,7 @@ func (r random) Read(p []byte) (int, error) {
 func vaultReader(t *testing.T) reader {
 	g := flash.Geometry{Size: 12 << 10, EraseSize: 4 << 10, ProgramSize: 1}
 	d := flashtest.New(t, g)
-	opts := vault.Options{Rand: random{rand.New(rand.NewPCG(2, 2))}, Format: true}
+	opts := vault.Options{Rand: random{rand.New(rand.NewPCG(2, 2))}, Format: vault.FormatErased}
 	v, err := vault.Open(d, opts)
 	if err != nil {
 		t.Fatal(err)

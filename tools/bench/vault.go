@@ -31,7 +31,7 @@ func vaultRows() []row {
 }
 
 // options make the same vault each time.
-var options = vault.Options{Rand: bytes.NewReader(bytes.Repeat([]byte{7}, 1<<20)), Format: true}
+var options = vault.Options{Rand: bytes.NewReader(bytes.Repeat([]byte{7}, 1<<20)), Format: vault.FormatErased}
 
 // usedVault is a vault whose ring has been turned.
 func usedVault(b *testing.B) (*flashtest.Device, *vault.Vault) {

@@ -91,7 +91,7 @@ func (s *story) setUp(dir string) error {
 	if s.flash, err = image.Open(s.image, flash.Geometry{Size: 256 << 10, EraseSize: 64 << 10, ProgramSize: 1}); err != nil {
 		return err
 	}
-	if s.vault, err = vault.Open(s.flash, vault.Options{Rand: rand.Reader, Format: true}); err != nil {
+	if s.vault, err = vault.Open(s.flash, vault.Options{Rand: rand.Reader, Format: vault.FormatErased}); err != nil {
 		return err
 	}
 	spec := profile.Note().Phones[0]

@@ -25,7 +25,10 @@ import (
 const maxImage = 256 << 20
 
 // flashFlags describe a flash image that a phone keeps its state in.
-type flashFlags struct{ path, size, eraseSize, programSize *string }
+type flashFlags struct {
+	path, size, eraseSize, programSize *string
+	format                             *bool
+}
 
 func addFlashFlags(f *pflag.FlagSet) flashFlags {
 	return flashFlags{
@@ -33,6 +36,7 @@ func addFlashFlags(f *pflag.FlagSet) flashFlags {
 		size:        f.String("flash-size", "1MiB", "`SIZE` of a new image"),
 		eraseSize:   f.String("erase-size", "64KiB", "`SIZE` of an erase block"),
 		programSize: f.String("program-size", "1", "`SIZE` of what is programmed at once"),
+		format:      f.Bool("format", false, "make a vault where --flash holds none that can be read, and destroy what it holds"),
 	}
 }
 
@@ -75,10 +79,18 @@ func (ff flashFlags) open(e *env) (v *vault.Vault, close func(), code int) {
 	if err != nil {
 		return nil, nil, e.fail(exitInfra, "%v", plainPath(err))
 	}
-	v, err = vault.Open(dev, vault.Options{Rand: rand.Reader, Format: true})
+	options := vault.Options{Rand: rand.Reader, Format: vault.FormatErased}
+	if *ff.format {
+		options.Format = vault.FormatAny
+	}
+	v, err = vault.Open(dev, options)
 	if err != nil {
 		dev.Close()
-		return nil, nil, e.fail(exitInfra, "%s: %v", *ff.path, err)
+		code = e.fail(exitInfra, "%s: %v", *ff.path, err)
+		if vault.Formattable(err) {
+			fmt.Fprintln(e.stderr, "--format makes a vault there, and destroys what is there")
+		}
+		return nil, nil, code
 	}
 	if h := v.Health(); len(h.Degraded) > 0 || h.ReadOnly != nil {
 		fmt.Fprintf(e.stderr, "itlbench: warning: %s: damaged keys %v, read-only: %v\n", *ff.path, h.Degraded, h.ReadOnly)
