@@ -201,7 +201,8 @@ type Snapshot struct {
 	Messages []status.Entry // status messages, oldest first
 	Answers  []trust.Answer // of TVS, that are remembered
 	Alarms   []alarm.Info   // that wait for a call manager
-	Dropped  int            // alarms that were dropped
+	Dropped  int            // alarms that were dropped because too many waited
+	Refused  int            // alarms that were dropped because call managers refuse them
 }
 
 // Snapshot returns what the phone is and holds now. It does not wait for a cycle.
@@ -212,6 +213,7 @@ func (a *Agent) Snapshot() Snapshot {
 	}
 	s.Servers = s.Network.Of(a.conf.Servers)
 	s.Alarms, s.Dropped = a.holdings.Alarms().Waiting()
+	s.Refused = a.holdings.Alarms().Refused()
 	return s
 }
 

@@ -47,7 +47,7 @@ func (a *Agent) DeliverAlarms(ctx context.Context) (sent int, err error) {
 	if a.last.Load() == nil {
 		return 0, errors.New("the phone has not booted yet")
 	}
-	s := &alarm.Sender{Dial: a.conf.Dial, Rand: a.conf.Rand, Now: a.conf.Now, UserAgent: a.model.UserAgent(), Logf: a.conf.Log.Debugf}
+	s := &alarm.Sender{Dial: a.conf.Dial, Rand: a.conf.Rand, Now: a.conf.Now, UserAgent: a.model.UserAgent(), Log: a.conf.Log}
 	return s.Deliver(ctx, a.holdings.Alarms(), a.callManagers())
 }
 

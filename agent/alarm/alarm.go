@@ -1,38 +1,43 @@
 // Package alarm tells a cluster which trust lists a phone holds: the DeviceTLInfo
 // alarm, in a SIP REFER.
 //
-//	q, err := alarm.Open(store)
-//	err = q.Add(alarm.Info{Device: "SEP64A0E71502CC", Address: "192.0.2.7", ITL: sha1, ITLServer: "pub"})
+//	q, err := alarm.Open(store, "alarms")
+//	err = q.Add(alarm.Info{Device: "SEP64A0E71502CC", ITL: sha1, ITLServer: "pub"})
 //	sent, err := sender.Deliver(ctx, q, servers)
 //
-// Alarms wait in the phone's store while no server takes them; of more than
-// MaxQueued the oldest give way, and are counted. Bodies are at most a few hundred
-// bytes, answers are read to MaxAnswer. A Queue is safe for concurrent use.
-// Source: traces of a CP-7821 with firmware 12.1.1; the alarm is in Cisco's note
-// on ITL enhancements.
+// Alarms wait in the phone's store until a server accepts them or refuses them for
+// good. Of more than MaxQueued the oldest are dropped. Both kinds are counted. A
+// field has at most bounded.MaxLen bytes, answers are read to MaxAnswer. A Queue is
+// safe for concurrent use, a Sender too.
+// Source: traces of a CP-7821 with firmware 12.1.1; RFC 3261 (SIP), RFC 3515
+// (REFER); the alarm is in Cisco's note on the ITL enhancements of CUCM 10.0. What
+// these leave open is in quirks.go.
 package alarm
 
 import (
+	"bytes"
 	"encoding/hex"
-	"errors"
-	"fmt"
-	"io/fs"
 	"strconv"
 	"strings"
-	"sync"
-)
 
-// MaxQueued bounds the alarms that wait.
-const MaxQueued = 8
+	"itlagent/agent/printable"
+)
 
 // Info is what an alarm says.
 type Info struct {
-	Device               string // "SEP64A0E71502CC"
-	Address              string // IPv4; "" where the phone has none
-	Address6             string
-	CTL, ITL             []byte // SHA-1 of the file, nil where none is installed
+	Device string // "SEP64A0E71502CC"
+	// Address and Address6 are the phone's own, IPv4 and IPv6. Where they are "" the
+	// Sender fills that of the connection in.
+	Address, Address6    string
+	CTL, ITL             []byte // SHA-1 of the file, empty where none is installed
 	CTLServer, ITLServer string // host name of the TFTP node that the list is of
 	Status               int    // StatusCode
+}
+
+// Equal reports whether two alarms say the same.
+func (i Info) Equal(o Info) bool {
+	return i.Device == o.Device && i.Address == o.Address && i.Address6 == o.Address6 && bytes.Equal(i.CTL, o.CTL) && i.CTLServer == o.CTLServer &&
+		bytes.Equal(i.ITL, o.ITL) && i.ITLServer == o.ITLServer && i.Status == o.Status
 }
 
 // Body returns the XML of the alarm: lines end with LF, the last one with
@@ -45,7 +50,7 @@ func (i Info) Body() []byte {
 	}
 	list := func(kind string, hash []byte, server string) {
 		text := "Not Installed"
-		if hash == nil {
+		if len(hash) == 0 {
 			server = "N/A"
 		} else {
 			text = Signature(hash)
@@ -63,9 +68,10 @@ func (i Info) Body() []byte {
 	return []byte(b.String())
 }
 
-// escape keeps a value from ending its element.
+// escape keeps a value from ending its element. Names come from lists: what XML
+// does not allow, and what would steer the terminal of a reader, is made visible.
 func escape(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(printable.Text(s))
 }
 
 // Signature writes a hash as phones do: upper-case pairs, each with a space
@@ -77,139 +83,4 @@ func Signature(hash []byte) string {
 		b.WriteByte(' ')
 	}
 	return b.String()
-}
-
-// Store keeps values by name, as the agent's does.
-type Store interface {
-	Get(key string) ([]byte, error)
-	Put(key string, value []byte) error
-}
-
-const queueKey = "alarms"
-
-// Queue is the alarms that wait.
-type Queue struct {
-	store Store
-
-	mu      sync.Mutex
-	waiting []Info
-	dropped int
-}
-
-// Open reads the queue of a store; one that is damaged is as none, and the error
-// says so beside a queue that can be used.
-func Open(s Store) (*Queue, error) {
-	q := &Queue{store: s}
-	data, err := s.Get(queueKey)
-	if errors.Is(err, fs.ErrNotExist) {
-		return q, nil
-	}
-	if err != nil {
-		return q, err
-	}
-	const maxQueue = 16 << 10 // bytes
-	if len(data) > maxQueue {
-		return q, errors.New("queue of alarms: too large")
-	}
-	for i, line := range strings.Split(strings.TrimSuffix(string(data), "\n"), "\n") {
-		if i == 0 {
-			if q.dropped, err = strconv.Atoi(line); err != nil || q.dropped < 0 {
-				return &Queue{store: s}, fmt.Errorf("queue of alarms: %.40q", line)
-			}
-			continue
-		}
-		info, err := decode(line)
-		if err != nil || len(q.waiting) == MaxQueued {
-			return &Queue{store: s}, fmt.Errorf("queue of alarms, line %d: %.40q", i+1, line)
-		}
-		q.waiting = append(q.waiting, info)
-	}
-	return q, nil
-}
-
-// encode writes an alarm as one line of quoted words.
-func (i Info) encode() string {
-	words := []string{i.Device, i.Address, i.Address6, hex.EncodeToString(i.CTL), i.CTLServer, hex.EncodeToString(i.ITL), i.ITLServer, strconv.Itoa(i.Status)}
-	for n := range words {
-		words[n] = strconv.Quote(words[n])
-	}
-	return strings.Join(words, " ")
-}
-
-func decode(line string) (Info, error) {
-	var words []string
-	for line != "" {
-		quoted, err := strconv.QuotedPrefix(line)
-		if err != nil {
-			return Info{}, err
-		}
-		word, err := strconv.Unquote(quoted)
-		if err != nil {
-			return Info{}, err
-		}
-		words = append(words, word)
-		line = strings.TrimPrefix(line[len(quoted):], " ")
-	}
-	const parts = 8
-	if len(words) != parts {
-		return Info{}, fmt.Errorf("%d parts", len(words))
-	}
-	hash := func(text string) ([]byte, error) {
-		if text == "" {
-			return nil, nil
-		}
-		return hex.DecodeString(text)
-	}
-	ctl, err1 := hash(words[3])
-	itl, err2 := hash(words[5])
-	status, err3 := strconv.Atoi(words[7])
-	return Info{words[0], words[1], words[2], ctl, itl, words[4], words[6], status}, errors.Join(err1, err2, err3)
-}
-
-// keep writes the queue. The caller holds mu.
-func (q *Queue) keep() error {
-	var b strings.Builder
-	b.WriteString(strconv.Itoa(q.dropped) + "\n")
-	for _, i := range q.waiting {
-		b.WriteString(i.encode() + "\n")
-	}
-	return q.store.Put(queueKey, []byte(b.String()))
-}
-
-// Add appends an alarm. After an error it waits in memory alone.
-func (q *Queue) Add(i Info) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.waiting) == MaxQueued {
-		q.waiting = append(q.waiting[:0], q.waiting[1:]...)
-		q.dropped++
-	}
-	q.waiting = append(q.waiting, i)
-	return q.keep()
-}
-
-// Waiting returns the alarms that wait, oldest first, and how many gave way.
-func (q *Queue) Waiting() (waiting []Info, dropped int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return append([]Info(nil), q.waiting...), q.dropped
-}
-
-// sent removes an alarm that a server has taken.
-func (q *Queue) sent(i Info) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.waiting) > 0 && q.waiting[0].encode() == i.encode() {
-		q.waiting = append(q.waiting[:0], q.waiting[1:]...)
-		return q.keep()
-	}
-	return nil // it has given way in the meantime
-}
-
-// Clear drops every alarm and the count of those dropped before.
-func (q *Queue) Clear() error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.waiting, q.dropped = nil, 0
-	return q.keep()
 }

@@ -2,20 +2,18 @@ package alarm
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"strconv"
-	"strings"
 	"time"
-)
 
-// MaxAnswer bounds what is read of a server's answer, in bytes.
-const MaxAnswer = 8 << 10
+	"itlagent/agent/logger"
+	"itlagent/agent/printable"
+)
 
 // Sender sends alarms. Dial, Rand and Now must be set.
 type Sender struct {
@@ -25,7 +23,7 @@ type Sender struct {
 	UserAgent string        // "Cisco-CP7821/12.1.1"
 	Line      string        // the phone's number; Device where ""
 	PerServer time.Duration // DefaultPerServer where 0
-	Logf      func(format string, args ...any)
+	Log       logger.Logger
 }
 
 // DefaultPerServer is how long one server may take for one alarm.
@@ -48,12 +46,11 @@ type Server struct {
 	TLS       *tls.Config // for TLS
 }
 
-// ErrRefused says that a server answered, but not with 202.
-var ErrRefused = errors.New("the alarm was refused")
-
 // Deliver sends the alarms that wait, oldest first, each to the first server that
-// takes it, and returns how many were. It ends at the first alarm that nobody
-// takes: that one and those behind it go on waiting.
+// accepts it, and returns how many were accepted. One that no server accepts, and
+// one refuses for good, is dropped, logged and counted. Deliver ends with an error
+// at the first alarm that another try may help: that one and those behind it go on
+// waiting.
 func (s *Sender) Deliver(ctx context.Context, q *Queue, servers []Server) (sent int, err error) {
 	if len(servers) == 0 {
 		return 0, errors.New("no server to send alarms to")
@@ -63,41 +60,64 @@ func (s *Sender) Deliver(ctx context.Context, q *Queue, servers []Server) (sent 
 		if len(waiting) == 0 {
 			return sent, nil
 		}
-		if err := s.toAny(ctx, servers, waiting[0]); err != nil {
+		refused, err := s.toAny(ctx, servers, waiting[0])
+		switch {
+		case err == nil:
+			sent++
+		case refused:
+			s.Log.Noticef("alarm of %s: dropped, no server accepts it: %v", printable.Text(waiting[0].Device), err)
+		default:
 			return sent, err
 		}
-		sent++
-		if err := q.sent(waiting[0]); err != nil {
+		if err := q.remove(waiting[0], refused); err != nil {
 			return sent, err
 		}
 	}
 }
 
-func (s *Sender) toAny(ctx context.Context, servers []Server, i Info) error {
+// toAny sends an alarm to the first server that accepts it. refused says that none
+// does, and that one refuses it for good.
+func (s *Sender) toAny(ctx context.Context, servers []Server, i Info) (refused bool, err error) {
 	var all []error
 	for _, server := range servers {
-		err := s.send(ctx, server, i)
+		err := s.sendIn(ctx, server, i)
 		if err == nil {
-			return nil
+			return false, nil
 		}
-		s.logf("alarm to %s: %v", server.Address, err)
-		all = append(all, fmt.Errorf("%s: %w", server.Address, err))
+		s.Log.Debugf("alarm to %s: %v", printable.Text(server.Address), err)
+		all = append(all, fmt.Errorf("%s: %w", printable.Text(server.Address), err))
 		if ctx.Err() != nil {
-			break
+			return false, errors.Join(all...)
+		}
+		var no *refusal
+		if errors.As(err, &no) && refusesForGood(no.code) {
+			refused = true
+			if endsEverywhere(no.code) {
+				break
+			}
 		}
 	}
-	return errors.Join(all...)
+	return refused, errors.Join(all...)
 }
 
-// send sends one alarm to one server and waits for 202. By UDP the request is
-// repeated, as RFC 3261 has it: after 500 ms, 1 s, 2 s.
-func (s *Sender) send(ctx context.Context, server Server, i Info) error {
+// sendIn is send within the time of one server.
+func (s *Sender) sendIn(ctx context.Context, server Server, i Info) error {
 	per := s.PerServer
 	if per == 0 {
 		per = DefaultPerServer
 	}
 	ctx, cancel := context.WithTimeout(ctx, per)
 	defer cancel()
+	err := s.send(ctx, server, i)
+	if errors.Is(err, net.ErrClosed) && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// send sends one alarm to one server and waits until that accepts or refuses it.
+// The connection closes when the context ends.
+func (s *Sender) send(ctx context.Context, server Server, i Info) error {
 	network := "tcp"
 	if server.Transport == UDP {
 		network = "udp"
@@ -123,21 +143,42 @@ func (s *Sender) send(ctx context.Context, server Server, i Info) error {
 		return err
 	}
 	if server.Transport == UDP {
-		return s.exchangeUDP(conn, req, callID, deadline)
+		return exchangeUDP(conn, req, callID, deadline)
 	}
 	if _, err := conn.Write(req); err != nil {
 		return err
 	}
-	return answered(bufio.NewReader(io.LimitReader(conn, MaxAnswer)), callID)
+	in := bufio.NewReader(io.LimitReader(conn, MaxAnswer))
+	for {
+		a, err := readAnswer(in)
+		switch {
+		case err != nil:
+			return err
+		case a.callID == callID && !a.provisional():
+			return a.err()
+		}
+	}
 }
 
-func (s *Sender) exchangeUDP(conn net.Conn, req []byte, callID string, deadline time.Time) error {
+// Timers of RFC 3261 for a request that is no INVITE, by UDP.
+const (
+	timerT1 = 500 * time.Millisecond // the first pause; each is twice the one before
+	timerT2 = 4 * time.Second        // the longest pause, and each after a provisional answer
+	timerF  = 64 * timerT1           // until the server counts as silent
+)
+
+// exchangeUDP sends a request, again after each pause, until a final answer comes
+// or its time is over: that of timer F, or the deadline.
+func exchangeUDP(conn net.Conn, req []byte, callID string, deadline time.Time) error {
+	if f := time.Now().Add(timerF); f.Before(deadline) {
+		deadline = f
+	}
 	buf := make([]byte, MaxAnswer)
-	for wait := 500 * time.Millisecond; ; wait *= 2 {
+	for pause := timerT1; ; pause = min(2*pause, timerT2) {
 		if _, err := conn.Write(req); err != nil {
 			return err
 		}
-		until := time.Now().Add(wait)
+		until := time.Now().Add(pause)
 		last := !until.Before(deadline)
 		if last {
 			until = deadline
@@ -145,140 +186,21 @@ func (s *Sender) exchangeUDP(conn net.Conn, req []byte, callID string, deadline 
 		conn.SetReadDeadline(until)
 		for {
 			n, err := conn.Read(buf)
-			if err != nil {
-				if last {
-					return err
-				}
-				break // silence, or a port that is closed yet
-			}
-			if err = answered(bufio.NewReader(strings.NewReader(string(buf[:n]))), callID); err == nil || errors.Is(err, ErrRefused) {
-				return err
-			}
-		}
-	}
-}
-
-// answered reads responses until a final one to the call: 202 it must be.
-func answered(in *bufio.Reader, callID string) error {
-	for {
-		status, id := "", ""
-		length := 0
-		for first := true; ; first = false {
-			line, err := in.ReadString('\n')
-			if err != nil {
-				return fmt.Errorf("read answer: %w", err)
-			}
-			line = strings.TrimRight(line, "\r\n")
-			if line == "" {
+			if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() && !last {
 				break
 			}
-			if first {
-				status = line
-				continue
+			if err != nil {
+				return fmt.Errorf("no answer: %w", err)
 			}
-			name, value, _ := strings.Cut(line, ":")
-			switch value = strings.TrimSpace(value); strings.ToLower(strings.TrimSpace(name)) {
-			case "call-id", "i":
-				id = value
-			case "content-length", "l":
-				var err error
-				if length, err = strconv.Atoi(value); err != nil {
-					return fmt.Errorf("answer with a body of %.20q bytes", value)
-				}
+			a, err := readAnswer(bufio.NewReader(bytes.NewReader(buf[:n])))
+			switch {
+			case err != nil || a.callID != callID: // another's, or broken
+			case a.provisional():
+				pause = timerT2
+			default:
+				return a.err()
 			}
 		}
-		rest, ok := strings.CutPrefix(status, "SIP/2.0 ")
-		if !ok || len(rest) < 3 {
-			return fmt.Errorf("not a SIP answer: %.60q", status)
-		}
-		if length < 0 || length > MaxAnswer {
-			return fmt.Errorf("answer with %d bytes", length)
-		}
-		if _, err := in.Discard(length); err != nil {
-			return fmt.Errorf("read answer: %w", err)
-		}
-		switch {
-		case id != callID || rest[0] == '1': // another call's, or not the last word
-		case rest[:3] == "202":
-			return nil
-		default:
-			return fmt.Errorf("%w: %.60s", ErrRefused, rest)
-		}
-	}
-}
-
-// token returns n random bytes in hex.
-func (s *Sender) token(n int) (string, error) {
-	b := make([]byte, n)
-	if _, err := io.ReadFull(s.Rand, b); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(b), nil
-}
-
-// request writes the REFER. Its header lines and their order are those of the
-// traces.
-func (s *Sender) request(local net.Addr, server Server, i Info) (req []byte, callID string, err error) {
-	var parts [8]string
-	for n, size := range []int{4, 12, 4, 16, 16, 4, 4, 4} {
-		if parts[n], err = s.token(size); err != nil {
-			return nil, "", err
-		}
-	}
-	host, _, err := net.SplitHostPort(server.Address)
-	if err != nil {
-		return nil, "", err
-	}
-	me := i.Address
-	at := me
-	if local != nil {
-		if h, port, err := net.SplitHostPort(local.String()); err == nil {
-			if me == "" {
-				me = h
-			}
-			at = net.JoinHostPort(me, port)
-		}
-	}
-	line := s.Line
-	if line == "" {
-		line = i.Device
-	}
-	mac := strings.ToLower(strings.TrimPrefix(i.Device, "SEP"))
-	transport := string(server.Transport)
-	callID = fmt.Sprintf("%s-%.4s0006-%s-%s@%s", mac[:min(8, len(mac))], mac[min(8, len(mac)):], parts[2], parts[5], me)
-	content := parts[6] + "@" + me
-	body := i.Body()
-	var b strings.Builder
-	put := func(format string, args ...any) { fmt.Fprintf(&b, format+"\r\n", args...) }
-	put("REFER sip:%s SIP/2.0", host)
-	put("Via: SIP/2.0/%s %s;branch=z9hG4bK%s", strings.ToUpper(transport), at, parts[0])
-	put("From: \"%s\" <sip:%s@%s>;tag=%s%s-%s", line, line, me, mac, parts[1], parts[7])
-	put("To: <sip:%s>", host)
-	put("Call-ID: %s", callID)
-	put("Session-ID: %s;remote=00000000000000000000000000000000", parts[3])
-	put("Date: %s", s.Now().UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"))
-	put("CSeq: 1000 REFER")
-	put("User-Agent: %s", s.UserAgent)
-	put("Expires: 10")
-	put("Max-Forwards: 70")
-	contact := parts[4]
-	put("Contact: <sip:%s-%s-%s-%s-%s@%s;transport=%s>;+u.sip!devicename.ccm.cisco.com=\"%s\"",
-		contact[:8], contact[8:12], contact[12:16], contact[16:20], contact[20:], at, transport, i.Device)
-	put("Require: norefersub")
-	put("Referred-By: \"%s\" <sip:%s@%s>", line, line, me)
-	put("Refer-To: cid:%s", content)
-	put("Content-Id: <%s>", content)
-	put("Allow: ACK,BYE,CANCEL,INVITE,NOTIFY,OPTIONS,REFER,REGISTER,UPDATE,SUBSCRIBE")
-	put("Content-Length: %d", len(body))
-	put("Content-Type: application/x-cisco-alarm+xml")
-	put("Content-Disposition: session;handling=required")
-	put("")
-	return append([]byte(b.String()), body...), callID, nil
-}
-
-func (s *Sender) logf(format string, args ...any) {
-	if s.Logf != nil {
-		s.Logf(format, args...)
 	}
 }
 

@@ -59,7 +59,7 @@ func Open(store Store, o Options) *Holdings {
 		o.Logger.Noticef("%v", err)
 	}
 	var err error
-	if h.alarms, err = alarm.Open(store); err != nil {
+	if h.alarms, err = alarm.Open(store, Alarms); err != nil {
 		o.Logger.Noticef("%v", err)
 	}
 	h.openMessages()
@@ -69,7 +69,7 @@ func Open(store Store, o Options) *Holdings {
 func (h *Holdings) openMessages() {
 	backend := h.opts.Log
 	if backend == nil {
-		kept, err := status.NewKept(h.store)
+		kept, err := status.NewKept(h.store, Messages)
 		if err != nil {
 			h.opts.Logger.Noticef("messages: %v", err)
 		}

@@ -1,14 +1,15 @@
 // Package status is what a phone shows under Settings, Status, Status Messages:
 // the catalogue of its messages, in the words of each family of phones, and the
-// messages that it keeps.
+// messages that were shown.
 //
 //	log := status.NewLog(backend, model)
 //	err := log.Add(now, status.TrustListUpdateFailed.Text(model.Family))
 //	for _, e := range log.Entries() { ... }
 //
 // The catalogue is constant. A Log is safe for concurrent use where its backend
-// is. Texts are those of the phones' administration guides and of Cisco's note on
-// ITL enhancements; readers compare them without regard to case.
+// is; Kept is one. Texts are those of the phones' administration guides and of
+// Cisco's note on the ITL enhancements of CUCM 10.0; readers compare them without
+// regard to case.
 package status
 
 import (
@@ -25,11 +26,11 @@ const (
 	CTLAndITLInstalled    Message = iota // both lists are new
 	CTLInstalled                         // a CTL where there was none
 	ITLInstalled                         // an ITL where there was none
-	NoTrustListInstalled                 // neither list is held
-	TrustListUpdated                     // a held list was replaced
-	TrustListUpdateFailed                // a held list could not be replaced
+	NoTrustListInstalled                 // the phone has neither list
+	TrustListUpdated                     // a list was replaced
+	TrustListUpdateFailed                // a list could not be replaced
 	ErasingLists                         // lists are deleted by hand
-	TFTPError                            // a configuration was not got, or not believed
+	TFTPError                            // a configuration did not arrive, or was rejected
 	TFTPTimeout                          // no server answered
 	FileNotFound                         // the server lacks the file
 	Restarting                           // the cluster told the phone to reset

@@ -45,7 +45,7 @@ func TestLog(t *testing.T) {
 	store := new(holdings.MemStore)
 	open := func(name string) *status.Log {
 		t.Helper()
-		kept, err := status.NewKept(store)
+		kept, err := status.NewKept(store, "messages")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,15 +88,15 @@ func (*broken) Put(string, []byte) error { return errors.New("flash is full") }
 func TestKeptDamaged(t *testing.T) {
 	store := new(holdings.MemStore)
 	store.Put("messages", []byte("rubbish\n1 1 1 \"sound\"\n1 1 x \"bad\"\n"))
-	kept, err := status.NewKept(store)
+	kept, err := status.NewKept(store, "messages")
 	if err != nil || len(kept.Messages()) != 1 || kept.Messages()[0].Text != "sound" {
 		t.Errorf("%v, %v", kept.Messages(), err)
 	}
 	store.Put("messages", make([]byte, 100<<10))
-	if _, err := status.NewKept(store); err == nil {
+	if _, err := status.NewKept(store, "messages"); err == nil {
 		t.Error("too large: no error")
 	}
-	kept, err = status.NewKept(new(broken))
+	kept, err = status.NewKept(new(broken), "messages")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -201,6 +201,9 @@ func debugRows(p agent.Snapshot) (rows []row) {
 	if p.Dropped > 0 {
 		rows = append(rows, row{"DeviceTLInfo", fmt.Sprintf("%d alarms were dropped", p.Dropped)})
 	}
+	if p.Refused > 0 {
+		rows = append(rows, row{"DeviceTLInfo", fmt.Sprintf("%d alarms were refused", p.Refused)})
+	}
 	if r := p.Last; r != nil {
 		rows = append(rows, row{"Trust", fmt.Sprintf("Reason=%v (%s)", r.Reason(), r.Reason().Text())})
 	}

@@ -261,7 +261,7 @@ func readers(t *testing.T) []reader {
 		}},
 		reader{name: "queue of alarms", samples: [][]byte{[]byte("0\n\"SEP64A0E71502CC\" \"127.0.0.1\" \"\" \"\" \"N/A\" \"0102030405060708090a0b0c0d0e0f1011121314\" \"pub\" \"3\"\n")}, most: 64 << 10,
 			read: func(data []byte) string {
-				q, _ := alarm.Open(store(data))
+				q, _ := alarm.Open(store(data), "alarms")
 				if waiting, _ := q.Waiting(); len(waiting) > alarm.MaxQueued {
 					return fmt.Sprintf("%d alarms", len(waiting))
 				}
