@@ -112,7 +112,7 @@ var agentMayImport = []struct{ of, may string }{
 	{"trust", "trustlist printable"},
 	{"fetch", "printable"},
 	{"tvs", "trust trustlist printable"},
-	{"alarm", "bounded printable"},
+	{"alarm", "bounded logger printable"},
 	{"vault", "bounded status"},
 	{"holdings", "alarm logger model settings status trustlist"},
 	{"boot", "fetch holdings logger model settings status trust trustlist tvs"},
