@@ -241,12 +241,16 @@ func udpServer(t *testing.T, listen string, answer func(n int, req string) strin
 	t.Cleanup(func() { conn.Close() })
 	go func() {
 		buf := make([]byte, 8192)
-		for n := 1; ; n++ {
+		for n := 1; ; {
 			size, from, err := conn.ReadFrom(buf)
 			if err != nil {
 				return
 			}
-			if text := answer(n, string(buf[:size])); text != "" {
+			if !strings.HasPrefix(string(buf[:size]), "REFER ") {
+				continue // another program's, for whoever had the port before
+			}
+			text := answer(n, string(buf[:size]))
+			if n++; text != "" {
 				conn.WriteTo([]byte(text), from)
 			}
 		}
