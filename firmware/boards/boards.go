@@ -1,6 +1,8 @@
-// Package boards holds the descriptions of the boards that are known.
+// Package boards has the descriptions of the built-in boards, a YAML file each.
 //
 //	b, err := boards.Load("qemu-arm")
+//
+// Its functions are safe for concurrent use. docs/porting.md lists the keys.
 package boards
 
 import (
@@ -15,11 +17,11 @@ import (
 //go:embed *.yaml
 var files embed.FS
 
-// Names lists the boards.
+// Names lists the boards in alphabetical order.
 func Names() (names []string) {
 	list, err := fs.Glob(files, "*.yaml")
 	if err != nil {
-		panic(err) // the pattern is sound
+		panic(err) // the pattern is valid
 	}
 	for _, f := range list {
 		names = append(names, strings.TrimSuffix(f, ".yaml"))
@@ -27,7 +29,7 @@ func Names() (names []string) {
 	return names
 }
 
-// Load returns a board.
+// Load returns a board; an unknown name is an error that lists the known ones.
 func Load(name string) (*board.Board, error) {
 	data, err := files.ReadFile(name + ".yaml")
 	if err != nil {

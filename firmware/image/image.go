@@ -1,11 +1,13 @@
-// Package image makes what is flashed, or given to an emulator: a kernel, an
+// Package image makes the image of a board, for its flash or an emulator: a kernel, an
 // initramfs with the device program as its first process, an empty flash, and a
 // manifest with the hashes of all.
 //
 //	m, err := image.Build(board, image.Options{Dir: "out", Kernel: "zImage"})
 //
-// The same board, program and kernel give the same bytes. Build runs the Go
-// toolchain, and writes below its directory alone.
+// The same board, program and kernel give the same bytes. Build runs the Go toolchain,
+// and writes only below its directory. It is safe for concurrent use on different
+// directories. Sources: Linux's Documentation/driver-api/early-userspace/buffer-format.rst,
+// U-Boot's include/image.h.
 package image
 
 import (
@@ -29,7 +31,7 @@ import (
 
 // Options say where things are.
 type Options struct {
-	Dir    string // for the files; made where it is missing
+	Dir    string // of the files; created where it is missing
 	Kernel string // file; "" makes the initramfs without one
 	// Modules is a folder with modules and the file modules.load, which has the
 	// order in which they are loaded; "" for a kernel that needs none.
@@ -265,7 +267,7 @@ func UImage(b *board.Board, data []byte) ([]byte, error) {
 	h := make([]byte, headerSize)
 	put := func(at int, v uint32) { binary.BigEndian.PutUint32(h[at:], v) }
 	put(0, magic)
-	put(8, 0) // time: the same bytes each time
+	put(8, 0) // no time, so that the bytes are the same each time
 	put(12, uint32(len(data)))
 	put(16, address(b.Boot.LoadAddress))
 	put(20, address(b.Boot.EntryPoint))

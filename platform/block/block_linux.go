@@ -4,13 +4,13 @@
 //	dev, err := block.Open("/dev/vda", 64<<10)
 //	defer dev.Close()
 //
-// The device is treated as raw flash is: blocks of the given size are erased, which
-// writes 0xff, and programmed once in sectors. Every write has reached the device
-// when it returns; it goes past the page cache where the system allows that, so that
-// a sector which is programmed does not rewrite its neighbours. What the device's own
-// firmware does with them is its affair. One process uses a device at a time. A
-// Device is safe for concurrent use as far as the caller keeps reads and writes of one
-// place apart.
+// The device is used like raw flash: blocks of the given size are erased, which writes
+// 0xff, and programmed once in sectors. Every write has reached the device when it
+// returns; it bypasses the page cache where the system allows that, so that a sector
+// that is programmed does not rewrite its neighbours. What the device's own firmware
+// does is not known here. One process at a time uses a device: Open locks it (ErrBusy).
+// A Device is safe for concurrent use. Source: the manual pages open(2) (O_DIRECT,
+// O_DSYNC) and flock(2).
 package block
 
 import (
@@ -26,12 +26,12 @@ import (
 	"itlagent/platform/flash"
 )
 
-// align is what memory and lengths must be multiples of for writes past the page
-// cache, in bytes: the largest sector that devices have.
+// align is what memory and lengths must be multiples of to bypass the page cache, in
+// bytes: the largest sector that devices have.
 const align = 4096
 
-// maxSize bounds what is used of a device, in bytes: a vault reads all of it when it
-// is mounted.
+// maxSize bounds the part of a device that is used, in bytes: a vault reads all of it
+// when it is mounted.
 const maxSize = 4 << 20
 
 // ErrBusy says that another process uses the device.
@@ -47,10 +47,15 @@ type Device struct {
 }
 
 // Open opens a device, or a file that stands for one, with erase blocks of the given
-// size. At most maxSize bytes are used.
+// size, a power of two and a multiple of 4 KiB. At most maxSize bytes are used.
 func Open(path string, eraseSize int) (*Device, error) {
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if mode := info.Mode(); !mode.IsRegular() && mode.Type() != os.ModeDevice {
+		return nil, fmt.Errorf("%s: not a block device", path)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|unix.O_DSYNC|unix.O_DIRECT, 0)
-	if errors.Is(err, unix.EINVAL) { // a file system that has no other way than its cache
+	if errors.Is(err, unix.EINVAL) { // a file system without O_DIRECT
 		f, err = os.OpenFile(path, os.O_RDWR|unix.O_DSYNC, 0)
 	}
 	if err != nil {
@@ -65,8 +70,10 @@ func Open(path string, eraseSize int) (*Device, error) {
 }
 
 func (d *Device) measure(path string, eraseSize int) error {
-	if err := unix.Flock(int(d.f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(d.f.Fd()), unix.LOCK_EX|unix.LOCK_NB); errors.Is(err, unix.EWOULDBLOCK) {
 		return fmt.Errorf("%s: %w", path, ErrBusy)
+	} else if err != nil && !errors.Is(err, unix.ENOSYS) { // a kernel without file locks
+		return fmt.Errorf("%s: lock: %w", path, err)
 	}
 	size, err := d.f.Seek(0, io.SeekEnd)
 	if err != nil {

@@ -6,7 +6,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"itlagent/platform/block"
 	"itlagent/platform/flash"
@@ -74,6 +77,15 @@ func TestDevice(t *testing.T) {
 	}
 	if err := d.Erase(0); !errors.As(err, &at) || at.Op != "erase" {
 		t.Errorf("after the end: %v", err)
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, "/dev/null", t.TempDir()} {
+		if _, err := block.Open(path, 64<<10); err == nil || !strings.Contains(err.Error(), "not a block device") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 	for name, open := range map[string]func() (*block.Device, error){
 		"no device":     func() (*block.Device, error) { return block.Open(filepath.Join(t.TempDir(), "none"), 64<<10) },

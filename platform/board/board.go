@@ -1,10 +1,11 @@
-// Package board describes boards as data: what machine, console, network and flash a
-// board has, and how it starts.
+// Package board describes boards as data: the machine, console, network and flash of a
+// board, and how it starts.
 //
 //	b, err := board.Parse(data)
 //
-// A description is YAML; keys that are not known are errors with their line. The
-// values are immutable and safe for concurrent use.
+// A description is YAML; unknown keys are errors with their line. A Board is not
+// changed after Parse, and is then safe for concurrent use. docs/porting.md lists the
+// keys.
 package board
 
 import (
@@ -30,7 +31,7 @@ type Board struct {
 	Network Network  `yaml:"network"`
 	Kernel  Kernel   `yaml:"kernel"`
 	Boot    Boot     `yaml:"boot"`
-	QEMU    *QEMU    `yaml:"qemu"`  // nil for a board of its own
+	QEMU    *QEMU    `yaml:"qemu"`  // nil for a real board
 	Phone   []string `yaml:"phone"` // arguments of the device program
 }
 
@@ -40,7 +41,7 @@ type Console struct {
 	Baud   int    `yaml:"baud"`
 }
 
-// Flash is where the vault is.
+// Flash says where the vault is.
 type Flash struct {
 	Device     string      `yaml:"device"`    // "/dev/mtd1"
 	EraseSize  string      `yaml:"eraseSize"` // "256KiB"
@@ -61,21 +62,21 @@ type Network struct {
 	Gateway   string `yaml:"gateway"`
 }
 
-// Kernel is what the board runs.
+// Kernel is the board's kernel.
 type Kernel struct {
-	Minimal string   `yaml:"minimal"` // of firmware/kernel/build: arm, mips, mipsel
-	Debian  string   `yaml:"debian"`  // or of firmware/kernel/debian: arm, mipsel
+	Minimal string   `yaml:"minimal"` // made by firmware/kernel/build: arm, mips, mipsel
+	Debian  string   `yaml:"debian"`  // or fetched by firmware/kernel/debian: arm, mipsel
 	Args    []string `yaml:"args"`    // of its command line
 }
 
-// Boot is how a real board starts.
+// Boot says how the board starts.
 type Boot struct {
 	Method      string `yaml:"method"`      // qemu, or uboot
 	LoadAddress string `yaml:"loadAddress"` // of U-Boot's image
 	EntryPoint  string `yaml:"entryPoint"`
 }
 
-// QEMU is how the board is emulated.
+// QEMU says how the board is emulated.
 type QEMU struct {
 	Program   string   `yaml:"program"`
 	Minimum   string   `yaml:"minimum"` // version
@@ -91,7 +92,7 @@ var (
 	arches    = map[string]bool{"arm": true, "mips": true, "mipsle": true, "amd64": true}
 )
 
-// Parse reads a description and reports what is wrong with it, the line first.
+// Parse reads a description. Errors of its form begin with the line.
 func Parse(data []byte) (*Board, error) {
 	b := new(Board)
 	if err := strictyaml.Unmarshal(data, b); err != nil {
@@ -118,29 +119,29 @@ func (b *Board) check() error {
 	}
 	for _, a := range []string{b.Boot.LoadAddress, b.Boot.EntryPoint} {
 		if _, err := strconv.ParseUint(a, 0, 32); a != "" && err != nil {
-			return fmt.Errorf("boot: %q is no address", a)
+			return fmt.Errorf("boot: invalid address %q", a)
 		}
 	}
 	if n := b.Network; n.Interface != "" {
 		if _, err := netip.ParsePrefix(n.Address); err != nil {
-			return fmt.Errorf("network: address %q is not like 10.0.2.15/24", n.Address)
+			return fmt.Errorf("network: invalid address %q: want one such as 10.0.2.15/24", n.Address)
 		}
 	}
 	switch {
 	case !boardName.MatchString(b.Name):
-		return fmt.Errorf("name %q", b.Name)
+		return fmt.Errorf("invalid name %q: want 2 to 41 of a-z, 0-9 and '-'", b.Name)
 	case !arches[b.Arch]:
-		return fmt.Errorf("arch %q: arm, mips, mipsle or amd64", b.Arch)
+		return fmt.Errorf("invalid arch %q: want arm, mips, mipsle or amd64", b.Arch)
 	case b.Arch == "arm" && (b.ARM < 5 || b.ARM > 7):
-		return fmt.Errorf("goarm %d: 5, 6 or 7", b.ARM)
+		return fmt.Errorf("invalid goarm %d: want 5, 6 or 7", b.ARM)
 	case b.Console.Device == "" || b.Console.Baud <= 0:
-		return errors.New("console: a device and a baud rate")
+		return errors.New("console: want a device and a baud rate")
 	case b.Memory < 16:
-		return fmt.Errorf("memory %d: MiB, at least 16", b.Memory)
+		return fmt.Errorf("memory: %d MiB, want at least 16", b.Memory)
 	case b.Flash.Device == "":
-		return errors.New("flash: a device that holds the vault")
+		return errors.New("flash: want the device that holds the vault")
 	case b.Boot.Method != "qemu" && b.Boot.Method != "uboot":
-		return fmt.Errorf("boot: method %q: qemu or uboot", b.Boot.Method)
+		return fmt.Errorf("boot: invalid method %q: want qemu or uboot", b.Boot.Method)
 	case b.Boot.Method == "qemu" && (b.QEMU == nil || b.QEMU.Program == ""):
 		return errors.New("boot: method qemu needs the part qemu")
 	case b.Boot.Method == "uboot" && b.Boot.LoadAddress == "":
@@ -160,7 +161,7 @@ func Size(text string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(number, 0, 40)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("size %q is not like 64KiB or 4MiB", text)
+		return 0, fmt.Errorf("invalid size %q: want one such as 64KiB or 4MiB", text)
 	}
 	return n * unit, nil
 }
@@ -177,7 +178,7 @@ func (b *Board) GoEnv() []string {
 	return env
 }
 
-// CommandLine is the kernel's, up to what is meant for the phone.
+// CommandLine is the kernel's command line, without the phone's arguments behind "--".
 func (b *Board) CommandLine() string {
 	line := []string{fmt.Sprintf("console=%s,%d", b.Console.Device, b.Console.Baud), "panic=3", "quiet"}
 	return strings.Join(append(line, b.Kernel.Args...), " ")

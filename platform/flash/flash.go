@@ -1,6 +1,6 @@
-// Package flash is what a program may ask of raw flash memory: read, program,
-// erase, and its geometry. Package flashtest has a strict device for tests,
-// package image one in a file; platform/mtd is Linux's.
+// Package flash is the interface of raw flash memory: read, program, erase, and its
+// geometry. Package flashtest has a strict device for tests, package image one in a
+// file; platform/mtd has Linux's, platform/block one on a block device.
 //
 //	g := dev.Geometry()
 //	err := dev.Erase(0)

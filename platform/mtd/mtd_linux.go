@@ -5,7 +5,7 @@
 //	v, err := vault.Open(dev, options)
 //
 // Geometry and kind come from the driver. Offsets are in bytes from the start of
-// the partition. A Device is safe for concurrent use as far as the driver is.
+// the partition. A Device is safe for concurrent use if its driver is.
 // Source: include/uapi/mtd/mtd-abi.h of the Linux kernel.
 package mtd
 
@@ -21,7 +21,7 @@ import (
 	"itlagent/platform/flash"
 )
 
-// The types of chip that the kernel names and this package takes.
+// The kernel's types of chips that this package supports.
 const (
 	typeNOR  = 3
 	typeNAND = 4
@@ -31,7 +31,7 @@ const (
 	flagWriteable = 0x400
 )
 
-// file is what is asked of the kernel. Tests have one of their own.
+// file is what a Device asks of the kernel. Tests have one of their own.
 type file interface {
 	ReadAt(p []byte, off int64) (int, error)
 	WriteAt(p []byte, off int64) (int, error)
@@ -47,6 +47,11 @@ type Device struct {
 
 // Open opens a partition for reading and writing.
 func Open(path string) (*Device, error) {
+	if info, err := os.Stat(path); err != nil {
+		return nil, err
+	} else if info.Mode()&os.ModeCharDevice == 0 {
+		return nil, fmt.Errorf("%s: not an MTD partition: not a character device", path)
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_SYNC, 0)
 	if err != nil {
 		return nil, err
@@ -73,7 +78,7 @@ func (k kernel) ioctl(request uint, arg unsafe.Pointer) (int, error) {
 func open(f file) (*Device, error) {
 	var info unix.MtdInfo
 	if _, err := f.ioctl(unix.MEMGETINFO, unsafe.Pointer(&info)); err != nil {
-		return nil, fmt.Errorf("it is no MTD partition: %w", err)
+		return nil, fmt.Errorf("not an MTD partition: %w", err)
 	}
 	d := &Device{f: f, geo: flash.Geometry{Size: int(info.Size), EraseSize: int(info.Erasesize), ProgramSize: int(info.Writesize)}}
 	switch info.Type {
@@ -98,8 +103,8 @@ func (d *Device) Close() error { return d.f.Close() }
 // Geometry returns what the driver says.
 func (d *Device) Geometry() flash.Geometry { return d.geo }
 
-// Read fills p from off. A corrected bit error is no error; one that could not
-// be corrected is.
+// Read fills p from off. A bit error that was corrected is not an error; one that
+// could not be corrected is.
 func (d *Device) Read(p []byte, off int) error {
 	if err := d.geo.CheckRange("read", off, len(p)); err != nil {
 		return err
@@ -128,22 +133,21 @@ func (d *Device) Program(p []byte, off int) error {
 	return nil
 }
 
-// Erase erases a block, unlocking it where the chip knows locks.
+// Erase erases a block, and unlocks it first where the chip has locks.
 func (d *Device) Erase(block int) error {
 	off := block * d.geo.EraseSize
 	if err := d.geo.CheckRange("erase", off, d.geo.EraseSize); err != nil {
 		return err
 	}
 	e := unix.EraseInfo{Start: uint32(off), Length: uint32(d.geo.EraseSize)}
-	d.f.ioctl(unix.MEMUNLOCK, unsafe.Pointer(&e)) // "not supported" on most: the erase will tell
+	d.f.ioctl(unix.MEMUNLOCK, unsafe.Pointer(&e)) // "not supported" on most: the erase shows whether it was needed
 	if _, err := d.f.ioctl(unix.MEMERASE, unsafe.Pointer(&e)); err != nil {
 		return &flash.Error{Op: "erase", Off: off, Err: err}
 	}
 	return nil
 }
 
-// Bad reports whether the driver holds a block for bad. Drivers without bad
-// blocks have none.
+// Bad reports whether a block is marked bad. On drivers without bad blocks none is.
 func (d *Device) Bad(block int) (bool, error) {
 	off := int64(block) * int64(d.geo.EraseSize)
 	n, err := d.f.ioctl(unix.MEMGETBADBLOCK, unsafe.Pointer(&off))
@@ -156,7 +160,7 @@ func (d *Device) Bad(block int) (bool, error) {
 	return n != 0, nil
 }
 
-// MarkBad makes the driver hold a block for bad for ever.
+// MarkBad marks a block bad for ever.
 func (d *Device) MarkBad(block int) error {
 	off := int64(block) * int64(d.geo.EraseSize)
 	if _, err := d.f.ioctl(unix.MEMSETBADBLOCK, unsafe.Pointer(&off)); err != nil {

@@ -148,8 +148,17 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(path, make([]byte, 4096), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "no MTD partition") {
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "not an MTD partition") {
 		t.Errorf("an ordinary file: %v", err)
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, t.TempDir(), "/dev/null"} {
+		if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "not an MTD partition") {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 	if _, err := Open(path + "none"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: %v", err)

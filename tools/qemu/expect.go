@@ -11,21 +11,25 @@ import (
 	"time"
 )
 
-// Expect reads what a console says, and waits for patterns in it, each behind the
-// one before. Patterns of failures are always armed: a board that panics is found
-// out wherever the story is. It is safe for one user.
+// Expect reads the output of a console, and waits for patterns in it, each behind the
+// one before. Patterns of failures are always armed: a board that panics ends every
+// Wait. Wait and Send are not safe for concurrent use.
 type Expect struct {
 	w io.Writer
 
 	mu   sync.Mutex
-	text []byte // what is not consumed yet, control sequences taken out
-	all  strings.Builder
+	text []byte // output that no Wait has consumed yet, without control sequences
+	last []byte // the end of all output, for messages
 	more chan struct{}
 	err  error // why there is no more
 }
 
-// maxText bounds what waits to be matched, in bytes: the oldest goes.
-const maxText = 1 << 20
+// maxText bounds the output that waits to be matched, in bytes, maxLast the end that
+// messages show: the oldest is dropped.
+const (
+	maxText = 1 << 20
+	maxLast = 16 << 10
+)
 
 // failures end every wait.
 var failures = regexp.MustCompile(`Kernel panic|Internal error: Oops|\bOops\b|(?m:^panic: )|fatal error: |SIGSEGV|Unable to mount root|itlagent: ends with code`)
@@ -54,9 +58,12 @@ func (e *Expect) read(r io.Reader) {
 		e.mu.Lock()
 		clean := control.ReplaceAllString(ready, "")
 		e.text = append(e.text, clean...)
-		e.all.WriteString(clean)
 		if n := len(e.text) - maxText; n > 0 {
-			e.text = e.text[n:]
+			e.text = append(e.text[:0], e.text[n:]...)
+		}
+		e.last = append(e.last, clean...)
+		if n := len(e.last) - maxLast; n > 0 {
+			e.last = append(e.last[:0], e.last[n:]...)
 		}
 		if err != nil {
 			e.err = err
@@ -70,7 +77,7 @@ func (e *Expect) read(r io.Reader) {
 	}
 }
 
-// ErrBoard says that the board failed, or was silent for too long.
+// ErrBoard says that the board failed, or did not say in time what was waited for.
 var ErrBoard = errors.New("the board")
 
 // Wait waits for the first of the patterns to match what is not consumed yet,
@@ -120,10 +127,10 @@ func (e *Expect) Wait(ctx context.Context, limit time.Duration, patterns ...*reg
 	}
 }
 
-// tail is the last lines of all that was said. The caller holds mu.
+// tail is the last lines of the output. The caller holds mu.
 func (e *Expect) tail() string {
 	const lines = 20
-	all := strings.Split(strings.TrimRight(strings.ReplaceAll(e.all.String(), "\r", ""), "\n"), "\n")
+	all := strings.Split(strings.TrimRight(strings.ReplaceAll(string(e.last), "\r", ""), "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 

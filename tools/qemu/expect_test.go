@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -141,5 +142,30 @@ func TestCannotStart(t *testing.T) {
 		if m != nil {
 			m.Kill()
 		}
+	}
+}
+
+// A board that talks without end does not take the memory of the machine.
+func TestExpectIsBounded(t *testing.T) {
+	here, board := net.Pipe()
+	defer board.Close()
+	e := qemu.NewExpect(here)
+	const chunks, size = 1000, 64 << 10
+	noise := []byte(strings.Repeat("\x1b[1m nothing\r\n", size/14))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range chunks {
+		if _, err := board.Write(noise); err != nil {
+			t.Fatal(err)
+		}
+	}
+	io.WriteString(board, "the end\n")
+	if _, _, err := e.Wait(t.Context(), time.Minute, regexp.MustCompile("the end\n")); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 8<<20 {
+		t.Errorf("%d MiB of output take %d KiB", chunks*len(noise)>>20, grown>>10)
 	}
 }

@@ -76,13 +76,13 @@ func (p *Phone) PowerCut() {
 // Close implements scenario.Handset.
 func (p *Phone) Close() { p.PowerCut() }
 
-// Certificate implements scenario.Handset: no certificate is put on boards yet.
+// Certificate implements scenario.Handset: phones on boards have no certificate.
 func (p *Phone) Certificate() (*x509.Certificate, error) {
 	return nil, errors.New("a phone on a board has no certificate of its maker")
 }
 
-// run runs a command and returns what it printed. Each command is followed by
-// another that is none: its complaint is the end of the output.
+// run runs a command and returns its output. Each command is followed by an unknown
+// one: its error is the end of the output.
 func (p *Phone) run(ctx context.Context, line string, answers []string) (string, error) {
 	const mark = "end-of-output"
 	if err := p.console.Send(line); err != nil {
@@ -152,7 +152,7 @@ func (p *Phone) Cycle(ctx context.Context) (*scenario.Cycle, error) {
 	return p.look(ctx)
 }
 
-// look asks the shell what came of the last cycle.
+// look asks the shell for the result of the last boot cycle.
 func (p *Phone) look(ctx context.Context) (*scenario.Cycle, error) {
 	text := make(map[string]string)
 	for _, line := range []string{"why", "show config", "show status"} {
@@ -214,8 +214,8 @@ func (p *Phone) look(ctx context.Context) (*scenario.Cycle, error) {
 	return c, nil
 }
 
-// PrepareFlash makes a folder with a flash of its own, which is empty, and the kernel
-// and initramfs of an image: several boards may run from one image.
+// PrepareFlash makes a folder, mode 0700, with an empty flash and links to the kernel
+// and initramfs of an image: several boards can run from one image.
 func PrepareFlash(b *board.Board, base, dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -253,8 +253,8 @@ func Vault(b *board.Board, dir string) ([]byte, error) {
 	return data[at : at+size], nil
 }
 
-// Boots returns what makes the phones of stories: each on a board with a flash of
-// its own below dir, and so many MiB of memory, or the board's own where 0.
+// Boots returns the function that makes the phones of scenarios: each on a board with
+// a flash of its own below dir, and so many MiB of memory, or the board's own where 0.
 func Boots(b *board.Board, base, dir string, memory int) scenario.Boot {
 	return func(_ context.Context, p scenario.Phone, _ *cluster.Cluster, servers []string) (scenario.Handset, error) {
 		if p.MIC {

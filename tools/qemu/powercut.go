@@ -15,7 +15,7 @@ import (
 	"itlagent/testbench/vaultimage"
 )
 
-// Cuts is what came of a campaign of power cuts.
+// Cuts is the result of a campaign of power cuts.
 type Cuts struct {
 	Done    int    // power cuts
 	Updates uint64 // of the vault, in between

@@ -5,7 +5,8 @@
 //	defer m.Kill()
 //	io.Copy(os.Stdout, m.Console)
 //
-// Kill is a power cut, PowerOff an orderly end of the emulator. A Machine is for one user. Source: QEMU's manual, sections
+// Kill is a power cut, PowerOff an orderly end of the emulator. A Machine is not safe
+// for concurrent use, except Kill, Done and Err. Source: QEMU's manual, sections
 // Invocation and QMP.
 package qemu
 
@@ -32,9 +33,9 @@ import (
 	"itlagent/platform/board"
 )
 
-// Options say how a board is run.
+// Options says how a board is run.
 type Options struct {
-	Dir    string   // of the image; the flash is kept there
+	Dir    string   // of the image, with the flash
 	Phone  []string // arguments of the device program
 	Memory int      // MiB; that of the board where 0
 	// Reboots lets a reset start the board again. Without it a reset, be it of the
@@ -53,16 +54,15 @@ type Machine struct {
 	dir     string // of the sockets
 }
 
-// complaint is what the emulator said on standard error, in one line.
+// complaint is the emulator's standard error, in one line.
 func (m *Machine) complaint() string {
 	return strings.ReplaceAll(strings.TrimSpace(m.errors.String()), "\n", "; ")
 }
 
-// ErrStart says that the emulator did not start, or ended before its console was
-// there.
+// ErrStart says that the emulator did not start, or ended before its console answered.
 var ErrStart = errors.New("the emulator did not start")
 
-// SerialLog is the file in the image's folder with all that the console said.
+// SerialLog is the file in the image's folder with all output of the console.
 const SerialLog = "serial.log"
 
 // The sockets of a machine: of its console, and of QMP, the emulator's own protocol.
@@ -107,7 +107,7 @@ func Check(b *board.Board) error {
 	have := regexp.MustCompile(`version (\d+)\.(\d+)`).FindSubmatch(out)
 	want := strings.SplitN(b.QEMU.Minimum, ".", 2)
 	if have == nil || len(want) != 2 {
-		return fmt.Errorf("%s: what version is %.60q?", b.QEMU.Program, out)
+		return fmt.Errorf("%s: unknown version %.60q", b.QEMU.Program, out)
 	}
 	number := func(s string) int { n, _ := strconv.Atoi(s); return n }
 	if a, w := number(string(have[1])), number(want[0]); a < w || a == w && number(string(have[2])) < number(want[1]) {
@@ -203,7 +203,7 @@ func (m *Machine) Kill() {
 }
 
 // PowerOff tells the emulator to end, which writes the flash's file out, and waits
-// until it is gone. One that does not listen is killed.
+// until it is gone. An emulator that does not obey within 5 s is killed.
 func (m *Machine) PowerOff() {
 	defer m.Kill()
 	conn, err := net.Dial("unix", filepath.Join(m.dir, qmpSocket))
@@ -231,8 +231,8 @@ func (m *Machine) PowerOff() {
 	}
 }
 
-// Err returns what the emulator complained about, once it has ended by itself; nil
-// after an orderly power-off or Kill.
+// Err returns the emulator's error if it has ended by itself with one; nil after an
+// orderly power-off, a reset, or Kill.
 func (m *Machine) Err() error {
 	select {
 	case <-m.done:

@@ -1,13 +1,13 @@
-// Package image is flash in a file: the host's stand-in for a part, and the form
-// in which the flash of a board is kept and examined.
+// Package image is flash in a file: it stands for a part on the host, and holds the
+// flash of an emulated board.
 //
 //	dev, err := image.Open("phone.img", flash.Geometry{Size: 1 << 20, EraseSize: 64 << 10, ProgramSize: 1})
 //	defer dev.Close()
 //
-// It is as strict as a part: a program that is misaligned, crosses a block, or
-// would set a bit again is refused. What was programmed survives the end of the
-// process at any moment; whether it survives a crash of the host is up to its
-// file system, until Close. One process uses an image at a time. A Device is safe
+// It is as strict as a part: a program that is misaligned, crosses a block, or would
+// set a bit again is refused. What was programmed survives the end of the process at
+// any moment; until Close, its file system decides whether it survives a crash of the
+// host. One process at a time uses an image: Open locks it (ErrBusy). A Device is safe
 // for concurrent use.
 package image
 
@@ -42,7 +42,10 @@ func Open(path string, g flash.Geometry) (*Device, error) {
 	if err := g.Check(); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a device could act
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +58,10 @@ func Open(path string, g flash.Geometry) (*Device, error) {
 }
 
 func (d *Device) prepare(path string) error {
-	if err := syscall.Flock(int(d.f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := syscall.Flock(int(d.f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
 		return fmt.Errorf("%s: %w", path, ErrBusy)
+	} else if err != nil {
+		return fmt.Errorf("%s: lock: %w", path, err)
 	}
 	info, err := d.f.Stat()
 	if err != nil {
@@ -64,7 +69,7 @@ func (d *Device) prepare(path string) error {
 	}
 	switch {
 	case !info.Mode().IsRegular():
-		return fmt.Errorf("%s: it is no file", path)
+		return fmt.Errorf("%s: not a regular file", path)
 	case info.Size() == 0:
 		for b := range d.geo.Blocks() {
 			if err := d.Erase(b); err != nil {
@@ -72,7 +77,7 @@ func (d *Device) prepare(path string) error {
 			}
 		}
 	case info.Size() != int64(d.geo.Size):
-		return fmt.Errorf("%s: it has %d bytes, the flash is to have %d", path, info.Size(), d.geo.Size)
+		return fmt.Errorf("%s: it has %d bytes, the flash has %d", path, info.Size(), d.geo.Size)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"itlagent/platform/flash"
@@ -89,8 +90,12 @@ func TestOpenRefuses(t *testing.T) {
 	if err := os.WriteFile(short, make([]byte, 100), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
-		short: "it has 100 bytes", dir: "", filepath.Join(dir, "none", "x"): "no such file", "/dev/null": "no file",
+		short: "it has 100 bytes", dir: "", filepath.Join(dir, "none", "x"): "no such file", "/dev/null": "not a regular file", fifo: "not a regular file",
 	} {
 		if d, err := image.Open(path, nor); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
