@@ -1,24 +1,22 @@
 package audit
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"net"
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
+	"itlagent/testbench/accept"
 	"itlagent/testbench/sip"
 )
 
 // Limits of a listener.
 const (
-	liveConns = 1024
-	liveIdle  = 2 * time.Minute
+	liveConns   = 1024
+	liveIdle    = 2 * time.Minute  // between requests
+	liveRequest = 10 * time.Second // from the first byte of a request to its last
 )
 
 // Listener takes the alarms of phones by SIP, over tcp and udp.
@@ -39,7 +37,7 @@ func Listen(address string) (*Listener, error) {
 		tcp.Close()
 		return nil, err
 	}
-	return &Listener{netutil.LimitListener(tcp, liveConns), udp}, nil
+	return &Listener{tcp, udp}, nil
 }
 
 // Addr returns where it listens.
@@ -79,54 +77,31 @@ func (l *Listener) Collect(ctx context.Context, a *Audit) error {
 		}
 		return req.Answer(status, time.Now(), l.Addr(), transport)
 	}
-	var conns sync.WaitGroup
-	open := make(map[net.Conn]bool)
-	var opening sync.Mutex
-	conns.Go(func() { l.datagrams(take) })
-	conns.Go(func() {
-		for {
-			conn, err := l.tcp.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err != nil {
-				time.Sleep(10 * time.Millisecond) // out of file descriptors, most likely
-				continue
-			}
-			opening.Lock()
-			open[conn] = true
-			opening.Unlock()
-			conns.Go(func() {
-				serve(conn, take)
-				conn.Close()
-				opening.Lock()
-				delete(open, conn)
-				opening.Unlock()
-			})
-		}
-	})
+	conns := accept.Serve(l.tcp, accept.Limits{Conns: liveConns, First: liveIdle}, func(conn net.Conn) { serve(conn, take) })
+	var datagrams sync.WaitGroup
+	datagrams.Go(func() { l.datagrams(take) })
 	<-ctx.Done()
-	l.tcp.Close()
 	l.udp.Close()
-	opening.Lock()
-	for conn := range open {
-		conn.Close()
-	}
-	opening.Unlock()
-	conns.Wait()
+	conns.Close()
+	datagrams.Wait()
 	return failed
 }
 
 func serve(conn net.Conn, take func(*sip.Request, string) []byte) {
-	in := bufio.NewReaderSize(conn, sip.MaxHead)
+	in := sip.NewReader(conn)
 	for {
 		conn.SetDeadline(time.Now().Add(liveIdle))
-		req, err := sip.Read(in)
+		if in.Wait() == nil {
+			conn.SetDeadline(time.Now().Add(liveRequest))
+		}
+		req, err := in.Next()
 		if err != nil {
 			return
 		}
-		if _, err := conn.Write(take(req, "tcp")); err != nil {
-			return
+		if answer := take(req, "tcp"); answer != nil {
+			if _, err := conn.Write(answer); err != nil {
+				return
+			}
 		}
 	}
 }
@@ -141,12 +116,12 @@ func (l *Listener) datagrams(take func(*sip.Request, string) []byte) {
 		if err != nil {
 			continue
 		}
-		req, err := sip.Read(bufio.NewReaderSize(bytes.NewReader(buf[:n]), sip.MaxHead))
-		if err != nil && err != io.EOF {
+		req, err := sip.NewReader(bytes.NewReader(buf[:n])).Next()
+		if err != nil {
 			continue
 		}
-		if req != nil {
-			l.udp.WriteToUDP(take(req, "udp"), from)
+		if answer := take(req, "udp"); answer != nil {
+			l.udp.WriteToUDP(answer, from)
 		}
 	}
 }

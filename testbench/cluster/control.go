@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,9 +19,10 @@ import (
 // answers with one: "follow" makes the process act on a state that another one
 // wrote, "status" describes it, "down" ends it.
 const (
-	controlTime  = 10 * time.Second
-	controlConns = 16
-	controlLine  = 64 << 10 // bytes
+	controlTime    = 10 * time.Second
+	controlConns   = 16
+	controlRequest = 256      // bytes
+	controlLine    = 64 << 10 // bytes of an answer
 )
 
 func controlPath(index int) string { return fmt.Sprintf("node-%d.sock", index) }
@@ -75,7 +77,7 @@ func (c *Cluster) listenControl() error {
 
 func (n *Node) serveControl(conn net.Conn) {
 	conn.SetDeadline(time.Now().Add(controlTime))
-	line, err := bufio.NewReaderSize(conn, 256).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(conn, controlRequest)).ReadString('\n')
 	if err != nil {
 		return
 	}
@@ -114,7 +116,7 @@ func (c *Cluster) ask(n *Node, line string) (answer string, err error) {
 		if _, err := fmt.Fprintln(conn, line); err != nil {
 			return errDown
 		}
-		answer, err = bufio.NewReaderSize(conn, controlLine).ReadString('\n')
+		answer, err = bufio.NewReader(io.LimitReader(conn, controlLine)).ReadString('\n')
 		if err != nil {
 			return errDown
 		}

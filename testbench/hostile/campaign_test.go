@@ -1,7 +1,6 @@
 package hostile_test
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/rsa"
 	"crypto/x509"
@@ -238,7 +237,7 @@ func readers(t *testing.T) []reader {
 		Tags: []events.Tag{{Key: "DeviceName", Value: "SEP64A0E71502CC"}, {Key: "ITL_Signature", Value: alarm.Signature(make([]byte, 20))}}, Text: "Alarm of a phone"}.String())
 	return append(all,
 		reader{name: "SIP request", samples: [][]byte{alarms}, most: 256 << 10, read: func(data []byte) string {
-			req, err := sip.Read(bufio.NewReaderSize(bytes.NewReader(data), sip.MaxHead))
+			req, err := sip.NewReader(bytes.NewReader(data)).Next()
 			if err != nil {
 				return ""
 			}

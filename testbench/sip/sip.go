@@ -1,12 +1,13 @@
 // Package sip reads what phones send to a call manager by SIP, as far as the bench
 // needs it: the REFER with an alarm, and what else comes along.
 //
-//	req, err := sip.Read(bufio.NewReaderSize(conn, sip.MaxHead))
+//	in := sip.NewReader(conn)
+//	req, err := in.Next()
 //	alarm, err := req.Alarm()
 //	conn.Write(req.Answer("202 Accepted", now, "192.0.2.1:5060", "tcp"))
 //
 // A request has at most MaxHead bytes of start line and headers and MaxBody bytes of
-// body; no more are ever held. Values are not changed once they are read. Sources: RFC
+// body; no more is ever read of one. Values are not changed once they are read. Sources: RFC
 // 3261, RFC 3515, and traces of phones.
 package sip
 
@@ -17,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"time"
@@ -38,42 +40,98 @@ type Request struct {
 	to     string
 }
 
-// Read reads one request. The reader's buffer should be of MaxHead bytes.
-func Read(in *bufio.Reader) (*Request, error) {
-	req := new(Request)
-	length, head := 0, 0
-	for first := true; ; {
-		line, err := in.ReadString('\n')
-		if head += len(line); err != nil || head > MaxHead {
-			if err == io.EOF && head > 0 {
-				err = io.ErrUnexpectedEOF
-			}
-			if err == nil {
-				err = fmt.Errorf("more than %d bytes of headers", MaxHead)
+// Reader reads requests from a connection, or one from a datagram. It is not safe for
+// concurrent use.
+type Reader struct {
+	limit io.LimitedReader // what one request may still have
+	in    *bufio.Reader
+	text  *textproto.Reader
+}
+
+// NewReader returns a reader that asks for no more than a request may have.
+func NewReader(r io.Reader) *Reader {
+	reader := &Reader{limit: io.LimitedReader{R: r}}
+	reader.in = bufio.NewReader(&reader.limit)
+	reader.text = textproto.NewReader(reader.in)
+	return reader
+}
+
+// Wait returns once something of the next request is there: until then a peer may be
+// silent, from then on it has to go on.
+func (r *Reader) Wait() error {
+	r.limit.N = MaxHead
+	_, err := r.in.Peek(1)
+	return err
+}
+
+// line returns a line with those that continue it (RFC 3261, section 7.3.1).
+func (r *Reader) line() (string, error) {
+	line, err := r.text.ReadContinuedLine()
+	switch {
+	case err != nil && r.limit.N <= 0:
+		return "", fmt.Errorf("more than %d bytes of headers", MaxHead)
+	case err == io.EOF:
+		return "", io.ErrUnexpectedEOF
+	}
+	return line, err
+}
+
+// Next reads one request. Between requests the error is io.EOF.
+func (r *Reader) Next() (*Request, error) {
+	r.limit.N = MaxHead
+	for { // past the keep-alives between requests
+		b, err := r.in.Peek(1)
+		if err != nil {
+			if r.limit.N <= 0 {
+				err = fmt.Errorf("more than %d bytes between requests", MaxHead)
 			}
 			return nil, err
 		}
-		line = strings.TrimRight(line, "\r\n")
-		if first {
-			if line == "" {
-				head = 0 // a keep-alive between requests
-				continue
-			}
-			first = false
-			method, rest, _ := strings.Cut(line, " ")
-			if !strings.HasSuffix(rest, " SIP/2.0") {
-				return nil, fmt.Errorf("not a SIP request: %.40q", line)
-			}
-			req.Method = method
-			continue
+		if b[0] != '\r' && b[0] != '\n' {
+			break
+		}
+		r.in.Discard(1)
+	}
+	first, err := r.text.ReadLine()
+	if err != nil {
+		if r.limit.N <= 0 {
+			err = fmt.Errorf("more than %d bytes of headers", MaxHead)
+		} else if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, err
+	}
+	method, rest, _ := strings.Cut(first, " ")
+	if !strings.HasSuffix(rest, " SIP/2.0") {
+		return nil, fmt.Errorf("not a SIP request: %.40q", first)
+	}
+	req := &Request{Method: method}
+	length, err := r.headers(req)
+	if err != nil {
+		return nil, err
+	}
+	r.limit.N = int64(max(length-r.in.Buffered(), 0))
+	req.Body = make([]byte, length)
+	if _, err := io.ReadFull(r.in, req.Body); err != nil {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return req, nil
+}
+
+// headers reads up to the empty line, and returns the length of the body.
+func (r *Reader) headers(req *Request) (length int, err error) {
+	for {
+		line, err := r.line()
+		if err != nil {
+			return 0, err
 		}
 		if line == "" {
-			break
+			return length, nil
 		}
 		name, value, ok := strings.Cut(line, ":")
 		value = strings.TrimSpace(value)
 		if !ok {
-			return nil, fmt.Errorf("header line %.40q", line)
+			return 0, fmt.Errorf("header line %.40q", line)
 		}
 		switch strings.ToLower(strings.TrimSpace(name)) {
 		case "via", "v", "from", "f", "call-id", "i", "cseq":
@@ -83,21 +141,11 @@ func Read(in *bufio.Reader) (*Request, error) {
 		case "content-type", "c":
 			req.Kind = value
 		case "content-length", "l":
-			if length, ok = atoi(value); !ok || length > MaxBody {
-				return nil, fmt.Errorf("body of %.20s bytes, at most %d", value, MaxBody)
+			if length, err = strconv.Atoi(value); err != nil || length < 0 || length > MaxBody {
+				return 0, fmt.Errorf("body of %.20q bytes, at most %d", value, MaxBody)
 			}
 		}
 	}
-	req.Body = make([]byte, length)
-	if _, err := io.ReadFull(in, req.Body); err != nil {
-		return nil, io.ErrUnexpectedEOF
-	}
-	return req, nil
-}
-
-func atoi(s string) (int, bool) {
-	n, err := strconv.Atoi(s)
-	return n, err == nil && n >= 0
 }
 
 // Answer writes the response to a request, with a status such as "202 Accepted" and

@@ -1,8 +1,8 @@
 package sip
 
 import (
-	"bufio"
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 )
@@ -12,9 +12,9 @@ func FuzzSIP(f *testing.F) {
 	f.Add([]byte("REFER sip:a SIP/2.0\r\nTo: <sip:a>\r\nContent-Length: 3\r\n\r\nabc"))
 	f.Add([]byte("\r\n\r\nOPTIONS sip:a SIP/2.0\r\nVia: x\r\n\r\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		in := bufio.NewReaderSize(bytes.NewReader(data), MaxHead)
+		in := NewReader(bytes.NewReader(data))
 		for range 10 {
-			req, err := Read(in)
+			req, err := in.Next()
 			if err != nil {
 				return
 			}
@@ -31,4 +31,56 @@ func FuzzSIP(f *testing.F) {
 			}
 		}
 	})
+}
+
+// endless is a line without end. It counts what is asked of it.
+type endless struct {
+	first string
+	read  int
+}
+
+func (e *endless) Read(p []byte) (int, error) {
+	if e.first != "" {
+		n := copy(p, e.first)
+		e.first = e.first[n:]
+		return n, nil
+	}
+	for i := range p {
+		p[i] = 'a'
+	}
+	e.read += len(p)
+	return len(p), nil
+}
+
+// What has no end is not read to it, wherever in a head it stands.
+func TestEndless(t *testing.T) {
+	for name, first := range map[string]string{
+		"a first line":    "",
+		"a header":        "REFER sip:a SIP/2.0\r\nTo: ",
+		"a continuation":  "REFER sip:a SIP/2.0\r\nTo: a\r\n ",
+		"an unnamed line": "REFER sip:a SIP/2.0\r\n",
+	} {
+		in := &endless{first: first}
+		if _, err := NewReader(in).Next(); err == nil || name != "an unnamed line" && !strings.Contains(err.Error(), "more than 8192 bytes") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if in.read > MaxHead {
+			t.Errorf("%s: %d bytes were read, at most %d", name, in.read, MaxHead)
+		}
+	}
+}
+
+// One request ends where the next one begins, and keep-alives stand between them.
+func TestRequestsInARow(t *testing.T) {
+	one := "\r\n\r\nREFER sip:a SIP/2.0\r\nTo: <sip:a>\r\n ;x=1\r\nContent-Length: 16384\r\n\r\n" + strings.Repeat("b", MaxBody)
+	in := NewReader(strings.NewReader(strings.Repeat(one, 5)))
+	for i := range 5 {
+		req, err := in.Next()
+		if err != nil || len(req.Body) != MaxBody || req.to != "To: <sip:a> ;x=1" {
+			t.Fatalf("request %d: %v, %+v", i, err, req)
+		}
+	}
+	if _, err := in.Next(); err != io.EOF {
+		t.Errorf("after the last: %v, want %v", err, io.EOF)
+	}
 }

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"bufio"
 	"bytes"
 	"crypto/sha1"
 	"errors"
@@ -20,7 +19,8 @@ import (
 
 // Limits of the SIP service.
 const (
-	sipIdle     = 2 * time.Minute
+	sipIdle     = 2 * time.Minute  // between requests; phones refresh within it
+	sipRequest  = 10 * time.Second // from the first byte of a request to its last
 	sipDatagram = sip.MaxHead + sip.MaxBody
 )
 
@@ -54,10 +54,13 @@ func (n *Node) startSIP(r *running) error {
 }
 
 func (n *Node) serveSIP(r *running, conn net.Conn) {
-	in := bufio.NewReaderSize(conn, sip.MaxHead)
+	in := sip.NewReader(conn)
 	for {
 		conn.SetReadDeadline(time.Now().Add(sipIdle))
-		req, err := sip.Read(in)
+		if in.Wait() == nil {
+			conn.SetReadDeadline(time.Now().Add(sipRequest))
+		}
+		req, err := in.Next()
 		if err != nil {
 			if err != io.EOF {
 				n.Logf("%s: SIP %v: %v", n.Node().Name, conn.RemoteAddr(), err)
@@ -85,7 +88,7 @@ func (n *Node) serveSIPDatagrams(r *running, udp *net.UDPConn) {
 		if err != nil {
 			continue
 		}
-		req, err := sip.Read(bufio.NewReaderSize(bytes.NewReader(buf[:size]), sip.MaxHead))
+		req, err := sip.NewReader(bytes.NewReader(buf[:size])).Next()
 		if err != nil {
 			n.Logf("%s: SIP %v: %v", n.Node().Name, from, err)
 			continue
