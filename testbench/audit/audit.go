@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"iter"
 	"slices"
@@ -44,6 +45,9 @@ var ErrTooMany = fmt.Errorf("more than %d phones", MaxPhones)
 // entry is what is kept of a phone.
 type entry struct {
 	at       int64 // Unix nanoseconds; 0 where not known
+	seq      uint64
+	host     uint32 // a hash of its name; 0 where not known
+	source   uint32 // the log that it stands in
 	itl, ctl Hash
 	disputed bool // two reports of one time say different things
 }
@@ -51,6 +55,7 @@ type entry struct {
 // Audit collects reports.
 type Audit struct {
 	phones map[MAC]entry
+	source uint32 // of what is added now
 
 	Lines, Reports int      // that were read
 	Unusable       int      // lines about lists that cannot be used
@@ -65,6 +70,7 @@ func New() *Audit { return &Audit{phones: make(map[MAC]entry)} }
 // Lines that are not about lists of phones are passed over.
 func (a *Audit) Read(r io.Reader, progress func(bytes int)) error {
 	in := bufio.NewReaderSize(r, MaxLine)
+	a.source++
 	start := a.Lines
 	for {
 		line, err := in.ReadSlice('\n')
@@ -117,6 +123,7 @@ func (a *Audit) AddEvent(e *events.Event) error {
 		return nil
 	}
 	r, err := report(e.Tag("DeviceName"), e.Tag("ITL_Signature"), e.Tag("CTL_Signature"), e.Time)
+	r.Host, r.Seq = e.Node, e.Seq
 	if err != nil {
 		a.fault("event %d: %v", e.Seq, err)
 		return nil
@@ -130,11 +137,13 @@ func (a *Audit) fault(format string, args ...any) {
 	}
 }
 
-// Add takes one report. Of two of a phone the later one counts; where no times are
-// known, the one that comes later.
+// Add adds one report. Of two of a phone the later one counts; where no times are
+// known, the one that is added later. Two of one time are common, for many logs have
+// whole seconds: of one host the higher sequence number decides, of one log the place
+// in it. What is left, one time in the logs of two hosts, is in dispute.
 func (a *Audit) Add(r Report) error {
 	a.Reports++
-	next := entry{itl: r.ITL, ctl: r.CTL}
+	next := entry{itl: r.ITL, ctl: r.CTL, seq: r.Seq, host: hash(r.Host), source: a.source}
 	if !r.Time.IsZero() {
 		next.at = r.Time.UnixNano()
 	}
@@ -145,10 +154,27 @@ func (a *Audit) Add(r Report) error {
 	case ok && next.at != 0 && old.at > next.at:
 		return nil
 	case ok && next.at != 0 && old.at == next.at:
-		next.disputed = old.disputed || old.itl != next.itl || old.ctl != next.ctl
+		switch {
+		case old.host != 0 && old.host == next.host:
+			if old.seq > next.seq {
+				return nil
+			}
+		case old.source == next.source:
+		default:
+			next.disputed = old.disputed || old.itl != next.itl || old.ctl != next.ctl
+		}
 	}
 	a.phones[r.MAC] = next
 	return nil
+}
+
+func hash(host string) uint32 {
+	if host == "" {
+		return 0
+	}
+	h := fnv.New32a()
+	io.WriteString(h, host)
+	return h.Sum32() | 1
 }
 
 // ErrDisputed says that two reports of a phone, of the same time, contradict each other.

@@ -267,7 +267,7 @@ func TestOddLogs(t *testing.T) {
 	}
 	one, two := strings.Repeat("11 ", 20), strings.Repeat("22 ", 20)
 	log := line("Feb 26 2014 18:00:02", "SEP000000000001", one) + line("Feb 26 2014 18:00:01", "SEP000000000001", two) + // out of order
-		line("Feb 26 2014 18:00:02", "SEP000000000002", one) + line("Feb 26 2014 18:00:02", "SEP000000000002", two) + // a contradiction
+		line("Feb 26 2014 18:00:02", "SEP000000000002", one) + line("Feb 26 2014 18:00:02", "SEP000000000002", two) + // the later line of the log
 		line("Feb 26 2014 18:00:02", "SEP000000000003", "rubbish") +
 		strings.Repeat("x", 3*audit.MaxLine) + "DeviceTLInfo\n" +
 		strings.TrimSuffix(line("Feb 26 2014 18:00:02", "SEP000000000004", one), "\n") // the last line does not end
@@ -287,7 +287,7 @@ func TestOddLogs(t *testing.T) {
 		got[p.MAC.String()] = fmt.Sprintf("%s %.2s", p.Status, p.ITL)
 	}
 	delete(got, w[0].State().Phones[0].MAC)
-	want := map[string]string{"000000000001": "foreign 11", "000000000002": "unknown 22", "000000000004": "foreign 11"}
+	want := map[string]string{"000000000001": "foreign 11", "000000000002": "foreign 22", "000000000004": "foreign 11"}
 	for mac, w := range want {
 		if got[mac] != w {
 			t.Errorf("phone %s: %q, want %q", mac, got[mac], w)
@@ -333,6 +333,43 @@ func TestLive(t *testing.T) {
 	for p, err := range a.Phones(audit.NewJudge(t.Context(), slices.Concat(lockout.World{c}, w))) {
 		if err != nil || p.Status != audit.Current || !p.Follows() {
 			t.Errorf("%v: %s, %v, %v", p.MAC, p.Status, p.Verdict, err)
+		}
+	}
+}
+
+// Of two reports of one time the sequence number decides, then the place in the log;
+// what the logs of two hosts say at one time stays in dispute.
+func TestOneTime(t *testing.T) {
+	const device = "SEP000000000001"
+	one, two := strings.Repeat("11 ", 20), strings.Repeat("22 ", 20)
+	line := func(seq int, host, stamp, hash string) string {
+		return fmt.Sprintf("%d: %s: Feb 26 2014 18:00:%s UTC: %%UC_CALLMANAGER-6-DeviceTLInfo: %%[DeviceName=%s][ITL_Signature=%s]: x\n", seq, host, stamp, device, hash)
+	}
+	for name, test := range map[string]struct {
+		logs     []string
+		want     byte
+		disputed bool
+	}{
+		"numbers, in order":          {[]string{line(7, "pub", "02", one) + line(8, "pub", "02", two)}, 0x22, false},
+		"numbers, out of order":      {[]string{line(8, "pub", "02", two) + line(7, "pub", "02", one)}, 0x22, false},
+		"numbers in two logs":        {[]string{line(8, "pub", "02.000", two), line(7, "pub", "02.000", one)}, 0x22, false},
+		"no numbers":                 {[]string{strings.ReplaceAll(line(0, "pub", "02", one)+line(0, "pub", "02", two), "0: pub: ", "")}, 0x22, false},
+		"two hosts in one log":       {[]string{line(9, "sub", "02", one) + line(8, "pub", "02", two)}, 0x22, false},
+		"two hosts in two logs":      {[]string{line(9, "sub", "02", one), line(8, "pub", "02", two)}, 0x22, true},
+		"two hosts of one opinion":   {[]string{line(9, "sub", "02", one), line(8, "pub", "02", one)}, 0x11, false},
+		"a later time is decisive":   {[]string{line(8, "pub", "02.001", one) + line(9, "pub", "02", two)}, 0x11, false},
+		"a priority of syslog first": {[]string{"<190>31 uc local7: " + line(8, "pub", "02", two) + "<190>31 uc local7: " + line(7, "pub", "02", one)}, 0x22, false},
+	} {
+		a := audit.New()
+		for _, log := range test.logs {
+			if err := a.Read(strings.NewReader(log), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m, _ := audit.ParseMAC(device)
+		r, ok, err := a.Last(m)
+		if !ok || r.ITL[0] != test.want || errors.Is(err, audit.ErrDisputed) != test.disputed {
+			t.Errorf("%s: list %x, %v; want %x, disputed %v", name, r.ITL[:1], err, test.want, test.disputed)
 		}
 	}
 }

@@ -34,6 +34,8 @@ type Report struct {
 	MAC      MAC
 	Time     time.Time // zero where it is not known
 	ITL, CTL Hash      // zero where none is installed
+	Host     string    // that wrote the line, and its number there; "" where not known
+	Seq      uint64
 }
 
 // AlarmName is the name of the alarm that tells of lists.
@@ -92,7 +94,27 @@ func ParseLine(line []byte) (Report, error) {
 	if tags == 0 {
 		return Report{}, ErrOther // the name stands in some text
 	}
-	return report(string(values[0]), string(values[1]), string(values[2]), lineTime(head))
+	r, err := report(string(values[0]), string(values[1]), string(values[2]), lineTime(head))
+	r.Seq, r.Host = sequence(head)
+	return r, err
+}
+
+// sequence reads the number and the host of a line of CiscoLog: "41679: uc-ucm-01: Jul
+// 02 2015 ...". Something of syslog may stand before them. Without both the host is "".
+func sequence(head []byte) (number uint64, host string) {
+	for {
+		part, rest, ok := bytes.Cut(head, []byte(": "))
+		if !ok {
+			return 0, ""
+		}
+		before, after := bytes.Fields(part), bytes.Fields(rest)
+		if len(before) > 0 && len(after) > 0 {
+			if n, err := strconv.ParseUint(string(before[len(before)-1]), 10, 64); err == nil {
+				return n, string(bytes.TrimSuffix(after[0], []byte(":")))
+			}
+		}
+		head = rest
+	}
 }
 
 // wanted are the tags that are read.

@@ -5,24 +5,21 @@
 //	err = l.Add(events.Event{Time: now, Node: "test10pub", App: "UC_CERT", Severity: 4, Name: "ITLRecoveryNotBackedUp", Text: "..."})
 //
 // A line is at most MaxLine bytes. An event that was returned by Since is in the
-// file and synced. A Log is safe for concurrent use, and several processes may
-// have one file open: a lock on it keeps their lines and numbers apart. Source:
-// the CiscoLog grammar as it is published; the names of this project's own events
-// are its choice.
+// file and synced. A file of more than maxFile bytes becomes the older one, Older, in
+// the place of the one before; numbers go on. The last maxHeld events are in memory.
+// A Log is safe for concurrent use, and several processes may have one file open: a
+// lock on it keeps their lines and numbers apart. Source: the CiscoLog grammar as it
+// is published; the names of this project's own events are its choice.
 package events
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"itlagent/agent/printable"
 )
 
 // MaxLine bounds a line, in bytes.
@@ -30,9 +27,6 @@ const MaxLine = 800
 
 // maxWord bounds the names of a node, an application and an event, in bytes.
 const maxWord = 100
-
-// maxHeld bounds the events that are held in memory.
-const maxHeld = 10_000
 
 // Event is one entry.
 type Event struct {
@@ -87,9 +81,9 @@ func (e Event) String() string {
 	return line
 }
 
-// clean keeps a value from ending a tag or a line.
+// clean keeps a value from ending a tag or a line, and from showing what is not there.
 func clean(s string) string {
-	return strings.Map(func(r rune) rune {
+	return printable.Text(strings.Map(func(r rune) rune {
 		switch {
 		case r == '\ufffd': // what is no UTF-8 becomes that, and longer
 			return '?'
@@ -101,7 +95,12 @@ func clean(s string) string {
 			return ' '
 		}
 		return r
-	}, s)
+	}, s))
+}
+
+// isKey reports whether a key reads back as it was written.
+func isKey(key string) bool {
+	return key != "" && len(key) <= maxWord && !strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune("=[]", r) })
 }
 
 // ErrLine says that a line is not an event.
@@ -153,128 +152,4 @@ func Parse(line string) (Event, error) {
 	}
 	e.Text = text
 	return e, nil
-}
-
-// Log is an event log. The zero value keeps events in memory alone.
-type Log struct {
-	mu     sync.Mutex
-	f      *os.File
-	end    int64 // of the last whole line that was read, in bytes
-	lines  int
-	next   uint64
-	events []Event
-}
-
-// Open reads a log and goes on with it, or makes one, mode 0600. A line that was
-// cut off is taken away by the next Add; any other that is no event is an error.
-func Open(path string) (*Log, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	l := &Log{f: f}
-	if err := l.catchUp(); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return l, nil
-}
-
-// catchUp reads the lines that are new in the file. The caller holds mu.
-func (l *Log) catchUp() error {
-	if l.f == nil {
-		return nil
-	}
-	data, err := io.ReadAll(io.NewSectionReader(l.f, l.end, 1<<62))
-	if err != nil {
-		return err
-	}
-	for {
-		line, rest, whole := bytes.Cut(data, []byte("\n"))
-		if !whole {
-			return nil // what is being written, or was when its writer ended
-		}
-		l.lines++
-		e, err := Parse(string(line))
-		if err != nil {
-			return fmt.Errorf("%s: line %d: %w", l.f.Name(), l.lines, err)
-		}
-		l.end += int64(len(line)) + 1
-		data = rest
-		l.hold(e)
-	}
-}
-
-func (l *Log) hold(e Event) {
-	l.next = e.Seq + 1
-	if l.events = append(l.events, e); len(l.events) > maxHeld {
-		l.events = append(l.events[:0], l.events[len(l.events)-maxHeld/2:]...)
-	}
-}
-
-// Add writes an event, which gets the next number, and syncs it. One whose line could
-// not be read again is refused with ErrLine.
-func (l *Log) Add(e Event) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.f != nil {
-		if err := unix.Flock(int(l.f.Fd()), unix.LOCK_EX); err != nil {
-			return fmt.Errorf("lock %s: %w", l.f.Name(), err)
-		}
-		defer unix.Flock(int(l.f.Fd()), unix.LOCK_UN)
-		if err := l.catchUp(); err != nil {
-			return err
-		}
-	}
-	e.Seq, e.Time = l.next, e.Time.UTC().Truncate(time.Millisecond)
-	if _, err := Parse(e.String()); err != nil {
-		return err
-	}
-	if l.f != nil {
-		line := e.String() + "\n"
-		if err := l.f.Truncate(l.end); err != nil {
-			return err
-		}
-		if _, err := l.f.WriteAt([]byte(line), l.end); err != nil {
-			return err
-		}
-		if err := l.f.Sync(); err != nil {
-			return err
-		}
-		l.end += int64(len(line))
-		l.lines++
-	}
-	l.hold(e)
-	return nil
-}
-
-// Since returns the events with this number or a higher one, and the number after
-// the last.
-func (l *Log) Since(seq uint64) (events []Event, next uint64, err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.f != nil {
-		if err := unix.Flock(int(l.f.Fd()), unix.LOCK_SH); err != nil { // no line is half synced
-			return nil, seq, fmt.Errorf("lock %s: %w", l.f.Name(), err)
-		}
-		defer unix.Flock(int(l.f.Fd()), unix.LOCK_UN)
-		if err := l.catchUp(); err != nil {
-			return nil, seq, err
-		}
-	}
-	for i := range l.events {
-		if l.events[i].Seq >= seq {
-			events = append(events, l.events[i:]...)
-			break
-		}
-	}
-	return events, l.next, nil
-}
-
-// Close closes the file.
-func (l *Log) Close() error {
-	if l.f == nil {
-		return nil
-	}
-	return l.f.Close()
 }

@@ -114,3 +114,17 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A tag reads back as it was written, or is refused.
+func TestTagKeys(t *testing.T) {
+	l := new(events.Log)
+	for _, key := range []string{"a=b", "", "a]b", "a[b", "a b", "a\nb", "\u202e", strings.Repeat("k", 101)} {
+		err := l.Add(events.Event{Time: at, Node: "n", App: "A", Severity: 4, Name: "B", Tags: []events.Tag{{Key: key, Value: "v"}}})
+		if !errors.Is(err, events.ErrLine) {
+			t.Errorf("key %q: %v, want %v", key, err, events.ErrLine)
+		}
+	}
+	if err := l.Add(events.Event{Time: at, Node: "n", App: "A", Severity: 4, Name: "B", Tags: []events.Tag{{Key: "CTL_Signature", Value: "a=b"}}}); err != nil {
+		t.Error(err)
+	}
+}

@@ -17,6 +17,7 @@ import (
 
 	"itlagent/platform/limits"
 	"itlagent/testbench/audit"
+	"itlagent/testbench/events"
 )
 
 func runAudit(e *env, args []string) int {
@@ -53,7 +54,7 @@ func runAudit(e *env, args []string) int {
 	sources := *logs
 	if len(sources) == 0 && *listen == "" {
 		for _, dir := range *dirs {
-			sources = append(sources, filepath.Join(dir, "events.log"))
+			sources = append(sources, events.Files(filepath.Join(dir, "events.log"))...)
 		}
 	}
 	for _, path := range sources {

@@ -24,6 +24,7 @@ import (
 	"itlagent/agent/trustlist"
 	"itlagent/platform/filestore"
 	"itlagent/testbench/audit"
+	"itlagent/testbench/events"
 	"itlagent/testbench/lockout"
 	"itlagent/testbench/vaultimage"
 )
@@ -387,14 +388,16 @@ func reports(w lockout.World) (*audit.Audit, error) {
 		if c.Dir() == "" {
 			continue // one that exists on paper alone
 		}
-		f, err := os.Open(filepath.Join(c.Dir(), "events.log"))
-		if err != nil {
-			return nil, err
-		}
-		err = a.Read(f, nil)
-		f.Close()
-		if err != nil {
-			return nil, err
+		for _, path := range events.Files(filepath.Join(c.Dir(), "events.log")) {
+			f, err := os.Open(path)
+			if err != nil {
+				return nil, err
+			}
+			err = a.Read(f, nil)
+			f.Close()
+			if err != nil {
+				return nil, err
+			}
 		}
 	}
 	return a, nil

@@ -143,8 +143,11 @@ func knownPhones(w lockout.World, file string, current bool) (*known, error) {
 		m, _ := audit.ParseMAC("SEP" + mac)
 		r, ok, err := said.Last(m)
 		if err != nil {
-			k.disputed = append(k.disputed, "SEP"+mac)
-			continue
+			if !current {
+				k.disputed = append(k.disputed, "SEP"+mac)
+				continue
+			}
+			r, ok = audit.Report{}, false
 		}
 		itl, ctl := r.ITL.String(), r.CTL.String()
 		if !ok && current {
@@ -182,7 +185,7 @@ func knownPhones(w lockout.World, file string, current bool) (*known, error) {
 	}{
 		{k.unknown, "reported nothing, not counted (--assume-current counts them as up to date)"},
 		{k.strange, "with a list that no known cluster has served, not counted"},
-		{k.disputed, "with reports that contradict each other, not counted"},
+		{k.disputed, "with reports that contradict each other, not counted (--assume-current counts them as up to date)"},
 	} {
 		if n := len(list.devices); n > 0 {
 			k.notes = append(k.notes, fmt.Sprintf("%s %s: %s", audit.Count(n), list.text, some(list.devices)))

@@ -7,11 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"itlagent/agent/trustlist"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"itlagent/agent/trustlist"
 
 	"github.com/spf13/pflag"
 

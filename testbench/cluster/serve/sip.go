@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"crypto/sha1"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -117,6 +119,9 @@ func (n *Node) answerSIP(r *running, req *sip.Request, transport string) []byte 
 		if err := n.alarm(req); err != nil {
 			n.Logf("%s: SIP REFER: %v", n.Node().Name, err)
 			status = "400 Bad Request"
+			if !errors.Is(err, errAlarm) && !errors.Is(err, events.ErrLine) {
+				status = "503 Service Unavailable" // a full disk: the phone sends it again
+			}
 		}
 	case "REGISTER", "OPTIONS":
 		status = "200 OK"
@@ -126,22 +131,47 @@ func (n *Node) answerSIP(r *running, req *sip.Request, transport string) []byte 
 	return req.Answer(status, n.Node().State().Now(), n.Node().Endpoint("sip"), strings.ToLower(transport))
 }
 
-// alarm puts an alarm of a phone into the event log. Beside the phone's own
-// parameters stands what comes of comparing its ITL with those that the nodes
-// serve.
+// alarm puts an alarm of a phone into the event log.
 func (n *Node) alarm(req *sip.Request) error {
 	a, err := req.Alarm()
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errAlarm, err)
 	}
-	e := events.Event{Time: n.Node().State().Now(), Node: n.Node().Name, App: "UC_CALLMANAGER", Severity: 6, Name: a.Name, Text: "Alarm of a phone"}
+	return n.Report(alarmEvent(n.Node(), a))
+}
+
+// errAlarm says that a phone sent what is not an alarm.
+var errAlarm = errors.New("not an alarm")
+
+// alarmEvent makes an event of an alarm. Anybody can send one, so the event has no name
+// and no tag but those of the table alarms, each once. What the cluster computes,
+// ITLStatus from comparing the phone's ITL with those that the nodes serve, has a tag
+// that is not in the table. Everything else becomes quoted text.
+func alarmEvent(n *state.Node, a *sip.Alarm) events.Event {
+	e := events.Event{Time: n.State().Now(), Node: n.Name, App: "UC_CALLMANAGER", Severity: 6, Name: a.Name, Text: "Alarm of a phone"}
+	known, ok := alarms[a.Name]
+	if !ok {
+		e.Name = unknownAlarm
+		e.Text += fmt.Sprintf(" %q", a.Name)
+	}
+	var others []string
+	seen := make(map[string]bool)
 	for _, p := range a.Parameters {
-		e.Tags = append(e.Tags, events.Tag{Key: p.Name, Value: p.Value})
+		if slices.Contains(known, p.Name) && !seen[p.Name] {
+			seen[p.Name] = true
+			e.Tags = append(e.Tags, events.Tag{Key: p.Name, Value: p.Value})
+			continue
+		}
+		others = append(others, fmt.Sprintf("%q", p.Name+"="+p.Value))
 	}
-	if held := e.Tag("ITL_Signature"); held != "" {
-		e.Tags = append(e.Tags, events.Tag{Key: "ITLStatus", Value: compareITL(n.Node().State(), held)})
+	if hash := e.Tag("ITL_Signature"); hash != "" {
+		status := events.Tag{Key: "ITLStatus", Value: compareITL(n.State(), hash)}
+		e.Tags = slices.Insert(e.Tags, 0, status) // it is never what does not fit the line
 	}
-	return n.Report(e)
+	if len(others) > 0 {
+		e.Text += ", also " + strings.Join(others, " ")
+	}
+	return e
 }
 
 // compareITL compares the hash that a phone reports with the lists served now.
