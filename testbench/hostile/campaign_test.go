@@ -17,6 +17,7 @@ import (
 
 	"itlagent/agent/alarm"
 	"itlagent/agent/settings"
+	"itlagent/agent/status"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
@@ -258,11 +259,20 @@ func readers(t *testing.T) []reader {
 			audit.ParseLine(data)
 			return ""
 		}},
-		reader{name: "queue of alarms", samples: [][]byte{[]byte("0\n\"SEP64A0E71502CC\" \"127.0.0.1\" \"\" \"\" \"N/A\" \"0102030405060708090a0b0c0d0e0f1011121314\" \"pub\" \"3\"\n")}, most: 64 << 10,
+		reader{name: "queue of alarms", samples: [][]byte{[]byte("0\n\"SEP64A0E71502CC\" \"127.0.0.1\" \"\" \"\" \"N/A\" \"0102030405060708090a0b0c0d0e0f1011121314\" \"pub\" \"3\"\n"),
+			[]byte("\x93\x00\x00\x91\x98\xafSEP64A0E71502CC\xa9127.0.0.1\xa0\xc4\x00\xa3N/A\xc4\x04\x01\x02\x03\x04\xa3pub\x03")}, most: 64 << 10,
 			read: func(data []byte) string {
 				q, _ := alarm.Open(store(data), "alarms")
 				if waiting, _ := q.Waiting(); len(waiting) > alarm.MaxQueued {
 					return fmt.Sprintf("%d alarms", len(waiting))
+				}
+				return ""
+			}},
+		reader{name: "status messages", samples: [][]byte{[]byte("1393445761 1393445821 3 \"Trust List Update Failed\"\n"), []byte("\x91\x91\x94\x01\x02\x03\xadITL installed")}, most: 256 << 10,
+			read: func(data []byte) string {
+				kept, _ := status.NewKept(store(data), "messages")
+				if n := len(kept.Messages()); n > 64 {
+					return fmt.Sprintf("%d messages", n)
 				}
 				return ""
 			}},
