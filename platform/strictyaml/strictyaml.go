@@ -3,7 +3,9 @@
 //
 //	err := strictyaml.Unmarshal(data, &conf)
 //
-// Its functions are pure and safe for concurrent use.
+// A document has at most MaxSize bytes and MaxDepth levels, which is known before it is
+// parsed: the library would take 65 KB of memory for each level of brackets. Its
+// functions are pure and safe for concurrent use.
 package strictyaml
 
 import (
@@ -13,10 +15,15 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/lexer"
+	"github.com/goccy/go-yaml/token"
 )
 
-// MaxSize bounds a document, in bytes.
-const MaxSize = 1 << 20
+// Limits of a document.
+const (
+	MaxSize  = 256 << 10 // bytes
+	MaxDepth = 32        // collections inside each other
+)
 
 // ErrUnreadable says that a document cannot be read for a reason that the library
 // does not tell: it panics on some that are no YAML.
@@ -28,7 +35,43 @@ func Unmarshal(data []byte, to any) (err error) {
 		return fmt.Errorf("the file has %d bytes, at most %d", len(data), MaxSize)
 	}
 	defer Recover(&err)
+	if err := checkDepth(string(data)); err != nil {
+		return err
+	}
 	return Line(yaml.UnmarshalWithOptions(data, to, yaml.Strict()))
+}
+
+// checkDepth refuses a document that is nested too deeply. It reads the tokens alone,
+// which takes memory in proportion to the size. Block collections are told apart by the
+// columns where they begin.
+func checkDepth(text string) error {
+	flow := 0
+	var columns []int // where the open block collections begin
+	for _, t := range lexer.Tokenize(text) {
+		column := 0
+		switch t.Type {
+		case token.MappingStartType, token.SequenceStartType:
+			flow++
+		case token.MappingEndType, token.SequenceEndType:
+			flow = max(flow-1, 0)
+		case token.SequenceEntryType, token.MappingKeyType:
+			column = t.Position.Column
+		case token.MappingValueType:
+			if t.Prev != nil {
+				column = t.Prev.Position.Column
+			}
+		}
+		if flow == 0 && column > 0 {
+			for len(columns) > 0 && columns[len(columns)-1] >= column {
+				columns = columns[:len(columns)-1]
+			}
+			columns = append(columns, column)
+		}
+		if flow+len(columns) > MaxDepth {
+			return fmt.Errorf("line %d: nested deeper than %d levels", t.Position.Line, MaxDepth)
+		}
+	}
+	return nil
 }
 
 // Recover turns a panic of the library into ErrUnreadable; it is deferred.
