@@ -1,4 +1,4 @@
-# Two commands do everything: make run tells the story, make test runs every test.
+# Two commands do everything: make run shows a lock-out and its recovery, make test runs every test.
 
 SHELL    := /bin/bash -o pipefail
 GO       ?= go
@@ -11,10 +11,10 @@ export CGO_ENABLED ?= 1
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tools/itlbench ./firmware/itlagent
 
-# The story in this process, or on an emulated board: make run BOARD=qemu-arm.
+# The demo in this process, or on an emulated board: make run BOARD=qemu-arm.
 run: build
 ifdef BOARD
-	bin/itlbench scenario run story-of-the-note --on $(BOARD)
+	bin/itlbench scenario run recovery-note --on $(BOARD)
 else
 	bin/itlbench demo
 endif

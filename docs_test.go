@@ -138,7 +138,7 @@ func shows(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("output:\n%s\ndoes not match the page:\n%s", out, ts.ReadFile(args[1]))
 }
 
-// make run tells the story, as the README says.
+// make run shows a lock-out and its recovery, as the README says.
 func TestMakeRun(t *testing.T) {
 	if out := run(t, nil, "make", "run"); !strings.Contains(out, "expectations held") {
 		t.Errorf("make run printed:\n%s", out)

@@ -24,7 +24,7 @@ import (
 )
 
 // Secrets stand in files that their owner alone can read, and in no log, event or
-// transcript. The stories that handle all kinds of them are told.
+// transcript. The scenarios that handle all kinds of them are run.
 func TestSecretsStayWhereTheyAre(t *testing.T) {
 	for _, name := range []string{"saved-recovery-key", "backup-alert", "publisher-rebuilt", "restored-backup", "mixed-mode", "migration-right"} {
 		t.Run(name, func(t *testing.T) {

@@ -222,9 +222,9 @@ func readers(t *testing.T) []reader {
 			board.Parse(data)
 			return ""
 		}},
-		reader{name: "story", samples: [][]byte{[]byte(storyFile)}, most: 8 << 20, read: func(data []byte) string {
+		reader{name: "scenario", samples: [][]byte{[]byte(scenarioFile)}, most: 8 << 20, read: func(data []byte) string {
 			if s, err := scenario.Parse(data); err == nil && len(s.Steps) == 0 {
-				return "a story without steps"
+				return "a scenario without steps"
 			}
 			return ""
 		}},
@@ -393,7 +393,7 @@ phones:
   - {mac: 64A0E71502CC, model: CP-7965G, settings: {webAccess: "0"}}
 `
 
-const storyFile = `name: stranger
+const scenarioFile = `name: stranger
 about: a phone is pointed at a stranger's cluster
 clusters:
   - {name: own, profile: "10.5"}

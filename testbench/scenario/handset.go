@@ -19,7 +19,7 @@ import (
 	"itlagent/testbench/pki"
 )
 
-// Handset is a phone of a story, wherever it runs.
+// Handset is a phone of a scenario, wherever it runs.
 type Handset interface {
 	// Cycle resets the phone, or boots it the first time, and returns what came of
 	// it.
@@ -54,8 +54,8 @@ type Cycle struct {
 	Settings         map[string]string
 }
 
-// ErrNotHere says that a story wants what the phones of a place do not have.
-var ErrNotHere = errors.New("phones here do not have what the story wants")
+// ErrNotHere says that a scenario wants what the phones of a place do not have.
+var ErrNotHere = errors.New("phones here do not have what the scenario wants")
 
 // Boot makes the handset of a phone, or gives ErrNotHere. servers are its TFTP servers.
 type Boot func(ctx context.Context, p Phone, c *cluster.Cluster, servers []string) (Handset, error)
@@ -74,7 +74,7 @@ func (h *Host) Agent() *agent.Agent { return h.agent }
 // Store returns what the phone keeps.
 func (h *Host) Store() *holdings.MemStore { return h.store }
 
-// NewHost boots nothing yet: it makes a phone of a story in this process.
+// NewHost boots nothing yet: it makes a phone of a scenario in this process.
 func NewHost(p Phone, c *cluster.Cluster, servers []string) (*Host, error) {
 	h := &Host{phone: p, cluster: c, store: new(holdings.MemStore)}
 	if p.MIC {

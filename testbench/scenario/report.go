@@ -13,14 +13,14 @@ func WriteTAP(w io.Writer, results []Result) {
 	fmt.Fprintf(w, "TAP version 13\n1..%d\n", len(results))
 	for i, r := range results {
 		if r.Err == nil {
-			fmt.Fprintf(w, "ok %d - %s # %d checks\n", i+1, r.Story.Name, r.Checks)
+			fmt.Fprintf(w, "ok %d - %s # %d checks\n", i+1, r.Scenario.Name, r.Checks)
 			continue
 		}
 		if r.Skipped {
-			fmt.Fprintf(w, "ok %d - %s # SKIP %v\n", i+1, r.Story.Name, r.Err)
+			fmt.Fprintf(w, "ok %d - %s # SKIP %v\n", i+1, r.Scenario.Name, r.Err)
 			continue
 		}
-		fmt.Fprintf(w, "not ok %d - %s\n", i+1, r.Story.Name)
+		fmt.Fprintf(w, "not ok %d - %s\n", i+1, r.Scenario.Name)
 		for line := range strings.Lines(r.Err.Error()) {
 			fmt.Fprintf(w, "# %s\n", strings.TrimRight(line, "\n"))
 		}
@@ -59,7 +59,7 @@ func JUnit(results []Result) ([]byte, error) {
 	seconds := func(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
 	var total time.Duration
 	for _, r := range results {
-		c := junitCase{Name: r.Story.Name, Class: "scenario", Time: seconds(r.Took), Out: r.Journal}
+		c := junitCase{Name: r.Scenario.Name, Class: "scenario", Time: seconds(r.Took), Out: r.Journal}
 		switch {
 		case r.Failed:
 			suite.Failures++

@@ -9,11 +9,11 @@ import (
 	"itlagent/testbench/scenario"
 )
 
-// Every built-in story ends as it says.
-func TestStories(t *testing.T) {
+// Every built-in scenario ends as it says.
+func TestScenarios(t *testing.T) {
 	names := scenario.Names()
 	if len(names) < 12 {
-		t.Fatalf("only %d stories: %v", len(names), names)
+		t.Fatalf("only %d scenarios: %v", len(names), names)
 	}
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
@@ -32,7 +32,7 @@ func TestStories(t *testing.T) {
 
 const short = "name: short\nabout: a phone boots\nsteps:\n  - reset: phone\n    expect: "
 
-// An expectation that does not hold fails the story, and every report says so.
+// An expectation that does not hold fails the scenario, and every report says so.
 func TestUnmet(t *testing.T) {
 	var results []scenario.Result
 	for _, expect := range []string{"{trusted: true}", "{trusted: false}", "{message: Trust List Update Failed}", "{settings: {webAccess: \"7\"}}",
@@ -55,13 +55,11 @@ func TestUnmet(t *testing.T) {
 		"a shell that does not print":  "- {shell: help, prints: [\"^nonsense$\"]}",
 		"a shell that fails":           "- shell: nonsense",
 		"no certificate":               "- encrypt: phone",
-		"a list that nobody kept":      "- serve: nothing",
+		"a list that nobody saved":     "- serve: nothing",
 		"nothing that could go wrong":  "- clock: +1m",
 		"a node that is not there":     "- {admin: show itl, on: nobody}",
-		"a service that is not there":  "- fault: {node: test10pub, service: nonsense, kind: none}",
 		"a fault that is not there":    "- fault: {node: test10pub, service: tvs, kind: nonsense}",
 		"a setting that is not there":  "- set: {name: colour, value: \"1\"}",
-		"a time that is none":          "- clock: soon",
 		"a password that is too short": "- rebuild: x",
 	} {
 		s, err := scenario.Parse([]byte("name: x\nabout: y\nsteps:\n  " + steps))
@@ -69,7 +67,7 @@ func TestUnmet(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		if r := scenario.Run(t.Context(), s, scenario.Options{}); r.Err == nil {
-			t.Errorf("%s: the story passed", name)
+			t.Errorf("%s: the scenario passed", name)
 		}
 	}
 	var tap bytes.Buffer
@@ -112,6 +110,11 @@ func TestParse(t *testing.T) {
 		"an unknown cluster": "name: x\nabout: y\nsteps: [{reset: phone, cluster: nowhere}]",
 		"an unknown reason":  short + "{reason: because}",
 		"expects nothing":    short + "{}",
+		"an unknown service": "name: x\nabout: y\nsteps: [{fault: {node: test10pub, service: nonsense, kind: none}}]",
+		"no duration":        "name: x\nabout: y\nsteps: [{clock: soon}]",
+		"on and all":         "name: x\nabout: y\nsteps: [{admin: show itl, on: test10pub, all: true}]",
+		"a key of another":   "name: x\nabout: y\nsteps: [{say: x, fails: true}]",
+		"a deep file":        strings.Repeat("[", 1000),
 		"a bad pattern":      "name: x\nabout: y\nsteps: [{admin: show itl, prints: [\"(\"]}]",
 		"answers to nobody":  "name: x\nabout: y\nsteps: [{reset: phone, answers: [x]}]",
 		"expects of nobody":  "name: x\nabout: y\nsteps: [{clock: +1m, expect: {trusted: true}}]",
@@ -125,18 +128,18 @@ func TestParse(t *testing.T) {
 		}
 	}
 	if _, err := scenario.Load("nonsense"); err == nil {
-		t.Error("a story that is not there was loaded")
+		t.Error("a scenario that is not there was loaded")
 	}
 }
 
-// A story that is read has something to do, and an error is one line.
-func FuzzStory(f *testing.F) {
+// A scenario that is read has something to do, and an error is one line.
+func FuzzScenario(f *testing.F) {
 	f.Add([]byte("name: a\nabout: b\nsteps:\n  - reset: phone\n    expect: {trusted: true}\n"))
 	f.Add([]byte("name: a\nabout: b\nclusters: [{name: x, profile: note}]\nphones: [{name: p, cluster: x}]\nsteps: [{admin: show itl, prints: [\"^a\"]}]\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s, err := scenario.Parse(data)
 		if err == nil && (len(s.Steps) == 0 || s.Name == "") {
-			t.Fatal("an empty story")
+			t.Fatal("an empty scenario")
 		}
 		if err != nil && strings.Contains(err.Error(), "\n") {
 			t.Fatalf("an error of several lines: %q", err)

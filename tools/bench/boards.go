@@ -20,11 +20,11 @@ import (
 	"itlagent/tools/qemu"
 )
 
-// storyTime is how long the story may take with little memory.
-const storyTime = 45 * time.Second
+// scenarioTime is how long the scenario may take with little memory.
+const scenarioTime = 45 * time.Second
 
 // Goals of a board: resident memory of the agent, in bytes, and the memory that is
-// enough for the story, in MiB.
+// enough for the scenario, in MiB.
 const (
 	boardMemory = 16 << 20
 	boardRAM    = 64
@@ -55,7 +55,7 @@ func benchBoards(w io.Writer) error {
 		}
 	}
 	fmt.Fprintf(w, "kernel s: the kernel's own count when the agent starts; agent s and trust s: from power-on to its first line and to its first verdict.\n"+
-		"Goals: at most %d MiB resident after a whole cycle; the story passes with %d MiB of memory.\n", boardMemory>>20, boardRAM)
+		"Goals: at most %d MiB resident after a whole cycle; the scenario passes with %d MiB of memory.\n", boardMemory>>20, boardRAM)
 	return nil
 }
 
@@ -79,14 +79,14 @@ func benchBoard(w io.Writer, b *board.Board, kernel, modules string) error {
 	for _, f := range m.Files {
 		size[f.Name] = f.Size
 	}
-	s, err := scenario.Load("story-of-the-note")
+	s, err := scenario.Load("recovery-note")
 	if err != nil {
 		return err
 	}
 	least := 0
 	for _, ram := range []int{boardRAM, 48, 40, 32, 24} {
 		dir := filepath.Join(base, fmt.Sprint(ram))
-		ctx, cancel := context.WithTimeout(context.Background(), storyTime) // a board that is short of memory may hang
+		ctx, cancel := context.WithTimeout(context.Background(), scenarioTime) // a board that is short of memory may hang
 		r := scenario.Run(ctx, s, scenario.Options{Advertise: guest, Boot: qemu.Boots(b, base, dir, ram)})
 		cancel()
 		if r.Err != nil {
@@ -95,7 +95,7 @@ func benchBoard(w io.Writer, b *board.Board, kernel, modules string) error {
 		least = ram
 	}
 	if least == 0 {
-		return fmt.Errorf("the story does not pass with %d MiB", boardRAM)
+		return fmt.Errorf("the scenario does not pass with %d MiB", boardRAM)
 	}
 	var first, trusted []float64
 	kernelTime, rss := "", 0

@@ -27,8 +27,8 @@ import (
 	"itlagent/testbench/vaultimage"
 )
 
-// runDemo tells how a phone is locked out by two certificate changes and won
-// back with the recovery key. Every sentence that states a fact is checked.
+// runDemo shows how a phone is locked out by two certificate changes and recovered with
+// the recovery key. Every sentence that states a fact is checked.
 func runDemo(e *env, args []string) int {
 	f := e.flags("demo")
 	if code, ok := e.parse(f, args, 0); !ok {
@@ -40,12 +40,12 @@ func runDemo(e *env, args []string) int {
 		return e.fail(exitInfra, "%v", err)
 	}
 	defer os.RemoveAll(dir)
-	s := &story{out: e.stdout}
+	s := &demo{out: e.stdout}
 	defer s.close()
 	if err := s.setUp(dir); err != nil {
 		return e.fail(exitInfra, "demo: %v", err)
 	}
-	if err := s.tell(); err != nil {
+	if err := s.run(); err != nil {
 		var unmet unmetError
 		if errors.As(err, &unmet) {
 			return e.fail(exitNo, "demo: not as expected: %v", err)
@@ -65,8 +65,8 @@ type unmetError string
 
 func (e unmetError) Error() string { return string(e) }
 
-// story is the cluster, the phone, and what has been counted.
-type story struct {
+// demo is the cluster, the phone, and what has been counted.
+type demo struct {
 	out     io.Writer
 	cluster *cluster.Cluster
 	phone   *agent.Agent
@@ -78,7 +78,7 @@ type story struct {
 	cycles, files, accepted, rejected, held, chapter int
 }
 
-func (s *story) setUp(dir string) error {
+func (s *demo) setUp(dir string) error {
 	c, err := cluster.New(profile.Note(), cluster.Options{})
 	if err != nil {
 		return err
@@ -107,7 +107,7 @@ func (s *story) setUp(dir string) error {
 	return err
 }
 
-func (s *story) close() {
+func (s *demo) close() {
 	if s.cluster != nil {
 		s.cluster.Close()
 	}
@@ -117,15 +117,15 @@ func (s *story) close() {
 }
 
 // title begins a chapter.
-func (s *story) title(text string) {
+func (s *demo) title(text string) {
 	s.chapter++
 	fmt.Fprintf(s.out, "\n%d. %s\n", s.chapter, text)
 }
 
-func (s *story) say(format string, args ...any) { fmt.Fprintf(s.out, "   "+format+"\n", args...) }
+func (s *demo) say(format string, args ...any) { fmt.Fprintf(s.out, "   "+format+"\n", args...) }
 
 // expect states a fact and checks it.
-func (s *story) expect(ok bool, format string, args ...any) error {
+func (s *demo) expect(ok bool, format string, args ...any) error {
 	text := fmt.Sprintf(format, args...)
 	if !ok {
 		s.say("NOT SO: %s", text)
@@ -137,7 +137,7 @@ func (s *story) expect(ok bool, format string, args ...any) error {
 }
 
 // reset runs one cycle of the phone and prints what it shows.
-func (s *story) reset() *boot.Report {
+func (s *demo) reset() *boot.Report {
 	r := s.phone.Cycle(context.Background())
 	s.cycles++
 	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
@@ -165,7 +165,7 @@ func (s *story) reset() *boot.Report {
 }
 
 // showITL prints who signs the list that the publisher serves.
-func (s *story) showITL() *trustlist.File {
+func (s *demo) showITL() *trustlist.File {
 	list, err := trustlist.Parse(trustlist.ITL, s.cluster.Publisher().ITL())
 	if err != nil {
 		s.say("%v", err)
@@ -179,8 +179,8 @@ func message(r *boot.Report, text string) bool {
 	return len(r.Messages) > 0 && r.Messages[0] == text
 }
 
-// tell runs the chapters. It stops at the first expectation that does not hold.
-func (s *story) tell() error {
+// run runs the chapters. It stops at the first expectation that does not hold.
+func (s *demo) run() error {
 	for _, chapter := range []func() error{
 		s.firstBoot, s.changedSetting, s.callManagerAlone, s.bothRegenerated, s.recovery, s.backToNormal, s.postMortem,
 	} {
@@ -191,7 +191,7 @@ func (s *story) tell() error {
 	return nil
 }
 
-func (s *story) firstBoot() error {
+func (s *demo) firstBoot() error {
 	s.title("A new phone boots and installs the trust list of its cluster.")
 	for _, n := range s.cluster.Nodes() {
 		s.say("%s: HTTP and TFTP %s, TVS %s", n.State().FQDN(), n.Address(), n.TVSAddress())
@@ -209,7 +209,7 @@ func (s *story) firstBoot() error {
 
 // set changes a setting on the cluster, resets the phone, and returns the value
 // that is in force there.
-func (s *story) set(name, value string) (string, *boot.Report, error) {
+func (s *demo) set(name, value string) (string, *boot.Report, error) {
 	if err := s.cluster.Apply(operation.Set(s.mac, name, value)); err != nil {
 		return "", nil, err
 	}
@@ -219,7 +219,7 @@ func (s *story) set(name, value string) (string, *boot.Report, error) {
 	return got, r, nil
 }
 
-func (s *story) changedSetting() error {
+func (s *demo) changedSetting() error {
 	s.title("A changed setting reaches the phone.")
 	got, _, err := s.set("webAccess", "0")
 	if err != nil {
@@ -229,13 +229,13 @@ func (s *story) changedSetting() error {
 }
 
 // regenerate is `set cert regen` on a node, past the hold of the last one.
-func (s *story) regenerate(n *cluster.Node, u profile.Unit) error {
+func (s *demo) regenerate(n *cluster.Node, u profile.Unit) error {
 	s.say("admin:set cert regen %s (on %s)", u, n.Name())
 	return s.cluster.Apply(operation.Regenerate(n.Name(), u))
 }
 
 // restart restarts TVS and TFTP on every node.
-func (s *story) restart() error {
+func (s *demo) restart() error {
 	s.say("Cisco Trust Verification Service and Cisco Tftp are restarted on every node")
 	for _, n := range s.cluster.Nodes() {
 		if err := s.cluster.Apply(operation.RestartTVS(n.Name())); err != nil {
@@ -250,7 +250,7 @@ func (s *story) restart() error {
 	return nil
 }
 
-func (s *story) callManagerAlone() error {
+func (s *demo) callManagerAlone() error {
 	s.title("The CallManager certificate alone is regenerated: TVS vouches for the new signer.")
 	pub := s.cluster.Publisher()
 	if err := s.regenerate(pub, profile.CallManager); err != nil {
@@ -268,7 +268,7 @@ func (s *story) callManagerAlone() error {
 	return s.expect(message(r, "Trust List updated") && r.ITL.Verdict.Via == trust.ViaTVS, "the phone asks TVS and takes the new list: Trust List updated")
 }
 
-func (s *story) bothRegenerated() error {
+func (s *demo) bothRegenerated() error {
 	s.title("CallManager and TVS certificates are regenerated before the phone resets: it is locked.")
 	pub := s.cluster.Publisher()
 	for _, step := range []struct {
@@ -298,7 +298,7 @@ func (s *story) bothRegenerated() error {
 	return s.expect(got == "1" && r.Locked(), "the setting is not applied: sshAccess on the phone is still %s", got)
 }
 
-func (s *story) recovery() error {
+func (s *demo) recovery() error {
 	s.title("The list is reset with the recovery key, which the phone has trusted all along.")
 	before := s.showITL()
 	s.say("admin:utils itl reset localkey")
@@ -321,7 +321,7 @@ func (s *story) recovery() error {
 	return s.expect(!r.Locked() && r.Settings.SSH == "0", "the setting is applied: sshAccess on the phone is %s", r.Settings.SSH)
 }
 
-func (s *story) backToNormal() error {
+func (s *demo) backToNormal() error {
 	s.title("TFTP is restarted and signs with the CallManager key again.")
 	for _, n := range s.cluster.Nodes() {
 		if err := s.cluster.Apply(operation.RestartTFTP(n.Name())); err != nil {
@@ -342,7 +342,7 @@ func (s *story) backToNormal() error {
 
 // postMortem reads the phone's flash as it is, with code that shares nothing
 // with the vault.
-func (s *story) postMortem() error {
+func (s *demo) postMortem() error {
 	s.title("The phone loses power. Its flash is read by a program of its own.")
 	data, err := os.ReadFile(s.image)
 	if err != nil {

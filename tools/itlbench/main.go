@@ -47,13 +47,13 @@ func commands() []command {
 		{"vault", "show|verify IMAGE [--erase-size SIZE] [--json]", "read the flash image of a phone", runVault},
 		{"cluster", "up|down|status|clock|fault|events|lists|serve|set|encrypt|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
 		{"admin", "[--dir DIR] [--node NAME] [COMMAND ...]", "the cluster's command line", runAdmin},
-		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "tell stories with expectations", runScenario},
+		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "run scenarios with expectations", runScenario},
 		{"audit", "[--dir DIR]... [--log FILE]... [--listen ADDR] [--all] [--csv | --json]", "say which phone holds which list, and who is locked", runAudit},
 		{"explain", "[PHONE] --dir DIR | FILE... | --tftp ADDR [--all] [--json]", "say why a phone is locked, and what would bring it back", runExplain},
 		{"foresee", "CHANGE... [--dir DIR] [--online | --offline] [--details] [--json]", "say whom changes would lock out, before they are made", runForesee},
 		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},
 		{"qemu", "BOARD --cluster PROFILE [--dir DIR] [--print]", "run an emulated board", runQEMU},
-		{"demo", "", "tell the story of a lock-out and its recovery", runDemo},
+		{"demo", "", "show a lock-out and its recovery", runDemo},
 	}
 }
 

@@ -37,12 +37,12 @@ func runScenario(e *env, args []string) int {
 	case f.NArg() < 2 || f.Arg(0) != "run":
 		return e.usage("scenario: list, or run NAME...|FILE.yaml...|all")
 	}
-	opts, clean, code := e.storyOptions(*on)
+	opts, clean, code := e.scenarioOptions(*on)
 	if code != exitOK {
 		return code
 	}
 	defer clean()
-	stories, code := e.stories(f.Args()[1:])
+	scenarios, code := e.scenarios(f.Args()[1:])
 	if code != exitOK {
 		return code
 	}
@@ -54,7 +54,7 @@ func runScenario(e *env, args []string) int {
 	}
 	var results []scenario.Result
 	worst := exitOK
-	for _, s := range stories {
+	for _, s := range scenarios {
 		if out != nil {
 			fmt.Fprintf(out, "\n%s: %s\n\n", s.Name, s.About)
 		}
@@ -96,14 +96,14 @@ func runScenario(e *env, args []string) int {
 	return worst
 }
 
-// storyOptions are how stories are told at a place; base is the image of a board.
-type storyOptions struct {
+// scenarioOptions are how scenarios are run at a place; base is the image of a board.
+type scenarioOptions struct {
 	scenario.Options
 	board *board.Board
 	base  string
 }
 
-func (e *env) storyOptions(on string) (o storyOptions, clean func(), code int) {
+func (e *env) scenarioOptions(on string) (o scenarioOptions, clean func(), code int) {
 	clean = func() {}
 	if on == "host" {
 		return o, clean, exitOK
@@ -129,21 +129,21 @@ func (e *env) storyOptions(on string) (o storyOptions, clean func(), code int) {
 
 func summary(r scenario.Result) string {
 	if r.Skipped {
-		return fmt.Sprintf("skipped %s: %v", r.Story.Name, r.Err)
+		return fmt.Sprintf("skipped %s: %v", r.Scenario.Name, r.Err)
 	}
 	if r.Err != nil {
 		text, _, _ := strings.Cut(r.Err.Error(), "\n")
-		return fmt.Sprintf("FAILED %s: %s", r.Story.Name, text)
+		return fmt.Sprintf("FAILED %s: %s", r.Scenario.Name, text)
 	}
-	return fmt.Sprintf("passed %s: %d checks, %.1f s", r.Story.Name, r.Checks, r.Took.Seconds())
+	return fmt.Sprintf("passed %s: %d checks, %.1f s", r.Scenario.Name, r.Checks, r.Took.Seconds())
 }
 
-// stories loads stories by name or from files.
-func (e *env) stories(names []string) ([]*scenario.Story, int) {
+// scenarios loads scenarios by name or from files.
+func (e *env) scenarios(names []string) ([]*scenario.Scenario, int) {
 	if len(names) == 1 && names[0] == "all" {
 		names = scenario.Names()
 	}
-	var out []*scenario.Story
+	var out []*scenario.Scenario
 	for _, name := range names {
 		s, err := scenario.Load(name)
 		if strings.HasSuffix(name, ".yaml") {

@@ -20,9 +20,9 @@ import (
 )
 
 var (
-	cuts    = flag.Int("cuts", 5, "how often the power of each board is cut")
-	cutSeed = flag.Uint64("cutseed", 0, "seed of the moments; 0 takes the time")
-	stories = flag.String("stories", "both-regenerated", "stories that are told to each board, joined by commas")
+	cuts      = flag.Int("cuts", 5, "how often the power of each board is cut")
+	cutSeed   = flag.Uint64("cutseed", 0, "seed of the moments; 0 takes the time")
+	scenarios = flag.String("scenarios", "both-regenerated", "scenarios that are run on each board, joined by commas")
 )
 
 // emulated runs a test for every emulated board for which there are an emulator and
@@ -64,7 +64,7 @@ func TestStoriesOnBoards(t *testing.T) {
 		t.Skip("emulated boards are not run again with the race detector")
 	}
 	emulated(t, func(t *testing.T, b *board.Board, base string) {
-		for name := range strings.SplitSeq(*stories, ",") {
+		for name := range strings.SplitSeq(*scenarios, ",") {
 			s, err := scenario.Load(name)
 			if err != nil {
 				t.Fatal(err)
