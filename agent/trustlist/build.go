@@ -29,7 +29,7 @@ func (s SigningKey) check() (*rsa.PublicKey, uint8, error) {
 		return nil, 0, fmt.Errorf("the signer's key is %T: only RSA can sign", s.Key.Public())
 	}
 	if !pub.Equal(s.Certificate.PublicKey) {
-		return nil, 0, errors.New("the private key does not fit the certificate")
+		return nil, 0, errors.New("the private key is not that of the certificate")
 	}
 	if bits := pub.N.BitLen(); bits < MinKeyBits || bits > MaxKeyBits {
 		return nil, 0, fmt.Errorf("%w: %d", ErrWeakKey, bits)
@@ -48,7 +48,7 @@ type Form uint8
 const (
 	Whole  Form = iota // the certificate itself
 	Hashed             // its SHA-1 hash, as CUCM 10 writes TVS and CAPF records
-	Blank              // neither key nor certificate: a section emptied for roll-back
+	Blank              // neither key nor certificate: a section emptied for a rollback
 )
 
 // RecordSpec describes a record to be written.
@@ -57,13 +57,14 @@ type RecordSpec struct {
 	Certificate *x509.Certificate // nil only in a Blank record
 	Form        Form
 	DNSName     string  // of the node; "" writes two NUL bytes, as CUCM 10.0 does
-	IP          [4]byte // written where not 0.0.0.0
+	IP          [4]byte // element left out where 0.0.0.0
 }
 
 // ListSpec describes a list to be written.
 type ListSpec struct {
 	Kind          Kind    // ITL or CTL
-	Version       Version // 1.2 where zero
+	FileName      string  // "ITLFile.tlv" or "CTLFile.tlv" where ""; must be that of a list of the kind
+	Version       Version // 1.2 where zero; the major part must be 1
 	SignerVersion Version // element left out where zero; 1.1 and later invite phones to HTTPS
 	Digest        Digest  // SHA-1 where zero
 	Time          time.Time
@@ -71,10 +72,20 @@ type ListSpec struct {
 }
 
 // BuildList writes and signs a list with CUCM's order and layout. It refuses a
-// list that Parse would refuse for its size.
+// list that Parse would refuse for its size, its FILENAME or its version; the
+// latter two are ErrWrongFile.
 func BuildList(spec ListSpec, signer SigningKey) ([]byte, error) {
 	if !spec.Kind.IsList() {
 		return nil, fmt.Errorf("%v is not a list", spec.Kind)
+	}
+	if spec.FileName == "" {
+		spec.FileName = listFileName(spec.Kind)
+	}
+	if spec.Version == (Version{}) {
+		spec.Version = Version{1, 2}
+	}
+	if err := checkForm(spec.FileName, spec.Version, nil, spec.Kind); err != nil {
+		return nil, err
 	}
 	if len(spec.Records) == 0 {
 		return nil, errors.New("a list needs at least one record")
@@ -87,10 +98,7 @@ func BuildList(spec ListSpec, signer SigningKey) ([]byte, error) {
 		}
 		records = append(records, b...)
 	}
-	if spec.Version == (Version{}) {
-		spec.Version = Version{1, 2}
-	}
-	head := head{spec.Version, spec.SignerVersion, spec.Digest, listFileName(spec.Kind), spec.Time, nil}
+	head := head{spec.Version, spec.SignerVersion, spec.Digest, spec.FileName, spec.Time, nil}
 	return head.sign(records, signer, spec.Kind.SizeLimit())
 }
 
@@ -104,10 +112,32 @@ func Resign(list *File, at time.Time, signer SigningKey) ([]byte, error) {
 	return head.sign(list.Content(), signer, list.Kind.SizeLimit())
 }
 
+// checkForm reports, as ErrWrongFile, that a header would not say that its file is
+// of the kind.
+func checkForm(fileName string, version Version, e *Encryption, kind Kind) error {
+	if fileName == "" {
+		return fmt.Errorf("%w: %s needs a FILENAME", ErrWrongFile, kind.article())
+	}
+	h := Header{FileName: []byte(fileName), Version: version, Encryption: e}
+	switch is, err := h.kind(); {
+	case err != nil:
+		var at *FileError
+		errors.As(err, &at)
+		return fmt.Errorf("%w: %s", at.Err, at.Detail)
+	case is != kind:
+		return fmt.Errorf("%w: wanted %s: %s", ErrWrongFile, kind.article(), h.says(is))
+	}
+	return nil
+}
+
 // SignFile puts a signed header in front of content. name is what the phone asks
-// for, as in "SEP64A0E71502CC.cnf.xml.sgn". digest 0 means SHA-1.
+// for, as in "SEP64A0E71502CC.cnf.xml.sgn"; one that ends in ".tlv" is that of a
+// list and an ErrWrongFile. digest 0 means SHA-1.
 func SignFile(name string, content []byte, digest Digest, at time.Time, signer SigningKey) ([]byte, error) {
 	head := head{version: Version{1, 0}, digest: digest, fileName: name, time: at}
+	if err := checkForm(name, head.version, nil, SGN); err != nil {
+		return nil, err
+	}
 	return head.sign(content, signer, SGN.SizeLimit())
 }
 
@@ -120,6 +150,7 @@ type head struct {
 	encryption             *Encryption // nil for a content that is not encrypted
 }
 
+// sign puts a signed header in front of body. limit is in bytes, of the whole file.
 func (h head) sign(body []byte, signer SigningKey, limit int) ([]byte, error) {
 	pub, index, err := signer.check()
 	if err != nil {
@@ -136,24 +167,8 @@ func (h head) sign(body []byte, signer SigningKey, limit int) ([]byte, error) {
 	if secs < 0 || secs > 1<<32-1 {
 		return nil, fmt.Errorf("time %v does not fit the header's 32 bits", h.time.UTC())
 	}
-
 	var w writer
-	w.put(tagVersion, []byte{h.version.Major, h.version.Minor})
-	w.put(tagHeaderLength, []byte{0, 0})
-	if h.signerVersion != (Version{}) {
-		w.put(tagSignerVersion, []byte{h.signerVersion.Major, h.signerVersion.Minor})
-	}
-	var id writer
-	id.put(tagSignerName, nul(FormatName(signer.Certificate.Subject)))
-	id.put(tagSignerSerial, signer.Certificate.SerialNumber.Bytes())
-	id.put(tagSignerIssuer, nul(FormatName(signer.Certificate.Issuer)))
-	w.put(tagSignerID, id.b)
-	var algo, info writer
-	algo.put(tagAlgorithm, []byte{0})
-	algo.put(tagModulus, []byte{index})
-	info.put(tagDigestAlgorithm, []byte{byte(h.digest)})
-	info.put(tagSignatureAlgo, algo.b)
-	w.put(tagSignatureInfo, info.b)
+	h.putSigner(&w, signer.Certificate, index)
 	sigAt := len(w.b)
 	w.put(tagSignature, make([]byte, pub.Size()))
 	sigEnd := len(w.b)
@@ -171,7 +186,7 @@ func (h head) sign(body []byte, signer SigningKey, limit int) ([]byte, error) {
 	if len(w.b) > 1<<16-1 {
 		return nil, fmt.Errorf("header of %d bytes does not fit its 16-bit length", len(w.b))
 	}
-	// VERSION takes 5 bytes, HEADERLENGTH's tag and length 3.
+	// VERSION has 5 bytes, HEADERLENGTH's tag and length 3.
 	binary.BigEndian.PutUint16(w.b[5+elementOverhead:], uint16(len(w.b)))
 	if size := len(w.b) + len(body); size > limit {
 		return nil, fmt.Errorf("%w: %d bytes, the limit is %d", ErrTooLarge, size, limit)
@@ -187,6 +202,25 @@ func (h head) sign(body []byte, signer SigningKey, limit int) ([]byte, error) {
 	}
 	copy(out[sigAt+elementOverhead:sigEnd], sig)
 	return out, nil
+}
+
+// putSigner writes the elements before SIGNATURE.
+func (h head) putSigner(w *writer, cert *x509.Certificate, modulus uint8) {
+	w.put(tagVersion, []byte{h.version.Major, h.version.Minor})
+	w.put(tagHeaderLength, []byte{0, 0})
+	if h.signerVersion != (Version{}) {
+		w.put(tagSignerVersion, []byte{h.signerVersion.Major, h.signerVersion.Minor})
+	}
+	var id, algo, info writer
+	id.put(tagSignerName, nul(FormatName(cert.Subject)))
+	id.put(tagSignerSerial, cert.SerialNumber.Bytes())
+	id.put(tagSignerIssuer, nul(FormatName(cert.Issuer)))
+	w.put(tagSignerID, id.b)
+	algo.put(tagAlgorithm, []byte{0})
+	algo.put(tagModulus, []byte{modulus})
+	info.put(tagDigestAlgorithm, []byte{byte(h.digest)})
+	info.put(tagSignatureAlgo, algo.b)
+	w.put(tagSignatureInfo, info.b)
 }
 
 func (s RecordSpec) encode() ([]byte, error) {

@@ -28,17 +28,25 @@ func record(elements ...[]byte) []byte {
 }
 
 // craft writes files that BuildList would not: other orders, unknown elements,
-// other padding. Its zero fields give what CUCM writes.
+// other padding. Its zero fields give what CUCM writes into an ITL.
 type craft struct {
 	version [2]byte // 1.2
 	order   []byte  // tags inside SIGNERID, in order; 4, 5, 6
 	issuer  string  // as written into the header
+	name    string  // FILENAME; "ITLFile.tlv" where "", left out where "-"
+	front   []byte  // header elements behind HEADERLENGTH
 	behind  []byte  // header elements behind TIMESTAMP
 	pad     int     // bytes; -1 for none, 0 for as many as align the header
 	body    []byte
+
+	// reorder, if not nil, changes the order of the elements: VERSION to padding.
+	reorder func(elements [][]byte) [][]byte
 }
 
-func (c craft) sign(t *testing.T, id *pki.Identity) []byte {
+// signatureTag marks the place of SIGNATURE among the elements of a craft.
+const signatureTag = 0x0c
+
+func (c craft) sign(t testing.TB, id *pki.Identity) []byte {
 	t.Helper()
 	if c.version == [2]byte{} {
 		c.version = [2]byte{1, 2}
@@ -50,6 +58,9 @@ func (c craft) sign(t *testing.T, id *pki.Identity) []byte {
 	if c.issuer == "" {
 		c.issuer = name
 	}
+	if c.name == "" {
+		c.name = "ITLFile.tlv"
+	}
 	inside := map[byte][]byte{4: nul(name), 5: id.Certificate.SerialNumber.Bytes(), 6: nul(c.issuer)}
 	var signerID []byte
 	for _, tag := range c.order {
@@ -57,27 +68,42 @@ func (c craft) sign(t *testing.T, id *pki.Identity) []byte {
 	}
 	size := id.Certificate.PublicKey.(interface{ Size() int }).Size()
 	index := map[int]byte{128: 1, 256: 2, 512: 3}[size]
-	front := slices.Concat(
-		el(1, c.version[:]), el(2, u16(0)), el(3, signerID),
+	elements := [][]byte{
+		el(1, c.version[:]), el(2, u16(0)), c.front, el(3, signerID),
 		el(7, el(8, []byte{1}), el(9, el(10, []byte{0}), el(11, []byte{index}))),
-	)
-	back := slices.Concat(el(0x0e, nul("ITLFile.tlv")), el(0x0f, []byte{0x53, 0x0e, 0x31, 0x4b}), c.behind)
-	length := len(front) + 3 + size + len(back)
+		el(signatureTag, make([]byte, size)), el(0x0e, nul(c.name)), el(0x0f, []byte{0x53, 0x0e, 0x31, 0x4b}), c.behind,
+	}
+	if c.name == "-" {
+		elements = slices.Delete(elements, 6, 7)
+	}
+	length := len(slices.Concat(elements...))
 	pad := max(c.pad, 0)
 	if c.pad == 0 {
 		pad = (4 - length%4) % 4
 	}
-	for range pad {
-		back = append(back, 0x0d)
+	elements = append(elements, slices.Repeat([]byte{0x0d}, pad))
+	elements = slices.DeleteFunc(elements, func(e []byte) bool { return len(e) == 0 })
+	binary.BigEndian.PutUint16(elements[1][3:], uint16(length+pad))
+	if c.reorder != nil {
+		elements = c.reorder(elements)
 	}
-	binary.BigEndian.PutUint16(front[8:], uint16(length+pad))
+	return signElements(t, id, elements, c.body)
+}
+
+// signElements signs a header of the elements, with the body behind it. The element
+// of SIGNATURE gets its value, whatever its place.
+func signElements(t testing.TB, id *pki.Identity, elements [][]byte, body []byte) []byte {
+	t.Helper()
+	at := slices.IndexFunc(elements, func(e []byte) bool { return e[0] == signatureTag })
 	h := crypto.SHA1.New()
-	h.Write(slices.Concat(front, back, c.body))
+	h.Write(slices.Concat(slices.Concat(elements[:at]...), slices.Concat(elements[at+1:]...), body))
 	sig, err := id.Key.Sign(rand.Reader, h.Sum(nil), crypto.SHA1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return slices.Concat(front, el(0x0c, sig), back, c.body)
+	elements = slices.Clone(elements)
+	elements[at] = el(signatureTag, sig)
+	return slices.Concat(slices.Concat(elements...), body)
 }
 
 // sast encodes a record by which the identity may sign lists, with the names

@@ -27,7 +27,7 @@ func (f *File) Decrypt(key *rsa.PrivateKey) ([]byte, error) {
 	}
 	body := f.Content()
 	if len(body) == 0 || len(body)%aes.BlockSize != 0 || len(e.IV) != aes.BlockSize || e.PadLength > len(body) {
-		return nil, fmt.Errorf("%w: %d bytes with %d of padding are no blocks", ErrDecrypt, len(body), e.PadLength)
+		return nil, fmt.Errorf("%w: %d bytes with %d of padding are not whole blocks", ErrDecrypt, len(body), e.PadLength)
 	}
 	// PKCS #1 v1.5 is what the files have. Nobody is told why a key was wrong: the
 	// digest below gives the same error.
@@ -56,7 +56,8 @@ func (f *File) Decrypt(key *rsa.PrivateKey) ([]byte, error) {
 }
 
 // EncryptFile encrypts content for a phone's key and puts a signed header in
-// front. name is as in "SEP64A0E71502CC.cnf.xml.enc.sgn"; digest 0 means SHA-1.
+// front. name is as in "SEP64A0E71502CC.cnf.xml.enc.sgn", and is bound to the kind
+// as in SignFile; digest 0 means SHA-1. random gives the session key and the IV.
 func EncryptFile(name string, content []byte, to *rsa.PublicKey, digest Digest, random io.Reader, at time.Time, signer SigningKey) ([]byte, error) {
 	if digest == 0 {
 		digest = SHA1
@@ -87,6 +88,9 @@ func EncryptFile(name string, content []byte, to *rsa.PublicKey, digest Digest, 
 	sum.Write(content)
 	head := head{version: Version{2, 0}, digest: digest, fileName: name, time: at, encryption: &Encryption{
 		IV: iv, PadLength: pad, KeyBits: to.N.BitLen(), WrappedKey: wrapped, PlainDigest: digest, PlainHash: sum.Sum(nil)}}
+	if err := checkForm(name, head.version, head.encryption, ENC); err != nil {
+		return nil, err
+	}
 	return head.sign(body, signer, ENC.SizeLimit())
 }
 

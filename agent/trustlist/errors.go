@@ -10,6 +10,7 @@ var (
 	ErrEmpty     = errors.New("empty file")
 	ErrTooLarge  = errors.New("too large")
 	ErrMalformed = errors.New("malformed")
+	ErrWrongFile = errors.New("wrong kind of file")
 	ErrDigest    = errors.New("unsupported signature algorithm")
 	ErrWeakKey   = errors.New("RSA key is outside 1024 to 4096 bits")
 	ErrSignature = errors.New("signature does not verify")
@@ -37,3 +38,10 @@ func (e *FileError) Unwrap() error { return e.Err }
 func malformed(offset int, format string, args ...any) error {
 	return &FileError{Offset: offset, Err: ErrMalformed, Detail: fmt.Sprintf(format, args...)}
 }
+
+func wrongFile(offset int, format string, args ...any) error {
+	return &FileError{Offset: offset, Err: ErrWrongFile, Detail: fmt.Sprintf(format, args...)}
+}
+
+// quoted writes a name of a file in quotes, at most 60 characters of it.
+func quoted(name []byte) string { return fmt.Sprintf("%.60q", name) }

@@ -34,10 +34,25 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
+// article returns the kind with its article, for error texts.
+func (k Kind) article() string {
+	switch k {
+	case ITL:
+		return "an ITL"
+	case CTL:
+		return "a CTL"
+	case SGN:
+		return "a signed file"
+	case ENC:
+		return "an encrypted file"
+	}
+	return k.String()
+}
+
 // IsList reports whether files of the kind hold records.
 func (k Kind) IsList() bool { return k == ITL || k == CTL }
 
-// SizeLimit returns the largest file of the kind that Parse takes, in bytes.
+// SizeLimit returns the largest file of the kind that Parse reads, in bytes.
 func (k Kind) SizeLimit() int {
 	if k.IsList() {
 		return MaxListSize
@@ -73,8 +88,8 @@ func (r Role) String() string {
 }
 
 // SignsLists reports whether a certificate with the role may sign an ITL or a
-// CTL. SAST is the documented role; CCM+TFTP is taken as well, as deployed
-// phones do with lists of other makers.
+// CTL. SAST is the documented role; CCM+TFTP may too, as on deployed phones with
+// lists of other makers.
 func (r Role) SignsLists() bool { return r == SAST || r == CCMTFTP }
 
 // SignsFiles reports whether a certificate with the role may sign a .sgn or

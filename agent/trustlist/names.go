@@ -38,10 +38,10 @@ func FormatSerial(serial []byte) string {
 	return b.String()
 }
 
-// SameName compares distinguished names written by different makers: parted by
-// ";" or ",", in either order, with quotes, spaces and the case of attribute
-// types aside. An absent name equals nothing. A name only selects a key, which
-// then has to verify; a loose comparison therefore opens no door.
+// SameName compares distinguished names written by different makers: separated
+// by ";" or ",", in either order, without regard to quotes, spaces and the case of
+// attribute types. An absent name equals nothing. A name only selects a key, which
+// then has to verify; a loose comparison therefore admits nobody.
 func SameName(a, b []byte) bool {
 	if len(a) == 0 || len(b) == 0 {
 		return false

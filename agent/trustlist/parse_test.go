@@ -26,13 +26,13 @@ func TestLenient(t *testing.T) {
 	}{
 		{"as CUCM writes it", craft{body: sast(id, name)}, func(f *trustlist.File) bool { return f.Unknown == 0 }},
 		{"issuer before serial in SIGNERID", craft{order: []byte{4, 6, 5}, body: sast(id, name)}, nil},
-		{"names parted by commas, in the other order", craft{issuer: commas, body: sast(id, name)}, nil},
+		{"names separated by commas, in the other order", craft{issuer: commas, body: sast(id, name)}, nil},
 		{"record with commas, header with semicolons", craft{body: sast(id, commas)}, nil},
 		{"newer minor version", craft{version: [2]byte{1, 9}, body: sast(id, name)},
 			func(f *trustlist.File) bool { return f.Version == trustlist.Version{Major: 1, Minor: 9} }},
 		{"unknown header element", craft{behind: el(0x30, []byte("later")), body: sast(id, name)},
 			func(f *trustlist.File) bool { return f.Unknown == 1 }},
-		{"signer version", craft{behind: el(0x1c, []byte{1, 1}), body: sast(id, name)},
+		{"signer version", craft{front: el(0x1c, []byte{1, 1}), body: sast(id, name)},
 			func(f *trustlist.File) bool { return f.SignerVersion == trustlist.Version{Major: 1, Minor: 1} }},
 		{"no padding", craft{pad: -1, body: sast(id, name)}, func(f *trustlist.File) bool { return f.Pad == 0 }},
 		{"more padding than needed", craft{pad: 9, body: sast(id, name)}, func(f *trustlist.File) bool { return f.Pad == 9 }},
@@ -204,6 +204,7 @@ func TestRecognise(t *testing.T) {
 		{"CTL", list(trustlist.CTL), trustlist.CTL},
 		{"SGN", pkitest.Signed(t, "SEP64A0E71502CC.cnf.xml.sgn", "<device/>", id, trustlist.SHA1), trustlist.SGN},
 		{"ENC", encrypted(t, id), trustlist.ENC},
+		{"certutils' ITL", wild(t), trustlist.ITL},
 	} {
 		if got, err := trustlist.Recognise(c.data); err != nil || got != c.want {
 			t.Errorf("%s: %v, %v; want %v", c.name, got, err, c.want)
@@ -213,12 +214,8 @@ func TestRecognise(t *testing.T) {
 
 // encrypted writes an .enc.sgn: a header of version 2.0 with the elements that
 // say how the content is encrypted.
-func encrypted(t *testing.T, id *pki.Identity) []byte {
-	info := el(0x10,
-		el(0x11, el(0x12, []byte{0}), el(0x13, []byte("0123456789abcdef")), el(0x14, u16(11))),
-		el(0x15, el(0x16, []byte{0}), el(0x17, u16(1024)), el(0x18, []byte{1}), el(0x19, bytes.Repeat([]byte{7}, 128))))
-	return craft{version: [2]byte{2, 0}, behind: slices.Concat(info, el(0x1a, []byte{1}), el(0x1b, make([]byte, 20))),
-		body: make([]byte, 256)}.sign(t, id)
+func encrypted(t testing.TB, id *pki.Identity) []byte {
+	return craft{version: [2]byte{2, 0}, name: "SEP64A0E71502CC.cnf.xml.enc.sgn", behind: encryption(), body: make([]byte, 256)}.sign(t, id)
 }
 
 func TestEncryptedHeader(t *testing.T) {

@@ -1,7 +1,8 @@
 package trustlist
 
 // What the sources do not state and had to be chosen. Each has a name, so that
-// a finding on a real cluster or phone changes one line.
+// a finding on a real cluster or phone changes one line. The orders of header
+// elements are in order.go, with what is inferred of them.
 const (
 	// MaxListSize is the largest ITL or CTL that is read, in bytes. Phones stop
 	// loading lists at about 64 KiB (seen with more than 39 certificates in a
@@ -22,7 +23,7 @@ const (
 	blankDNSName = "\x00\x00"
 
 	// nameSeparator stands between the parts of a written distinguished name.
-	// CUCM writes ";", other tools ","; readers take both.
+	// CUCM writes ";", other tools ","; both are read.
 	nameSeparator = ";"
 
 	// headerAlign is the multiple, in bytes, up to which a header is padded.
@@ -30,7 +31,10 @@ const (
 )
 
 // listFileName is the text of FILENAME in a list of the kind. Only its length,
-// 12 with the NUL, is documented; real files of other makers carry this text.
+// 12 with the NUL, is documented; real files of other makers carry this text. Lists
+// of one device are read as well ("ITLSEP64A0E71502CC.tlv"): certutils writes the
+// name of the file that it makes. The extended ITL of the 6971 port
+// ("ext_ITLSEP....tlv") is not one of these, and is a wrong file for every kind.
 func listFileName(k Kind) string {
 	if k == CTL {
 		return "CTLFile.tlv"

@@ -35,6 +35,8 @@ const (
 	tagPlainDigest     Tag = 0x1a
 	tagPlainHash       Tag = 0x1b
 	tagSignerVersion   Tag = 0x1c
+
+	lastHeaderTag = tagSignerVersion
 )
 
 // Tags of record elements, in the order in which CUCM writes them.

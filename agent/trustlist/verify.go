@@ -47,7 +47,7 @@ func (f *File) signedSum(hash crypto.Hash) []byte {
 }
 
 // CheckOwn checks a list with the key of its own SAST record for the signer. It
-// tells whether the list is whole, not whether anybody may trust it. It returns
+// reports whether the list is intact, not whether anybody may trust it. It returns
 // the record's index, or -1 and ErrNoSigner where no record fits.
 func (f *File) CheckOwn() (int, error) {
 	found := ErrNoSigner

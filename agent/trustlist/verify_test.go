@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"itlagent/agent/trustlist"
@@ -187,8 +188,19 @@ func FuzzParse(f *testing.F) {
 	f.Add(pkitest.ITL(f, id, rec, trustlist.RecordSpec{Role: trustlist.TFTP, Form: trustlist.Blank}).Bytes())
 	f.Add(pkitest.Signed(f, "a.cnf.xml.sgn", "<device/>", id, trustlist.SHA512))
 	f.Add([]byte{1, 0, 2, 1, 2, 2, 0, 2, 0, 10})
+	f.Add(wild(f))
+	f.Add(encrypted(f, id))
+	moved := func(e [][]byte) [][]byte { return append(slices.Delete(slices.Clone(e), 4, 5), e[4]) }
+	f.Add(craft{body: sast(id, "CN=a"), reorder: moved}.sign(f, id))
+	f.Add(craft{name: "logo.png.sgn", body: sast(id, "CN=a")}.sign(f, id))
+	f.Add(craft{front: el(0x1c, []byte{1, 1}), order: []byte{4, 6, 5}, behind: el(0x30, []byte("later")), body: sast(id, "CN=a")}.sign(f, id))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		kind, err := trustlist.Recognise(data)
+		for _, other := range kinds {
+			if _, err := trustlist.Parse(other, data); err == nil && other != kind {
+				t.Errorf("a file recognised as %v is read as %v", kind, other)
+			}
+		}
 		if err != nil {
 			return
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"itlagent/agent/trustlist"
@@ -33,12 +34,14 @@ func slow(kind trustlist.Kind, file []byte) (map[string]string, error) {
 		return nil, errors.New("header length")
 	}
 	containers := "03 07 09 10 11 15"
+	met := "" // the elements in order, what a container holds in brackets
 	sizes := map[string]int{"08": 1, "0a": 1, "0b": 1, "0f": 4, "13": 16, "14": 2, "17": 2, "1a": 1, "1c": 2}
 	var walk func(b []byte, bare bool) error
 	walk = func(b []byte, bare bool) error {
 		for len(b) > 0 {
 			if bare && b[0] == 0x0d {
 				pads++
+				met += "pad "
 				b = b[1:]
 				continue
 			}
@@ -53,8 +56,10 @@ func slow(kind trustlist.Kind, file []byte) (map[string]string, error) {
 			b = b[3+n:]
 			if tag == "00" || tag == "0d" || tag > "1c" {
 				unknown++
+				met += "unknown "
 				continue
 			}
+			met += tag + " "
 			if _, twice := table["header."+tag]; twice {
 				return errors.New("twice")
 			}
@@ -63,9 +68,11 @@ func slow(kind trustlist.Kind, file []byte) (map[string]string, error) {
 				return errors.New("size of element " + tag)
 			}
 			if strings.Contains(containers, tag) {
+				met += "( "
 				if err := walk(value, false); err != nil {
 					return err
 				}
+				met += ") "
 			}
 		}
 		return nil
@@ -73,16 +80,17 @@ func slow(kind trustlist.Kind, file []byte) (map[string]string, error) {
 	if err := walk(file[10:length], true); err != nil {
 		return nil, err
 	}
-	for _, need := range strings.Fields("04 05 06 08 0a 0b 0c") {
-		if _, ok := table["header."+need]; !ok {
-			return nil, errors.New("no element " + need)
-		}
+	if !headerGrammar.MatchString(met) {
+		return nil, fmt.Errorf("a header of %s", met)
 	}
 	bytesOf := map[string]int{"00": 64, "01": 128, "02": 256, "03": 512}
 	if want, ok := bytesOf[table["header.0b"]]; ok && want*2 != len(table["header.0c"]) {
 		return nil, errors.New("signature size")
 	}
 	table["unknown"], table["pads"] = fmt.Sprint(unknown), fmt.Sprint(pads)
+	if err := fits(kind, table); err != nil {
+		return nil, err
+	}
 	if !list {
 		return table, nil
 	}
@@ -134,11 +142,43 @@ func slow(kind trustlist.Kind, file []byte) (map[string]string, error) {
 	return table, nil
 }
 
+// headerGrammar is what may stand behind HEADERLENGTH. Inside the containers that say
+// how to decrypt, what nobody needs may be left out.
+var headerGrammar = regexp.MustCompile(`^(1c )?` +
+	`03 \( 04 (05 06|06 05) \) 07 \( 08 09 \( 0a 0b \) \) 0c (0e )?(0f )?` +
+	`(10 \( 11 \( (12 )?13 14 \) 15 \( (16 )?17 (18 )?19 \) \) 1a 1b )?` +
+	`(unknown )*(pad )*$`)
+
+// errWrongKind says that a file is not of the kind asked for.
+var errWrongKind = errors.New("another kind of file")
+
+// fits compares a kind with the name, the version and the encryption of a header.
+func fits(kind trustlist.Kind, table map[string]string) error {
+	raw, _ := hex.DecodeString(table["header.0e"])
+	name := strings.TrimSuffix(string(raw), "\x00")
+	if strings.Contains(name, "\x00") {
+		return errors.New("NUL in the name")
+	}
+	major := table["header.01"][:2]
+	_, secret := table["header.10"]
+	tlv := regexp.MustCompile(`(?is)\.tlv$`).MatchString(name)
+	want := map[trustlist.Kind]bool{
+		trustlist.ITL: regexp.MustCompile(`(?is)^itl.*\.tlv$`).MatchString(name) && major == "01" && !secret,
+		trustlist.CTL: regexp.MustCompile(`(?is)^ctl.*\.tlv$`).MatchString(name) && major == "01" && !secret,
+		trustlist.SGN: !tlv && major == "01" && !secret,
+		trustlist.ENC: !tlv && major == "02" && secret,
+	}
+	if !want[kind] {
+		return errWrongKind
+	}
+	return nil
+}
+
 // disagree compares what the project's reader makes of a file with the slow one.
 func disagree(kind trustlist.Kind, file []byte) string {
 	table, slowErr := slow(kind, file)
 	f, err := trustlist.Parse(kind, file)
-	if (err == nil) != (slowErr == nil) {
+	if (err == nil) != (slowErr == nil) || errors.Is(err, trustlist.ErrWrongFile) != errors.Is(slowErr, errWrongKind) {
 		return fmt.Sprintf("ours says %v, the slow reader %v", err, slowErr)
 	}
 	if err != nil {
