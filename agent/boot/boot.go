@@ -192,14 +192,18 @@ func (p *Phone) state() trust.State {
 	return trust.State{CTL: held.CTL, ITL: held.ITL, Servers: len(held.Settings.TVS), Now: p.Now(), Policy: p.Policy}
 }
 
-// decide runs the trust decision, and asks TVS where it wants to know.
+// decide runs the trust decision, and asks TVS where it wants to know. Only an answer
+// that vouched is remembered.
 func (p *Phone) decide(ctx context.Context, c trust.Candidate) trust.Verdict {
 	state := p.state()
+	state.Answers = p.tvs.Cached()
 	v := trust.Decide(state, c)
 	if v.Question != nil {
 		held := p.Holdings.State()
-		state.Answers = []trust.Answer{p.tvs.Query(ctx, held.ITL, held.Settings.TVS, *v.Question)}
-		v = trust.Decide(state, c)
+		answer := p.tvs.Query(ctx, held.ITL, held.Settings.TVS, *v.Question)
+		if v = v.Answered(state, answer); v.Accepted {
+			p.tvs.Remember([]trust.Answer{answer})
+		}
 	}
 	return v
 }

@@ -1,7 +1,6 @@
 package boot
 
 import (
-	"fmt"
 	"time"
 
 	"itlagent/agent/model"
@@ -72,15 +71,7 @@ func (r *Report) Reason() trust.Reason {
 // Summary says in one line how the phone stands with its cluster. All programs print
 // this line.
 func (r *Report) Summary() string {
-	reason := r.Reason()
-	switch {
-	case r.HoldsList():
-	case reason == trust.Accepted:
-		return r.Device + " works without trust lists"
-	case reason != trust.NotFound && reason != trust.DownloadFailed:
-		return fmt.Sprintf("%s holds no trust list and does not accept what it is served: %v (%s)", r.Device, reason, reason.Text())
-	}
-	return trust.Summary(r.Device, reason)
+	return trust.Summary(r.Device, r.Reason(), r.HoldsList())
 }
 
 // ExitCode sums the cycle up for scripts: 0 where the phone trusts its cluster or works

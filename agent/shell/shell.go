@@ -366,7 +366,7 @@ func (s *Shell) why(_ context.Context, _ []string) error {
 		s.say("do: %s", next)
 	}
 	state := trust.State{CTL: phone.CTL, ITL: phone.ITL, Servers: len(phone.Settings.TVS)}
-	for _, line := range state.Believes() {
+	for _, line := range state.Trusts() {
 		s.say("%s", line)
 	}
 	return nil

@@ -2,11 +2,8 @@ package trust
 
 import (
 	"bytes"
-	"crypto/rsa"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"itlagent/agent/trustlist"
@@ -18,26 +15,41 @@ var newestVersion = map[trustlist.Kind]trustlist.Version{
 	trustlist.SGN: {Major: 1, Minor: 2}, trustlist.ENC: {Major: 2, Minor: 0},
 }
 
-// Decide says whether a phone in the state believes the file.
+// Decide says whether a phone in the state trusts the file. A file must be of the
+// kind, and have the name, that was asked for, whoever signed it.
 //
 // Lists are vouched for by, in this order: being the very list that is in force;
 // a held list with the signer in a role that signs lists (the CTL first for an
 // ITL, the ITL first for a CTL); TVS. A phone with no list, or whose ITL is
-// blank and that has no CTL, takes any list that its own SAST record verifies. A list
-// older than the one in force is taken with a warning, or not, as the policy has it.
+// blank and that has no CTL, accepts any list that its own SAST record verifies.
 // Signed files are vouched for by a held list with the signer as TFTP or
-// CCM+TFTP, then TVS. A list that only vouches for itself is never believed but
+// CCM+TFTP, then TVS. A list that only vouches for itself is never trusted but
 // on first use.
+//
+// A list that is older than the newest of its kind that was in force is accepted
+// with a warning, or not, as the policy has it. One that would open the phone is
+// never accepted when it is older, or has no date: a blank list, or one after which
+// the phone would accept unsigned files or any list, and did not before. Whoever can
+// serve files could else replay it from the day of some past rollback.
+//
+// Where nobody but TVS can vouch, and no remembered answer does, the verdict has a
+// Question.
 func Decide(s State, c Candidate) Verdict {
-	f, err := trustlist.Parse(c.Kind, c.Data)
-	switch {
-	case err != nil && !c.Kind.IsList() && Plain(c.Data):
-		return Verdict{Reason: NotSigned, Detail: "it begins as XML, without a signed header"}
-	case err != nil:
-		return rejectFor(err)
+	f := c.File
+	if f == nil {
+		var err error
+		f, err = trustlist.Parse(c.Kind, c.Data)
+		switch {
+		case err != nil && !c.Kind.IsList() && Plain(c.Data):
+			return Verdict{Reason: NotSigned, Detail: "it begins as XML, without a signed header"}
+		case err != nil:
+			return rejectFor(err)
+		}
+	} else if f.Kind != c.Kind {
+		return Verdict{Reason: WrongFile, Detail: fmt.Sprintf("wanted %v, it is %v", c.Kind, f.Kind), File: f}
 	}
 	d := decision{State: &s, file: f, v: Verdict{File: f}}
-	if d.settledByForm(c.Name) || d.inForce() {
+	if d.settledByForm(c.Name) || d.alreadyInForce() {
 		return d.v
 	}
 	d.vouch()
@@ -45,30 +57,71 @@ func Decide(s State, c Candidate) Verdict {
 	return d.v
 }
 
-// older warns of a list that is accepted and older than the one in force, or rejects
-// it. Lists without a date, and a blank ITL in force, are not compared.
-func (d *decision) older() {
-	held := d.ITL
-	if d.file.Kind == trustlist.CTL {
-		held = d.CTL
+// Answered goes on with a decision that had a Question: what the phone in the state,
+// the same as before, says now that it has the answer. It is final, and the file is
+// not read again. An accepted verdict says that the answer vouched; only then is it
+// to be remembered. An answer to another question leaves the verdict as it is.
+func (v Verdict) Answered(s State, a Answer) Verdict {
+	if v.Question == nil || v.File == nil || !a.Question.Same(*v.Question) {
+		return v
 	}
-	if !d.v.Accepted || !d.file.Kind.IsList() || held == nil || held.Kind == trustlist.ITL && Blank(held) {
-		return
-	}
-	was, is := held.Time(), d.file.Time()
-	if was.IsZero() || is.IsZero() || !is.Before(was) {
-		return
-	}
-	detail := fmt.Sprintf("the list is of %s, the one in force of %s", is.UTC().Format(time.DateTime), was.UTC().Format(time.DateTime))
-	if !d.Policy.RefuseOlder {
-		d.warn("%s: it may be replayed", detail)
-		return
-	}
-	d.v.Accepted, d.v.Via = false, ViaNone
-	d.reject(OlderList, 0, detail)
+	d := decision{State: &s, file: v.File, v: v}
+	d.v.Question, d.v.Offset, d.v.Detail = nil, 0, ""
+	d.v.Steps = append([]Step(nil), v.Steps...)
+	d.v.Warnings = append([]string(nil), v.Warnings...)
+	d.answered(&a)
+	d.older()
+	return d.v
 }
 
-// Unsigned says whether a phone in the state takes a file that is not signed: it
+// older warns of a list that is accepted and older than the newest that was in force,
+// or rejects it.
+func (d *decision) older() {
+	held, latest := d.inForce(d.file.Kind)
+	if !d.v.Accepted || !d.file.Kind.IsList() || held == nil || latest.IsZero() {
+		return
+	}
+	at := d.file.Time()
+	if !at.IsZero() && !at.Before(latest) {
+		return
+	}
+	date, than := "has no date", "the one in force"
+	if latest.After(held.Time()) {
+		than = "the newest that was in force"
+	}
+	if !at.IsZero() {
+		date = "is of " + at.UTC().Format(time.DateTime)
+	}
+	detail := fmt.Sprintf("the list %s, %s of %s", date, than, latest.UTC().Format(time.DateTime))
+	switch {
+	case d.opens(held):
+		d.v.Accepted, d.v.Via = false, ViaNone
+		d.reject(OlderList, 0, detail+": one that opens the phone must be newer")
+	case at.IsZero() || held.Kind == trustlist.ITL && Blank(held): // not compared
+	case d.Policy.RefuseOlder:
+		d.v.Accepted, d.v.Via = false, ViaNone
+		d.reject(OlderList, 0, detail)
+	default:
+		d.warn("%s: it may be replayed", detail)
+	}
+}
+
+// opens reports whether the list would open the phone in the place of the held one:
+// it is blank, or the phone would accept unsigned files or any list after it, and
+// does not now.
+func (d *decision) opens(held *trustlist.File) bool {
+	after := State{CTL: d.CTL, ITL: d.ITL}
+	if d.file.Kind == trustlist.CTL {
+		after.CTL = d.file
+	} else {
+		after.ITL = d.file
+	}
+	return Blank(d.file) && !Blank(held) ||
+		d.WantsSigned() && !after.WantsSigned() ||
+		!d.FirstUse() && after.FirstUse()
+}
+
+// Unsigned says whether a phone in the state accepts a file that is not signed: it
 // does while it holds no TFTP certificate.
 func Unsigned(s State) Verdict {
 	if s.WantsSigned() {
@@ -112,6 +165,8 @@ func reasonFor(err error) Reason {
 		return EmptyFile
 	case errors.Is(err, trustlist.ErrTooLarge):
 		return TooLarge
+	case errors.Is(err, trustlist.ErrWrongFile):
+		return WrongFile
 	case errors.Is(err, trustlist.ErrDigest):
 		return UnsupportedDigest
 	case errors.Is(err, trustlist.ErrWeakKey):
@@ -136,28 +191,18 @@ func rejectFor(err error) Verdict {
 // settledByForm rejects what no voucher could save, and collects warnings.
 func (d *decision) settledByForm(askedName string) bool {
 	f := d.file
-	other := map[trustlist.Kind]string{trustlist.ITL: "CTLFile.tlv", trustlist.CTL: "ITLFile.tlv"}[f.Kind]
-	if name := string(f.FileName); other != "" && strings.EqualFold(name, other) {
-		d.reject(WrongFile, 0, "FILENAME is "+name)
-		return true
-	}
 	if f.Algorithm != 0 || f.Digest.Hash() == 0 || f.Digest == trustlist.SHA512 && d.Policy.NoSHA512 {
 		d.reject(UnsupportedDigest, f.DigestOffset(), fmt.Sprintf("algorithm %d, digest %v", f.Algorithm, f.Digest))
 		return true
 	}
-	if !f.Kind.IsList() && askedName != "" && len(f.FileName) != 0 && string(f.FileName) != askedName {
-		if d.Policy.CheckFileName {
-			d.reject(WrongFile, 0, fmt.Sprintf("FILENAME is %q, asked for %q", f.FileName, askedName))
+	if why := Renamed(askedName, string(f.FileName)); why != "" {
+		if !d.Policy.AllowRenamed {
+			d.reject(WrongFile, f.FileNameOffset(), why)
 			return true
 		}
-		d.warn("FILENAME is %q, asked for %q", f.FileName, askedName)
+		d.warn("%s", why)
 	}
-	sast := 0
-	for i := range f.Records {
-		if f.Records[i].Role() == trustlist.SAST {
-			sast++
-		}
-	}
+	sast := SASTRecords(f)
 	if d.Policy.MaxSAST > 0 && sast > d.Policy.MaxSAST {
 		d.reject(TooManySAST, f.Length, fmt.Sprintf("%d SAST records, at most %d are allowed", sast, d.Policy.MaxSAST))
 		return true
@@ -174,205 +219,17 @@ func (d *decision) settledByForm(askedName string) bool {
 	return false
 }
 
-// inForce accepts the very list that the phone already holds.
-func (d *decision) inForce() bool {
-	held, via := d.ITL, ViaITL
-	if d.file.Kind == trustlist.CTL {
-		held, via = d.CTL, ViaCTL
-	}
+// alreadyInForce accepts the very list that the phone already holds.
+func (d *decision) alreadyInForce() bool {
+	held, _ := d.inForce(d.file.Kind)
 	if !d.file.Kind.IsList() || held == nil || !bytes.Equal(held.Bytes(), d.file.Bytes()) {
 		return false
+	}
+	via := ViaITL
+	if d.file.Kind == trustlist.CTL {
+		via = ViaCTL
 	}
 	d.step(via.String(), 0, Accepted, "already in force")
 	d.accept(via)
 	return true
-}
-
-// allowed reports whether a role may sign the candidate.
-func (d *decision) allowed(r trustlist.Role) bool {
-	if d.file.Kind.IsList() {
-		return r.SignsLists()
-	}
-	return r.SignsFiles()
-}
-
-// finding is the outcome of looking through one or more places.
-type finding struct {
-	vouched bool
-	err     error // the signer is there with the right role, but it does not verify
-	role    bool  // the signer is there with another role
-}
-
-func (d *decision) vouch() {
-	places := []struct {
-		list *trustlist.File
-		via  Via
-	}{{d.CTL, ViaCTL}, {d.ITL, ViaITL}}
-	if d.file.Kind == trustlist.CTL {
-		places[0], places[1] = places[1], places[0]
-	}
-	var all finding
-	for _, p := range places {
-		if p.list == nil {
-			continue
-		}
-		if d.lookThrough(p.list, p.via, &all); all.vouched {
-			d.accept(p.via)
-			return
-		}
-	}
-	for _, cert := range d.Certificates {
-		if d.certFits(cert) {
-			if err := d.checkWith(cert); err != nil {
-				all.err = err
-				d.step("cert", 0, reasonFor(err), "")
-				continue
-			}
-			d.step("cert", 0, Accepted, "")
-			d.accept(ViaCert)
-			return
-		}
-	}
-	if all.err != nil {
-		d.rejectErr(all.err)
-		return
-	}
-	if d.file.Kind.IsList() && d.CTL == nil && (d.ITL == nil || Blank(d.ITL)) {
-		d.firstUse()
-		return
-	}
-	d.askTVS(all.role)
-}
-
-// lookThrough searches a held list for the signer.
-func (d *decision) lookThrough(list *trustlist.File, via Via, out *finding) {
-	close := false
-	for i := range list.Records {
-		r := &list.Records[i]
-		if !r.Is(d.file.Signer.Issuer, d.file.Signer.Serial) {
-			if d.allowed(r.Role()) && !r.Empty() && trustlist.SameName(r.Issuer(), d.file.Signer.Issuer) {
-				d.step(via.String(), i+1, UnknownSigner, "the same name with another serial number, "+trustlist.FormatSerial(r.Serial()))
-			}
-			continue
-		}
-		close = true
-		if !d.allowed(r.Role()) {
-			out.role = true
-			d.step(via.String(), i+1, RoleMissing, "the record's role is "+r.Role().String())
-			continue
-		}
-		key, err := r.RSAKey()
-		if err == nil {
-			err = d.file.CheckSignature(key)
-		}
-		if err == nil {
-			out.vouched = true
-			d.step(via.String(), i+1, Accepted, "")
-			return
-		}
-		out.err = err
-		d.step(via.String(), i+1, reasonFor(err), "")
-	}
-	if !close {
-		d.step(via.String(), 0, UnknownSigner, "")
-	}
-}
-
-func (d *decision) rejectErr(err error) {
-	v := rejectFor(err)
-	d.reject(v.Reason, v.Offset, v.Detail)
-}
-
-// firstUse believes a list that is whole in itself.
-func (d *decision) firstUse() {
-	i, err := d.file.CheckOwn()
-	if err != nil {
-		d.step("self", 0, reasonFor(err), "")
-		d.rejectErr(err)
-		if errors.Is(err, trustlist.ErrNoSigner) {
-			d.v.Offset, d.v.Detail = d.file.SignerOffset(), "even on first use a list must hold its own signer as SAST"
-		}
-		return
-	}
-	d.step("self", i+1, Accepted, "first use")
-	d.accept(ViaFirstUse)
-}
-
-// certFits reports whether the certificate is the one that the file names.
-func (d *decision) certFits(cert *x509.Certificate) bool {
-	return trustlist.SameSerial(cert.SerialNumber.Bytes(), d.file.Signer.Serial) &&
-		trustlist.SameName([]byte(trustlist.FormatName(cert.Issuer)), d.file.Signer.Issuer)
-}
-
-func (d *decision) checkWith(cert *x509.Certificate) error {
-	key, ok := cert.PublicKey.(*rsa.PublicKey)
-	if !ok {
-		return &trustlist.FileError{Offset: d.file.SignerOffset(), Err: trustlist.ErrDigest, Detail: "the signer's key is not RSA"}
-	}
-	return d.file.CheckSignature(key)
-}
-
-// askTVS uses the answer about the signer, or asks for it.
-func (d *decision) askTVS(roleSeen bool) {
-	at := d.file.SignerOffset()
-	if !d.HasTVS() {
-		reason, why := UnknownSigner, "no TVS: the configuration names none"
-		if d.Servers > 0 {
-			why = "no TVS: the ITL holds no TVS certificate to know it by"
-		}
-		if roleSeen {
-			reason = RoleMissing
-		}
-		d.step("tvs", 0, reason, why)
-		d.reject(reason, at, why)
-		return
-	}
-	q := Question{Subject: string(d.file.Signer.Name), Issuer: string(d.file.Signer.Issuer), Serial: d.file.Signer.Serial}
-	a := d.answer(q)
-	if a == nil {
-		d.reject(UnknownSigner, at, "TVS has to be asked")
-		d.v.Question = &q
-		return
-	}
-	if reason := d.judge(a); reason != Accepted {
-		d.step("tvs", 0, reason, strings.TrimSpace(a.Server+" "+a.Detail))
-		d.reject(reason, at, a.Detail)
-		return
-	}
-	d.step("tvs", 0, Accepted, a.Server)
-	d.accept(ViaTVS)
-}
-
-// judge says what an answer is worth.
-func (d *decision) judge(a *Answer) Reason {
-	switch a.Failure {
-	case Answered:
-	case Unreachable:
-		return TVSUnreachable
-	case Untrusted:
-		return TVSUntrusted
-	default:
-		return TVSBadAnswer
-	}
-	if !a.Valid {
-		return TVSInvalid
-	}
-	cert, err := x509.ParseCertificate(a.Cert)
-	if err != nil {
-		return TVSBadAnswer
-	}
-	if !d.certFits(cert) {
-		return TVSMismatch
-	}
-	fits := false
-	for _, r := range a.Roles {
-		fits = fits || d.allowed(r)
-	}
-	if !fits {
-		return RoleMissing
-	}
-	if err := d.checkWith(cert); err != nil {
-		return reasonFor(err)
-	}
-	return Accepted
 }

@@ -47,7 +47,7 @@ func (w *world) list(t testing.TB, kind trustlist.Kind, call, signer *pki.Identi
 	}}, signer)
 }
 
-// blank is what the cluster serves before a roll-back to a release before 8.0.
+// blank is what the cluster serves before a rollback to a release before 8.0.
 func (w *world) blank(t testing.TB) *trustlist.File {
 	return pkitest.ITL(t, w.call,
 		trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.call.Certificate},
@@ -78,16 +78,17 @@ func TestDecide(t *testing.T) {
 	w := newWorld(t)
 	held := trust.State{ITL: w.itl, Servers: 1, Now: pkitest.Time}
 	with := func(s trust.State, change func(*trust.State)) trust.State { change(&s); return s }
-	answered := func(a trust.Answer) trust.State {
+	remembered := func(a trust.Answer, expires time.Time) trust.State {
+		a.Expires = expires
 		return with(held, func(s *trust.State) { s.Answers = []trust.Answer{a} })
 	}
-	failed := func(f trust.Failure) trust.State {
-		return answered(trust.Answer{Question: question(w.next), Failure: f})
-	}
+	failed := func(f trust.Failure) *trust.Answer { return &trust.Answer{Question: question(w.next), Failure: f} }
+	later := pkitest.Time.Add(time.Second)
 	next := itl(w.list(t, trustlist.ITL, w.next, w.next))
 	ctl := w.list(t, trustlist.CTL, w.call, w.call)
 	foreignCTL := w.list(t, trustlist.CTL, w.stranger, w.stranger)
 	same := about(w.next, trustlist.SAST, trustlist.CCMTFTP)
+	mismatch := trust.Answer{Question: question(w.next), Valid: true, Cert: w.recovery.Certificate.Raw, Roles: []trustlist.Role{0}}
 	lookalikeNext, err := pki.Lookalike(w.next, 1024)
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +96,7 @@ func TestDecide(t *testing.T) {
 	sha512 := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Digest: trustlist.SHA512, Records: []trustlist.RecordSpec{
 		{Role: trustlist.SAST, Certificate: w.call.Certificate}}}, w.call)
 	older := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Time: pkitest.Time.Add(-time.Second), Records: []trustlist.RecordSpec{
-		{Role: trustlist.SAST, Certificate: w.call.Certificate}}}, w.call)
+		{Role: trustlist.SAST, Certificate: w.call.Certificate}, {Role: trustlist.TFTP, Certificate: w.call.Certificate}}}, w.call)
 	threeSAST := pkitest.ITL(t, w.call, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.call.Certificate},
 		trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.recovery.Certificate}, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.next.Certificate})
 	noOwnSAST := pkitest.ITL(t, w.call, trustlist.RecordSpec{Role: trustlist.TFTP, Certificate: w.call.Certificate})
@@ -119,20 +120,14 @@ func TestDecide(t *testing.T) {
 		{"same signer, another list", held, itl(pkitest.ITL(t, w.call, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: w.call.Certificate})), trust.Accepted, trust.ViaITL, false},
 		{"signed with the recovery key", held, itl(w.list(t, trustlist.ITL, w.next, w.recovery)), trust.Accepted, trust.ViaITL, false},
 		{"new signer, no answer yet", held, next, trust.UnknownSigner, 0, true},
-		{"new signer, TVS vouches", answered(same), next, trust.Accepted, trust.ViaTVS, false},
-		{"new signer, answer about another", answered(about(w.recovery, trustlist.SAST)), next, trust.UnknownSigner, 0, true},
-		{"new signer, answer has expired", answered(func() trust.Answer { a := same; a.Expires = time.Unix(0, 0); return a }()), next, trust.UnknownSigner, 0, true},
+		{"new signer, a remembered answer vouches", remembered(same, later), next, trust.Accepted, trust.ViaTVS, false},
+		{"new signer, a remembered answer about another", remembered(about(w.recovery, trustlist.SAST), later), next, trust.UnknownSigner, 0, true},
+		{"new signer, the remembered answer has expired", remembered(same, pkitest.Time), next, trust.UnknownSigner, 0, true},
+		{"new signer, the remembered answer has no expiry", remembered(same, time.Time{}), next, trust.UnknownSigner, 0, true},
+		{"new signer, the remembered answer is wrong", remembered(mismatch, later), next, trust.UnknownSigner, 0, true},
+		{"new signer, the remembered answer has another role", remembered(about(w.next, trustlist.CAPF), later), next, trust.UnknownSigner, 0, true},
 		{"new signer, no TVS configured", with(held, func(s *trust.State) { s.Servers = 0 }), next, trust.UnknownSigner, 0, false},
 		{"new signer, no TVS in the ITL", trust.State{ITL: noOwnSAST, Servers: 1}, next, trust.UnknownSigner, 0, false},
-		{"TVS unreachable", failed(trust.Unreachable), next, trust.TVSUnreachable, 0, false},
-		{"TVS not in the ITL", failed(trust.Untrusted), next, trust.TVSUntrusted, 0, false},
-		{"TVS garbled", failed(trust.Garbled), next, trust.TVSBadAnswer, 0, false},
-		{"TVS answers no certificate", answered(trust.Answer{Question: question(w.next), Valid: true, Cert: []byte("x"), Roles: []trustlist.Role{0}}), next, trust.TVSBadAnswer, 0, false},
-		{"TVS says invalid", answered(trust.Answer{Question: question(w.next)}), next, trust.TVSInvalid, 0, false},
-		{"TVS answers another certificate", answered(trust.Answer{Question: question(w.next), Valid: true, Cert: w.recovery.Certificate.Raw, Roles: []trustlist.Role{0}}), next, trust.TVSMismatch, 0, false},
-		{"TVS knows the signer as CAPF only", answered(about(w.next, trustlist.CAPF)), next, trust.RoleMissing, 0, false},
-		{"TVS knows the signer without role", answered(about(w.next)), next, trust.RoleMissing, 0, false},
-		{"TVS vouches for a look-alike", answered(trust.Answer{Question: question(w.next), Valid: true, Cert: lookalikeNext.Certificate.Raw, Roles: []trustlist.Role{0}}), next, trust.BadSignature, 0, false},
 		{"look-alike of the signer", held, itl(w.list(t, trustlist.ITL, w.call, w.lookalike)), trust.BadSignature, 0, false},
 		{"its own voucher alone", trust.State{ITL: w.itl}, itl(w.list(t, trustlist.ITL, w.stranger, w.stranger)), trust.UnknownSigner, 0, false},
 
@@ -147,8 +142,6 @@ func TestDecide(t *testing.T) {
 		{"signed file", held, sgn(t, w.call), trust.Accepted, trust.ViaITL, false},
 		{"signed file, signer in the CTL", trust.State{CTL: foreignCTL, ITL: w.itl}, sgn(t, w.stranger), trust.Accepted, trust.ViaCTL, false},
 		{"signed file, signer is SAST only", trust.State{ITL: w.itl}, sgn(t, w.recovery), trust.RoleMissing, 0, false},
-		{"signed file, TVS vouches as CCM+TFTP", answered(same), sgn(t, w.next), trust.Accepted, trust.ViaTVS, false},
-		{"signed file, TVS vouches as SAST only", answered(about(w.next, trustlist.SAST)), sgn(t, w.next), trust.RoleMissing, 0, false},
 		{"signed file, phone with no list", trust.State{}, sgn(t, w.call), trust.UnknownSigner, 0, false},
 		{"signed file, the caller's certificate", trust.State{Certificates: []*x509.Certificate{w.stranger.Certificate}}, sgn(t, w.stranger), trust.Accepted, trust.ViaCert, false},
 		{"signed file, the caller's certificate is a look-alike", trust.State{Certificates: []*x509.Certificate{w.lookalike.Certificate}}, sgn(t, w.call), trust.BadSignature, 0, false},
@@ -166,8 +159,7 @@ func TestDecide(t *testing.T) {
 		{"the very list in force, policy refuses", with(held, func(s *trust.State) { s.Policy.RefuseOlder = true }), itl(w.itl), trust.Accepted, trust.ViaITL, false},
 		{"3 SAST records, policy refuses", with(held, func(s *trust.State) { s.Policy.MaxSAST = 2 }), itl(threeSAST), trust.TooManySAST, 0, false},
 		{"RSA-768", trust.State{ITL: weak.held}, weak.file, trust.WeakKey, 0, false},
-		{"another file's name, policy refuses", with(held, func(s *trust.State) { s.Policy.CheckFileName = true }),
-			trust.Candidate{Kind: trustlist.SGN, Name: "SEP000000000000.cnf.xml.sgn", Data: sgn(t, w.call).Data}, trust.WrongFile, 0, false},
+		{"another file's name", held, trust.Candidate{Kind: trustlist.SGN, Name: "SEP000000000000.cnf.xml.sgn", Data: sgn(t, w.call).Data}, trust.WrongFile, 0, false},
 	} {
 		v := trust.Decide(c.state, c.file)
 		if v.Accepted != (c.reason == trust.Accepted) || v.Reason != c.reason || v.Via != c.via || (v.Question != nil) != c.ask {
@@ -176,6 +168,40 @@ func TestDecide(t *testing.T) {
 		}
 		if v.Question != nil && !v.Question.Same(trust.Question{Issuer: v.Question.Issuer, Serial: v.File.Signer.Serial}) {
 			t.Errorf("%s: question about serial %x, signer has %x", c.name, v.Question.Serial, v.File.Signer.Serial)
+		}
+		seen[v.Reason] = true
+	}
+	for _, c := range []struct {
+		name   string
+		file   trust.Candidate
+		answer *trust.Answer
+		reason trust.Reason
+	}{
+		{"TVS vouches", next, &same, trust.Accepted},
+		{"TVS unreachable", next, failed(trust.Unreachable), trust.TVSUnreachable},
+		{"TVS hangs up", next, failed(trust.HungUp), trust.TVSHungUp},
+		{"TVS not in the ITL", next, failed(trust.Untrusted), trust.TVSUntrusted},
+		{"TVS garbled", next, failed(trust.Garbled), trust.TVSBadAnswer},
+		{"TVS answers no certificate", next, &trust.Answer{Question: question(w.next), Valid: true, Cert: []byte("x"), Roles: []trustlist.Role{0}}, trust.TVSBadAnswer},
+		{"TVS says invalid", next, &trust.Answer{Question: question(w.next)}, trust.TVSInvalid},
+		{"TVS answers another certificate", next, &mismatch, trust.TVSMismatch},
+		{"TVS knows the signer as CAPF only", next, ref(about(w.next, trustlist.CAPF)), trust.RoleMissing},
+		{"TVS knows the signer without role", next, ref(about(w.next)), trust.RoleMissing},
+		{"TVS vouches for a look-alike", next, &trust.Answer{Question: question(w.next), Valid: true, Cert: lookalikeNext.Certificate.Raw, Roles: []trustlist.Role{0}}, trust.BadSignature},
+		{"signed file, TVS vouches as CCM+TFTP", sgn(t, w.next), &same, trust.Accepted},
+		{"signed file, TVS vouches as SAST only", sgn(t, w.next), ref(about(w.next, trustlist.SAST)), trust.RoleMissing},
+	} {
+		asked := trust.Decide(held, c.file)
+		v := asked.Answered(held, *c.answer)
+		via := trust.ViaNone
+		if c.reason == trust.Accepted {
+			via = trust.ViaTVS
+		}
+		if asked.Question == nil || v.Question != nil || v.Reason != c.reason || v.Accepted != (c.reason == trust.Accepted) || v.Via != via {
+			t.Errorf("%s: accepted %v, %v via %q, question %v; want %v\nsteps %v", c.name, v.Accepted, v.Reason, v.Via, v.Question, c.reason, v.Steps)
+		}
+		if v.File != asked.File || len(asked.Steps) >= len(v.Steps) {
+			t.Errorf("%s: steps %v, before %v; the same file %v", c.name, v.Steps, asked.Steps, v.File == asked.File)
 		}
 		seen[v.Reason] = true
 	}
@@ -197,6 +223,8 @@ func TestDecide(t *testing.T) {
 		}
 	}
 }
+
+func ref(a trust.Answer) *trust.Answer { return &a }
 
 // weakSigner is a list whose TFTP record has an RSA-768 key, and a file signed
 // with it. Neither can be made with the builder.
@@ -251,11 +279,11 @@ func TestWarnings(t *testing.T) {
 	newer := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Version: trustlist.Version{Major: 1, Minor: 7},
 		Records: []trustlist.RecordSpec{{Role: trustlist.SAST, Certificate: w.call.Certificate}}}, w.call)
 	older := pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Time: pkitest.Time.Add(-time.Hour), Records: []trustlist.RecordSpec{
-		{Role: trustlist.SAST, Certificate: w.call.Certificate}}}, w.call)
+		{Role: trustlist.SAST, Certificate: w.call.Certificate}, {Role: trustlist.TFTP, Certificate: w.call.Certificate}}}, w.call)
 	other := sgn(t, w.call)
 	other.Name = "SEP000000000000.cnf.xml.sgn"
 	for name, c := range map[string]trust.Candidate{"3 SAST": itl(three), "older": itl(older), "version 1.7": itl(newer), "another name": other} {
-		v := trust.Decide(trust.State{ITL: w.itl}, c)
+		v := trust.Decide(trust.State{ITL: w.itl, Policy: trust.Policy{AllowRenamed: true}}, c)
 		if !v.Accepted || len(v.Warnings) != 1 {
 			t.Errorf("%s: accepted %v, warnings %q; want one warning", name, v.Accepted, v.Warnings)
 		}
@@ -299,13 +327,24 @@ func TestNoFlippedBitIsAccepted(t *testing.T) {
 
 func FuzzDecide(f *testing.F) {
 	w := newWorld(f)
-	f.Add(w.itl.Bytes(), uint8(1))
-	f.Add(sgn(f, w.call).Data, uint8(3))
-	f.Fuzz(func(t *testing.T, data []byte, kind uint8) {
+	f.Add(w.itl.Bytes(), uint8(0), "ITLFile.tlv")
+	f.Add(sgn(f, w.call).Data, uint8(2), "SEP64A0E71502CC.cnf.xml.sgn")
+	f.Add(w.list(f, trustlist.ITL, w.next, w.next).Bytes(), uint8(0), "ITLSEP64A0E71502CC.tlv")
+	f.Add(pkitest.Signed(f, "logo.png.sgn", string(w.itl.Content()), w.call, trustlist.SHA1), uint8(0), "ITLSEP64A0E71502CC.tlv")
+	f.Add(w.blank(f).Bytes(), uint8(0), "")
+	answer := about(w.next, trustlist.SAST, trustlist.TFTP)
+	f.Fuzz(func(t *testing.T, data []byte, number uint8, name string) {
+		kind := trustlist.Kind(number%4) + 1
 		for _, s := range []trust.State{{ITL: w.itl, Servers: 1}, {ITL: w.itl, CTL: w.itl}, {}} {
-			v := trust.Decide(s, trust.Candidate{Kind: trustlist.Kind(kind%4) + 1, Data: data})
+			v := trust.Decide(s, trust.Candidate{Kind: kind, Name: name, Data: data})
+			if v.Question != nil {
+				v = v.Answered(s, answer)
+			}
 			if v.Accepted == (v.Reason != trust.Accepted) || v.Accepted && v.Via == trust.ViaNone || v.Accepted && v.Question != nil {
 				t.Errorf("accepted %v for %v via %q, question %v", v.Accepted, v.Reason, v.Via, v.Question)
+			}
+			if v.Accepted && (v.File.Kind != kind || trust.Renamed(name, string(v.File.FileName)) != "") {
+				t.Errorf("accepted a %v named %q for a %v named %q", v.File.Kind, v.File.FileName, kind, name)
 			}
 		}
 	})

@@ -9,7 +9,7 @@ const (
 	EmptyFile                // a 0-byte file: a failed download
 	TooLarge                 // over the size limit of its kind
 	Malformed                // cannot be read
-	WrongFile                // another kind of list than the one asked for
+	WrongFile                // another file, or another kind of file, than the one asked for
 	TooManySAST              // more SAST records than the policy allows
 	UnsupportedDigest        // signed in a way that this phone does not know
 	WeakKey                  // the signer's RSA key is too small or too large
@@ -21,15 +21,16 @@ const (
 	TVSUntrusted             // TVS presented a certificate that the phone's ITL lacks
 	TVSInvalid               // TVS does not vouch for the signer
 	TVSMismatch              // TVS answered for another certificate
-	TVSBadAnswer             // TVS answered nonsense
+	TVSBadAnswer             // TVS broke the protocol
 	NotStored                // trusted, but storage failed: internal failure
 	HeldDamaged              // what the phone holds cannot be read: internal failure
 	NotFound                 // the server has no such file
 	DownloadFailed           // no server delivered the file
 	BadContent               // authentic, but the content cannot be used
 	NotForThisPhone          // authentic, but encrypted for another key
-	OlderList                // vouched for, but older than the one in force
-	lastReason        = OlderList
+	OlderList                // vouched for, but older than one that was in force
+	TVSHungUp                // the TVS was reached, and closed the connection without an answer
+	lastReason        = TVSHungUp
 )
 
 var reasons = [lastReason + 1]struct{ word, text string }{
@@ -37,7 +38,7 @@ var reasons = [lastReason + 1]struct{ word, text string }{
 	EmptyFile:         {"empty-file", "the file is empty"},
 	TooLarge:          {"too-large", "the file is larger than a phone reads"},
 	Malformed:         {"malformed", "the file cannot be read"},
-	WrongFile:         {"wrong-file", "the file is another kind of trust list than the one asked for"},
+	WrongFile:         {"wrong-file", "the file is another one, or of another kind, than the one asked for"},
 	TooManySAST:       {"too-many-sast", "the list has more SAST records than allowed"},
 	UnsupportedDigest: {"unsupported-digest", "the file is signed in a way that this phone does not know"},
 	WeakKey:           {"weak-key", "the signer's RSA key is outside 1024 to 4096 bits"},
@@ -49,13 +50,14 @@ var reasons = [lastReason + 1]struct{ word, text string }{
 	TVSUntrusted:      {"tvs-untrusted", "the signer is in no list that the phone holds, and the TVS certificate is not in its ITL"},
 	TVSInvalid:        {"tvs-invalid", "the signer is in no list that the phone holds, and TVS does not vouch for it"},
 	TVSMismatch:       {"tvs-mismatch", "TVS answered with another certificate than the one asked for"},
+	TVSHungUp:         {"tvs-hung-up", "the signer is in no list that the phone holds, and TVS closed the connection without an answer"},
 	TVSBadAnswer:      {"tvs-bad-answer", "TVS gave an answer that cannot be used"},
 	NotStored:         {"not-stored", "internal failure: the file is trusted but could not be stored"},
 	HeldDamaged:       {"held-damaged", "internal failure: what the phone has stored cannot be read"},
 	NotFound:          {"not-found", "the server has no such file"},
 	DownloadFailed:    {"download-failed", "no server delivered the file"},
 	BadContent:        {"bad-content", "the file is authentic but its content cannot be used"},
-	OlderList:         {"older-list", "the list is authentic but older than the one in force"},
+	OlderList:         {"older-list", "the list is authentic but older than one that was in force"},
 	NotForThisPhone:   {"not-for-this-phone", "the file is authentic but encrypted for another key than this phone's"},
 }
 

@@ -3,6 +3,7 @@ package trust
 import (
 	"crypto/ecdsa"
 	"crypto/x509"
+	"slices"
 	"strings"
 
 	"itlagent/agent/trustlist"
@@ -26,10 +27,11 @@ func (u Use) fits(r trustlist.Role) bool {
 	return applicationRole(r)
 }
 
-// DecideServer says whether a phone in the state believes the certificate of an
+// DecideServer says whether a phone in the state trusts the certificate of an
 // HTTPS server, given in DER: one that a held list has with a role for the use,
-// the CTL first, or that TVS vouches for. answer is what TVS said of it; where
-// that is needed and nil, the verdict has a Question and is not final.
+// the CTL first, or that TVS vouches for. answer is what TVS said of this very
+// certificate; where that is needed and nil, the verdict has a Question and is not
+// final.
 func DecideServer(s State, der []byte, use Use, answer *Answer) Verdict {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
@@ -73,28 +75,16 @@ func DecideServer(s State, der []byte, use Use, answer *Answer) Verdict {
 	}
 	if answer == nil {
 		d.reject(UnknownSigner, 0, "TVS has to be asked")
-		d.v.Question = &Question{Issuer: trustlist.FormatName(cert.Issuer), Serial: cert.SerialNumber.Bytes()}
+		d.v.Question = &Question{Issuer: trustlist.FormatName(cert.Issuer), Serial: cert.SerialNumber.Bytes(), Certificate: der}
 		return d.v
 	}
-	reason := Accepted
-	switch answer.Failure {
-	case Answered:
-		if !answer.Valid {
-			reason = TVSInvalid
-			break
-		}
+	reason := answer.Failure.reason()
+	switch {
+	case reason != Accepted:
+	case !answer.Valid:
+		reason = TVSInvalid
+	case !slices.ContainsFunc(answer.Roles, use.fits):
 		reason = RoleMissing
-		for _, r := range answer.Roles {
-			if use.fits(r) {
-				reason = Accepted
-			}
-		}
-	case Unreachable:
-		reason = TVSUnreachable
-	case Untrusted:
-		reason = TVSUntrusted
-	default:
-		reason = TVSBadAnswer
 	}
 	d.step("tvs", 0, reason, strings.TrimSpace(answer.Server+" "+answer.Detail))
 	if reason != Accepted {

@@ -12,12 +12,19 @@ import (
 type State struct {
 	CTL, ITL *trustlist.File // the lists in force; nil where none is
 
+	// LatestCTL and LatestITL are the dates of the newest lists that were in force
+	// since the phone's lists were last erased, where the caller keeps them. The list
+	// in force counts in any case; zero adds nothing to it.
+	LatestCTL, LatestITL time.Time
+
 	// Servers counts the TVS servers in the stored configuration. With none,
 	// unknown signers stay unknown and no question is asked.
 	Servers int
 
-	Answers []Answer  // what TVS servers said, cached or fresh
-	Now     time.Time // answers past their expiry do not count
+	// Answers are what the phone remembers of TVS. One that is live and vouches for
+	// the signer is used in place of a question; the others change nothing.
+	Answers []Answer
+	Now     time.Time // when the expiry of Answers is looked at
 
 	// Certificates are vouched for by the caller itself, for any role. Phones
 	// have none; host tools do.
@@ -26,27 +33,16 @@ type State struct {
 	Policy Policy
 }
 
-// Policy holds what differs between phones or is not documented.
-type Policy struct {
-	// MaxSAST rejects lists with more SAST records. 0 only warns, from the
-	// documented limit of 2 on.
-	MaxSAST int
-	// NoSHA512 models a phone that knows SHA-1 and SHA-256 alone.
-	NoSHA512 bool
-	// CheckFileName rejects a signed file whose FILENAME is another name than
-	// the one asked for. It is off: what CUCM writes there is not documented.
-	CheckFileName bool
-	// RefuseOlder rejects a list that is older than the one of its kind in force: a
-	// replay. Off, such a list is taken with a warning, as real phones do, which know
-	// no protection against that; restoring an old list depends on it.
-	RefuseOlder bool
-}
-
 // Question is what the phone wants to know from a TVS: the certificate of a
 // signer, by names and serial number.
 type Question struct {
 	Subject, Issuer string
 	Serial          []byte
+
+	// Certificate is the signer's certificate in DER as a list has it, the phone's
+	// own or the candidate itself; nil where none has. It is not trusted: a TVS that
+	// does not know the question can be asked about it.
+	Certificate []byte
 }
 
 // Same reports whether two questions ask for one certificate.
@@ -63,25 +59,54 @@ type Answer struct {
 	Valid    bool             // the status: false means that TVS does not vouch
 	Cert     []byte           // the certificate in DER
 	Roles    []trustlist.Role // what the certificate may do
-	Expires  time.Time        // end of the answer's time to live; zero is for ever
+
+	// Expires is the end of the answer's time to live. Zero is an answer that has
+	// none: it counts for the question that was just asked, and is not remembered.
+	Expires time.Time
 }
 
-// Failure tells why a question has no answer.
+// Live reports whether a remembered answer still counts.
+func (a *Answer) Live(now time.Time) bool { return now.Before(a.Expires) }
+
+// Vouches reports whether the answer vouches for a certificate at all.
+func (a *Answer) Vouches() bool { return a.Failure == Answered && a.Valid }
+
+// Failure tells why a question has no answer. Of several servers' failures the
+// largest counts: it says most.
 type Failure uint8
 
 // The failures.
 const (
 	Answered    Failure = iota
 	Unreachable         // no connection, no handshake, or no answer in time
+	HungUp              // the right server was reached, and closed the connection without an answer
 	Untrusted           // the server's certificate is not in the phone's ITL
 	Garbled             // an answer that breaks the protocol
 )
 
-// Candidate is a file that wants to be believed.
+// reason is what a failure means for the file in question; Accepted for Answered.
+func (f Failure) reason() Reason {
+	switch f {
+	case Answered:
+		return Accepted
+	case Unreachable:
+		return TVSUnreachable
+	case HungUp:
+		return TVSHungUp
+	case Untrusted:
+		return TVSUntrusted
+	}
+	return TVSBadAnswer
+}
+
+// Candidate is a file that the phone was given.
 type Candidate struct {
 	Kind trustlist.Kind
-	Name string // as asked for; may be empty
+	Name string // as asked for; where it is empty, FILENAME is compared with nothing
 	Data []byte
+
+	// File is the file where the caller has parsed it before; Data then is not read.
+	File *trustlist.File
 }
 
 // Step is one place where a voucher was looked for, and what came of it.
@@ -93,24 +118,24 @@ type Step struct {
 }
 
 // Verdict is the outcome: accepted, or rejected for a Reason. With a Question the
-// rejection is not final: the answer may turn it.
+// rejection is not final: see Answered.
 type Verdict struct {
 	Accepted bool
 	Reason   Reason
 	Via      Via
-	Question *Question // ask this, and decide again
+	Question *Question // ask this, and go on with Answered
 
 	Offset   int    // the place in the file that the reason speaks of, in bytes
 	Detail   string // what is wrong there; may be empty
 	File     *trustlist.File
-	Steps    []Step   // the path that was tried, in order
+	Steps    []Step   // what was tried, in order
 	Warnings []string // what is odd but no obstacle
 }
 
 // Blank reports whether a list has had its TFTP and TVS sections emptied for a
-// roll-back to a release before 8.0: it has such records, and none carries a
+// rollback to a release before 8.0: it has such records, and none carries a
 // key, certificate or hash. Only the layout of an empty record in a CTL is
-// documented; that of an ITL is taken to be alike.
+// documented; that of an ITL is presumed to be alike.
 func Blank(list *trustlist.File) bool {
 	if list == nil {
 		return false
@@ -144,8 +169,12 @@ func (s *State) WantsSigned() bool {
 	return false
 }
 
+// FirstUse reports whether the phone accepts any list that its own SAST record
+// verifies: it holds none, or its ITL is blank and it has no CTL.
+func (s *State) FirstUse() bool { return s.CTL == nil && (s.ITL == nil || Blank(s.ITL)) }
+
 // HasTVS reports whether a TVS could be asked at all: the configuration names a
-// server, and the ITL a TVS certificate to know it by.
+// server, and the ITL has a TVS certificate to know it by.
 func (s *State) HasTVS() bool {
 	if s.Servers == 0 || s.ITL == nil {
 		return false
@@ -158,13 +187,15 @@ func (s *State) HasTVS() bool {
 	return false
 }
 
-// answer returns the live answer to a question.
-func (s *State) answer(q Question) *Answer {
-	for i := range s.Answers {
-		a := &s.Answers[i]
-		if a.Question.Same(q) && (a.Expires.IsZero() || s.Now.Before(a.Expires)) {
-			return a
-		}
+// inForce returns the list of a kind that is in force, and the date of the newest
+// that was.
+func (s *State) inForce(kind trustlist.Kind) (held *trustlist.File, latest time.Time) {
+	held, latest = s.ITL, s.LatestITL
+	if kind == trustlist.CTL {
+		held, latest = s.CTL, s.LatestCTL
 	}
-	return nil
+	if held != nil && held.Time().After(latest) {
+		latest = held.Time()
+	}
+	return held, latest
 }

@@ -29,7 +29,7 @@ func (s SigningKey) check() (*rsa.PublicKey, uint8, error) {
 		return nil, 0, fmt.Errorf("the signer's key is %T: only RSA can sign", s.Key.Public())
 	}
 	if !pub.Equal(s.Certificate.PublicKey) {
-		return nil, 0, errors.New("the private key is not that of the certificate")
+		return nil, 0, errors.New("the private key does not fit the certificate")
 	}
 	if bits := pub.N.BitLen(); bits < MinKeyBits || bits > MaxKeyBits {
 		return nil, 0, fmt.Errorf("%w: %d", ErrWeakKey, bits)

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,113 +22,91 @@ type Client struct {
 	Device      string           // "CP-7965G-SEP64A0E71502CC"
 	Certificate *tls.Certificate // shown to servers that ask; may be nil
 	PerServer   time.Duration    // DefaultPerServer where 0
-	Total       time.Duration    // DefaultTotal where 0
+	Total       time.Duration    // DefaultTotal where 0: one call of Query or Verify
 	CacheSize   int              // answers; DefaultCacheSize where 0
 	Now         func() time.Time // time.Now where nil
 	Logf        func(format string, args ...any)
+
+	// VerifyWhereHungUp asks CERT_VERIFICATION where a TVS hung up at QUERY_CERT, and
+	// a list has the signer's certificate: see quirks.go.
+	VerifyWhereHungUp bool
+
 	// Exchange, if not nil, stands for the network: it gives what a server answers.
-	// The server's certificate is put to check first, whose error it returns.
+	// The server's certificate is put to check first, whose error it returns; that of
+	// a server which hangs up wraps ErrHungUp.
 	Exchange func(ctx context.Context, server string, req Message, check func(tls.ConnectionState) error) (*Message, error)
 
+	cache   Cache
 	mu      sync.Mutex
-	cache   []trust.Answer // oldest first
-	session uint32         // of the last request, less firstSession-1
+	session uint32 // of the last request, less firstSession-1
 }
 
 // Query asks who a signer is: for its certificate, by names and serial number.
 // itl is the phone's own list, by which servers are known; servers are
 // "host:port" in the order of their priority. The next server is asked where one
-// fails; an answer, be it "invalid", is final. The result always answers q.
+// fails; an answer, be it "invalid", is final. The result always answers q. It is
+// not remembered: see Remember.
 func (c *Client) Query(ctx context.Context, itl *trustlist.File, servers []string, q trust.Question) trust.Answer {
-	if a, ok := c.cached(q); ok {
-		return a
-	}
+	ctx, cancel := context.WithTimeout(ctx, orDefault(c.Total, DefaultTotal))
+	defer cancel()
 	req := Message{Type: QueryCertReq, Device: c.Device, Subject: q.Subject, Issuer: q.Issuer, Serial: q.Serial}
 	res, a := c.ask(ctx, itl, servers, req)
-	a.Question = q
-	if res == nil {
-		return a
+	if res != nil {
+		a.Cert = res.Certificate
+	} else if a.Failure == trust.HungUp && c.VerifyWhereHungUp && len(q.Certificate) > 0 {
+		c.logf("TVS hung up at QUERY_CERT: asking CERT_VERIFICATION with the signer's certificate")
+		a = c.verify(ctx, itl, servers, q.Certificate)
 	}
-	a.Cert = res.Certificate
-	c.keep(res, &a)
+	a.Question = q
 	return a
 }
 
 // Verify asks whether a certificate, given in DER, can be trusted: the way of
-// HTTPS servers. It is not cached. Cert of the result is der.
+// HTTPS servers. Cert of the result is der.
 func (c *Client) Verify(ctx context.Context, itl *trustlist.File, servers []string, der []byte) trust.Answer {
-	res, a := c.ask(ctx, itl, servers, Message{Type: CertVerificationReq, Device: c.Device, Certificate: der})
+	ctx, cancel := context.WithTimeout(ctx, orDefault(c.Total, DefaultTotal))
+	defer cancel()
+	return c.verify(ctx, itl, servers, der)
+}
+
+func (c *Client) verify(ctx context.Context, itl *trustlist.File, servers []string, der []byte) trust.Answer {
+	_, a := c.ask(ctx, itl, servers, Message{Type: CertVerificationReq, Device: c.Device, Certificate: der})
 	a.Cert = der
-	if res != nil {
-		a.Expires = c.now().Add(time.Duration(res.TTL) * time.Second)
-	}
 	return a
 }
 
-// Flush forgets the cached answers. A phone does so when its lists change.
-func (c *Client) Flush() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cache = nil
-}
-
-// Remember puts answers into the cache, as if they had been given before.
+// Remember puts answers that have vouched for a file into the client's cache: those of
+// Query, once the decision with them was to accept. See Cache.
 func (c *Client) Remember(answers []trust.Answer) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.cache = append(c.cache, answers...)
-}
-
-// Cached returns the live cached answers, oldest first.
-func (c *Client) Cached() []trust.Answer {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.expire()
-	return slices.Clone(c.cache)
-}
-
-func (c *Client) cached(q trust.Question) (trust.Answer, bool) {
-	for _, a := range c.Cached() {
-		if a.Question.Same(q) {
-			c.logf("TVS answer for serial %s found in cache", trustlist.FormatSerial(q.Serial))
-			return a, true
+	now := c.now()
+	c.cache.remember(answers, now, c.CacheSize)
+	for i := range answers {
+		if a := &answers[i]; a.Vouches() && a.Live(now) {
+			c.logf("TVS added cert to TVS cache - expires in %g hours", a.Expires.Sub(now).Hours())
 		}
 	}
-	return trust.Answer{}, false
 }
 
-// expire drops answers past their time. The caller holds mu.
-func (c *Client) expire() {
-	now := c.now()
-	c.cache = slices.DeleteFunc(c.cache, func(a trust.Answer) bool { return !now.Before(a.Expires) })
-}
+// Cached returns the live remembered answers, oldest first: what trust.State wants as
+// Answers.
+func (c *Client) Cached() []trust.Answer { return c.cache.Live(c.now()) }
 
-// keep caches a positive answer for its time to live.
-func (c *Client) keep(res *Message, a *trust.Answer) {
-	if !a.Valid || res.TTL == 0 {
-		return
+// Flush forgets the remembered answers. A phone does so when its lists change.
+func (c *Client) Flush() { c.cache.Flush() }
+
+// Address returns "host:port" for a server that may stand without a port, an IPv6
+// address in brackets or without: "tvs.example.lab", "192.0.2.1:2446", "2001:db8::1",
+// "[2001:db8::1]", "[2001:db8::1]:2446".
+func Address(server string) string {
+	if _, _, err := net.SplitHostPort(server); err == nil {
+		return server
 	}
-	ttl := time.Duration(res.TTL) * time.Second
-	a.Expires = c.now().Add(ttl)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.expire()
-	size := c.CacheSize
-	if size == 0 {
-		size = DefaultCacheSize
-	}
-	if len(c.cache) >= size {
-		c.cache = slices.Delete(c.cache, 0, len(c.cache)-size+1)
-	}
-	c.cache = append(c.cache, *a)
-	c.logf("TVS added cert to TVS cache - expires in %g hours", ttl.Hours())
+	return net.JoinHostPort(strings.TrimSuffix(strings.TrimPrefix(server, "["), "]"), strconv.Itoa(DefaultPort))
 }
 
 // ask tries the servers in order. The message is nil where none answered; the
 // answer then holds the failure, the worst kind of those met.
 func (c *Client) ask(ctx context.Context, itl *trustlist.File, servers []string, req Message) (*Message, trust.Answer) {
-	ctx, cancel := context.WithTimeout(ctx, orDefault(c.Total, DefaultTotal))
-	defer cancel()
 	failed := trust.Answer{Failure: trust.Unreachable}
 	var details []string
 	for _, server := range servers {
@@ -138,7 +116,11 @@ func (c *Client) ask(ctx context.Context, itl *trustlist.File, servers []string,
 		}
 		res, err := c.askOne(ctx, itl, server, req)
 		if err == nil {
-			return res, trust.Answer{Server: server, Valid: res.Status == 0, Roles: res.Roles}
+			a := trust.Answer{Server: server, Valid: res.Status == 0, Roles: res.Roles}
+			if a.Valid && res.TTL > 0 {
+				a.Expires = c.now().Add(time.Duration(res.TTL) * time.Second)
+			}
+			return res, a
 		}
 		c.logf("TVS %s: %v", server, err)
 		details = append(details, server+": "+err.Error())
@@ -155,9 +137,15 @@ func failureOf(err error) trust.Failure {
 		return trust.Untrusted
 	case errors.Is(err, ErrProtocol):
 		return trust.Garbled
+	case errors.Is(err, ErrHungUp):
+		return trust.HungUp
 	}
 	return trust.Unreachable
 }
+
+// ErrHungUp says that a TVS which the phone trusts closed the connection in the place
+// of an answer. Those that know CERT_VERIFICATION alone do so at QUERY_CERT.
+var ErrHungUp = errors.New("the server closed the connection without an answer")
 
 var errUntrusted = errors.New("the server's certificate is not in the phone's ITL as TVS")
 
@@ -222,14 +210,25 @@ func (c *Client) Once(ctx context.Context, server string, req Message, check fun
 		return nil, err
 	}
 	if _, err := conn.Write(b); err != nil {
-		return nil, fmt.Errorf("send request: %w", err)
+		return nil, ended(ctx, "send request", err)
 	}
 	c.logf("Successfully sent the TVS request to TVS server, bytes written : %d", len(b))
 	res, err := Read(conn)
 	if err != nil {
-		return nil, fmt.Errorf("read response: %w", err)
+		return nil, ended(ctx, "read response", err)
 	}
 	return res, nil
+}
+
+// ended tells a server that hung up after the handshake from one that is silent, and
+// from one that breaks the protocol.
+func ended(ctx context.Context, doing string, err error) error {
+	var network net.Error
+	silent := ctx.Err() != nil || errors.As(err, &network) && network.Timeout()
+	if silent || errors.Is(err, ErrProtocol) {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrHungUp, doing, err)
 }
 
 // knows reports whether the server's certificate is a TVS certificate of the ITL.

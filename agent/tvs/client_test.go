@@ -61,6 +61,15 @@ func raw(b ...byte) func(net.Conn, *tvs.Message) {
 	return func(conn net.Conn, _ *tvs.Message) { conn.Write(b) }
 }
 
+// shut closes the connection once the handshake is done, without reading.
+func shut(id *pki.Identity) func(net.Conn) {
+	return func(raw net.Conn) {
+		conn := tls.Server(raw, &tls.Config{Certificates: []tls.Certificate{id.TLS()}})
+		conn.Handshake()
+		raw.Close()
+	}
+}
+
 // fixture is a phone's ITL with one TVS, and a signer to ask about.
 type fixture struct {
 	tvs, other, signer *pki.Identity
@@ -117,12 +126,17 @@ func TestClientFailures(t *testing.T) {
 		{"untrusted outweighs refused", []func(net.Conn){over(f.other, send(f.valid)), nil}, trust.Untrusted, false, "", 0},
 		{"closes at once", []func(net.Conn){func(net.Conn) {}}, trust.Unreachable, false, "TLS", 0},
 		{"plain text", []func(net.Conn){func(c net.Conn) { go hang(c); c.Write([]byte("220 welcome\r\n")) }}, trust.Unreachable, false, "TLS", 0},
-		{"closes after the request", []func(net.Conn){over(f.tvs, raw())}, trust.Unreachable, false, "EOF", 0},
+		{"closes after the request", []func(net.Conn){over(f.tvs, raw())}, trust.HungUp, false, "EOF", 0},
+		{"hung up outweighs refused", []func(net.Conn){over(f.tvs, raw()), nil}, trust.HungUp, false, "closed the connection", 0},
+		{"untrusted outweighs hung up", []func(net.Conn){over(f.other, send(f.valid)), over(f.tvs, raw())}, trust.Untrusted, false, "", 0},
+		{"hung up, then good", []func(net.Conn){over(f.tvs, raw()), good}, trust.Answered, true, "", 0},
+		{"closes at the handshake's end", []func(net.Conn){shut(f.tvs)}, trust.HungUp, false, "closed the connection", 0},
+		{"silent after the request", []func(net.Conn){over(f.tvs, func(c net.Conn, _ *tvs.Message) { hang(c) })}, trust.Unreachable, false, "read response", 5 * time.Second},
 		{"wrong session", []func(net.Conn){over(f.tvs, send(&tvs.Message{Type: tvs.QueryCertRes, Session: 7, Status: 1}))}, trust.Garbled, false, "session 7", 0},
 		{"wrong type", []func(net.Conn){over(f.tvs, send(&tvs.Message{Type: tvs.CertVerificationRes, Status: 1}))}, trust.Garbled, false, "in response to", 0},
 		{"garbage", []func(net.Conn){over(f.tvs, raw([]byte("HTTP/1.1 400 Bad Request\r\n")...))}, trust.Garbled, false, "begins with", 0},
 		{"oversize", []func(net.Conn){over(f.tvs, raw(huge...))}, trust.Garbled, false, "at most", 0},
-		{"truncated", []func(net.Conn){over(f.tvs, raw(half...))}, trust.Unreachable, false, "unexpected EOF", 0},
+		{"truncated", []func(net.Conn){over(f.tvs, raw(half...))}, trust.HungUp, false, "unexpected EOF", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -149,7 +163,7 @@ func TestClientFailures(t *testing.T) {
 	}
 }
 
-// A phone with no ITL believes no server.
+// A phone with no ITL trusts no server.
 func TestClientWithoutITL(t *testing.T) {
 	f := newFixture(t)
 	client := tvs.Client{Dial: network{"tvs:2445": over(f.tvs, send(f.valid))}.dial}
@@ -158,53 +172,198 @@ func TestClientWithoutITL(t *testing.T) {
 	}
 }
 
-// Answers live as long as they say, until the lists change, and no more of them
-// than the cache holds.
-func TestCache(t *testing.T) {
+// Query asks each time, and remembers nothing by itself: who decides does, once an
+// answer has vouched. So a server that was wrong is asked again once it is repaired.
+func TestOnlyWhatVouchedIsRemembered(t *testing.T) {
 	f := newFixture(t)
-	asked := 0
-	n := network{"tvs:2445": over(f.tvs, func(conn net.Conn, req *tvs.Message) { asked++; send(f.valid)(conn, req) })}
-	now := pkitest.Time
-	client := tvs.Client{Dial: n.dial, CacheSize: 2, Now: func() time.Time { return now }}
-	query := func(q trust.Question) { client.Query(t.Context(), f.itl, []string{"tvs:2445"}, q) }
-	wantAsked := func(what string, want int) {
-		t.Helper()
-		if asked != want {
-			t.Errorf("%s: %d requests so far, want %d", what, asked, want)
+	wrong := *f.valid
+	wrong.Certificate = f.other.Certificate.Raw
+	served, asked := &wrong, 0
+	n := network{"tvs:2445": over(f.tvs, func(conn net.Conn, req *tvs.Message) { asked++; send(served)(conn, req) })}
+	client := &tvs.Client{Dial: n.dial, Now: func() time.Time { return pkitest.Time }}
+	list := trust.Candidate{Kind: trustlist.ITL, Data: pkitest.ITL(t, f.signer, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: f.signer.Certificate}).Bytes()}
+	held := pkitest.ITL(t, f.other, trustlist.RecordSpec{Role: trustlist.TVS, Certificate: f.tvs.Certificate})
+	decide := func() trust.Verdict { // as package doc says
+		state := trust.State{ITL: held, Servers: 1, Answers: client.Cached(), Now: pkitest.Time}
+		v := trust.Decide(state, list)
+		if v.Question != nil {
+			answer := client.Query(t.Context(), held, []string{"tvs:2445"}, *v.Question)
+			if v = v.Answered(state, answer); v.Accepted {
+				client.Remember([]trust.Answer{answer})
+			}
+		}
+		return v
+	}
+	for _, step := range []struct {
+		name   string
+		served *tvs.Message
+		reason trust.Reason
+		asked  int
+	}{
+		{"a wrong answer", &wrong, trust.TVSMismatch, 1},
+		{"still wrong", &wrong, trust.TVSMismatch, 2},
+		{"without a suiting role", &tvs.Message{Type: tvs.QueryCertRes, Certificate: f.valid.Certificate, Roles: []trustlist.Role{4}, TTL: 86400}, trust.RoleMissing, 3},
+		{"invalid", &tvs.Message{Type: tvs.QueryCertRes, Status: 1}, trust.TVSInvalid, 4},
+		{"repaired", f.valid, trust.Accepted, 5},
+		{"remembered", &wrong, trust.Accepted, 5},
+	} {
+		served = step.served
+		if v := decide(); v.Reason != step.reason || asked != step.asked {
+			t.Errorf("%s: %v after %d requests, want %v after %d", step.name, v.Reason, asked, step.reason, step.asked)
 		}
 	}
-	query(f.q)
-	query(f.q)
-	wantAsked("the same again", 1)
-	now = now.Add(86399 * time.Second)
-	query(f.q)
-	wantAsked("a second before the end", 1)
-	now = now.Add(time.Second)
-	query(f.q)
-	wantAsked("at the end", 2)
-	client.Flush()
-	query(f.q)
-	wantAsked("after a flush", 3)
-	for i := range 5 {
-		q := f.q
-		q.Serial = []byte{byte(i + 1)}
-		query(q)
-	}
-	if got := len(client.Cached()); got != 2 {
-		t.Errorf("%d cached answers, want 2", got)
-	}
-	query(f.q)
-	wantAsked("pushed out by others", 9)
 }
 
-// Negative answers are not kept: the administrator may just be mending it.
-func TestNegativeIsNotCached(t *testing.T) {
+// Remembered answers live as long as they say, until the lists change, and there are no
+// more of them than the cache holds. What has no expiry, or does not vouch, is left out.
+func TestCache(t *testing.T) {
 	f := newFixture(t)
-	n := network{"tvs:2445": over(f.tvs, send(&tvs.Message{Type: tvs.QueryCertRes, Status: 1}))}
-	client := tvs.Client{Dial: n.dial}
-	client.Query(t.Context(), f.itl, []string{"tvs:2445"}, f.q)
-	if got := client.Cached(); len(got) != 0 {
-		t.Errorf("cached %v", got)
+	at := pkitest.Time
+	answer := func(serial byte, expires time.Time) trust.Answer {
+		return trust.Answer{Question: trust.Question{Issuer: f.q.Issuer, Serial: []byte{serial}}, Valid: true, Expires: expires}
+	}
+	live := func(c *tvs.Cache, now time.Time) (serials []byte) {
+		for _, a := range c.Live(now) {
+			serials = append(serials, a.Question.Serial...)
+		}
+		return serials
+	}
+	c := tvs.Cache{Size: 3}
+	failed := answer(9, at.Add(time.Hour))
+	failed.Failure = trust.Untrusted
+	invalid := answer(8, at.Add(time.Hour))
+	invalid.Valid = false
+	c.Remember([]trust.Answer{answer(1, at.Add(time.Hour)), answer(2, at.Add(time.Minute)), answer(3, time.Time{}), answer(4, at), failed, invalid}, at)
+	for _, step := range []struct {
+		now  time.Time
+		want string
+	}{{at, "\x01\x02"}, {at.Add(time.Minute - 1), "\x01\x02"}, {at.Add(time.Minute), "\x01"}, {at, "\x01"}} {
+		if got := live(&c, step.now); string(got) != step.want {
+			t.Errorf("at %v: live %v, want %v", step.now.Sub(at), got, []byte(step.want))
+		}
+	}
+	for serial := byte(5); serial < 9; serial++ {
+		c.Remember([]trust.Answer{answer(serial, at.Add(time.Hour))}, at)
+	}
+	c.Remember([]trust.Answer{answer(6, at.Add(2*time.Hour))}, at)
+	if got := live(&c, at); string(got) != "\x07\x08\x06" {
+		t.Errorf("after many: live %v, want the newest three", got)
+	}
+	c.Flush()
+	if got := live(&c, at); len(got) != 0 {
+		t.Errorf("after a flush: live %v", got)
+	}
+}
+
+// An answer's time to live becomes its expiry; one without is not remembered.
+func TestTimeToLive(t *testing.T) {
+	f := newFixture(t)
+	for _, ttl := range []uint32{0, 1, 86400} {
+		m := *f.valid
+		m.TTL = ttl
+		n := network{"tvs:2445": over(f.tvs, send(&m)), "verify:2445": over(f.tvs, send(&tvs.Message{Type: tvs.CertVerificationRes, Roles: []trustlist.Role{7}, TTL: ttl}))}
+		client := tvs.Client{Dial: n.dial, Now: func() time.Time { return pkitest.Time }}
+		want := time.Time{}
+		if ttl > 0 {
+			want = pkitest.Time.Add(time.Duration(ttl) * time.Second)
+		}
+		a := client.Query(t.Context(), f.itl, []string{"tvs:2445"}, f.q)
+		if b := client.Verify(t.Context(), f.itl, []string{"verify:2445"}, f.other.Certificate.Raw); !a.Expires.Equal(want) || !b.Expires.Equal(want) {
+			t.Errorf("%d s to live: expires %v and %v, want %v", ttl, a.Expires, b.Expires, want)
+		}
+		client.Remember([]trust.Answer{a})
+		if got := len(client.Cached()); got != int(min(ttl, 1)) {
+			t.Errorf("%d s to live: %d remembered", ttl, got)
+		}
+	}
+}
+
+// A TVS that knows CERT_VERIFICATION alone hangs up at the question. Where the phone
+// is told to, it shows the signer's certificate instead, and what TVS vouches for is
+// what the signature is checked with.
+func TestVerifyWhereHungUp(t *testing.T) {
+	f := newFixture(t)
+	var asked []tvs.Type
+	old := over(f.tvs, func(conn net.Conn, req *tvs.Message) {
+		asked = append(asked, req.Type)
+		if req.Type == tvs.CertVerificationReq {
+			send(tvs.Respond(req, lists{f.signer}, 60))(conn, req)
+		}
+	})
+	held := pkitest.ITL(t, f.other, trustlist.RecordSpec{Role: trustlist.TVS, Certificate: f.tvs.Certificate})
+	list := func(signer *pki.Identity) []byte {
+		return pkitest.ITL(t, signer, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: signer.Certificate}).Bytes()
+	}
+	lookalike, err := pki.Lookalike(f.signer, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		on     bool
+		file   trust.Candidate
+		reason trust.Reason
+		asked  string
+	}{
+		{"off, as with real phones", false, trust.Candidate{Kind: trustlist.ITL, Data: list(f.signer)}, trust.TVSHungUp, "[TVS_MSG_QUERY_CERT_REQ]"},
+		{"on", true, trust.Candidate{Kind: trustlist.ITL, Data: list(f.signer)}, trust.Accepted, "[TVS_MSG_QUERY_CERT_REQ TVS_MSG_CERT_VERIFICATION_REQ]"},
+		{"on, no certificate at hand", true, trust.Candidate{Kind: trustlist.SGN, Data: pkitest.Signed(t, "a.sgn", "a", f.signer, trustlist.SHA1)}, trust.TVSHungUp, "[TVS_MSG_QUERY_CERT_REQ]"},
+		{"on, a look-alike's certificate", true, trust.Candidate{Kind: trustlist.ITL, Data: list(lookalike)}, trust.TVSInvalid, "[TVS_MSG_QUERY_CERT_REQ TVS_MSG_CERT_VERIFICATION_REQ]"},
+	} {
+		asked = nil
+		client := &tvs.Client{Dial: network{"tvs:2445": old}.dial, VerifyWhereHungUp: c.on}
+		state := trust.State{ITL: held, Servers: 1}
+		v := trust.Decide(state, c.file)
+		if v.Question == nil {
+			t.Fatalf("%s: no question: %v", c.name, v.Reason)
+		}
+		v = v.Answered(state, client.Query(t.Context(), held, []string{"tvs:2445"}, *v.Question))
+		if v.Reason != c.reason || fmt.Sprint(asked) != c.asked {
+			t.Errorf("%s: %v (%s) after %v; want %v after %s", c.name, v.Reason, v.Detail, asked, c.reason, c.asked)
+		}
+	}
+}
+
+// lists is a directory in which an identity may sign lists.
+type lists struct{ id *pki.Identity }
+
+func (l lists) Find(trust.Question) ([]byte, []trustlist.Role, bool) { return nil, nil, false }
+
+func (l lists) Vouch(der []byte) ([]trustlist.Role, bool) {
+	return []trustlist.Role{trustlist.SAST}, string(der) == string(l.id.Certificate.Raw)
+}
+
+// Both questions together take no more than the total time.
+func TestTotalTime(t *testing.T) {
+	f := newFixture(t)
+	synctest.Test(t, func(t *testing.T) {
+		slow := func(c net.Conn) { time.Sleep(4 * time.Second); over(f.tvs, raw())(c) }
+		client := &tvs.Client{Dial: network{"tvs:2445": slow}.dial, VerifyWhereHungUp: true, Total: 6 * time.Second}
+		q := f.q
+		q.Certificate = f.signer.Certificate.Raw
+		begin := time.Now()
+		a := client.Query(t.Context(), f.itl, []string{"tvs:2445"}, q)
+		if took := time.Since(begin); a.Failure == trust.Answered || took != 6*time.Second {
+			t.Errorf("failure %v after %v, want one after 6s", a.Failure, took)
+		}
+		time.Sleep(time.Minute) // of the bubble's clock: the server ends
+	})
+}
+
+func TestAddress(t *testing.T) {
+	for server, want := range map[string]string{
+		"tvs.example.lab":      "tvs.example.lab:2445",
+		"tvs.example.lab:2446": "tvs.example.lab:2446",
+		"192.0.2.1":            "192.0.2.1:2445",
+		"192.0.2.1:2446":       "192.0.2.1:2446",
+		"2001:db8::1":          "[2001:db8::1]:2445",
+		"[2001:db8::1]":        "[2001:db8::1]:2445",
+		"[2001:db8::1]:2446":   "[2001:db8::1]:2446",
+		"::1":                  "[::1]:2445",
+	} {
+		if got := tvs.Address(server); got != want || tvs.Address(got) != want {
+			t.Errorf("Address(%q) = %q, want %q", server, got, want)
+		}
 	}
 }
 

@@ -3,12 +3,20 @@
 // a certificate that its lists lack can be trusted.
 //
 //	c := &tvs.Client{Dial: dialer.DialContext, Device: "CP-7965G-SEP64A0E71502CC"}
-//	answer := c.Query(ctx, itl, []string{"192.0.2.1:2445"}, question)
+//	state.Answers = c.Cached()
+//	v := trust.Decide(state, candidate)
+//	if v.Question != nil {
+//		answer := c.Query(ctx, itl, []string{"192.0.2.1:2445"}, *v.Question)
+//		if v = v.Answered(state, answer); v.Accepted {
+//			c.Remember([]trust.Answer{answer})
+//		}
+//	}
 //
 // The client talks to the servers in the order given, one connection a request,
-// and believes only a server whose certificate the phone's own ITL lists with
-// the role TVS. Answers are cached for as long as they say; Flush drops them
-// when the lists change. The server half is the messages and Respond.
+// and trusts only a server whose certificate the phone's own ITL lists with
+// the role TVS. An answer that has vouched for a file is remembered for as long as it
+// says; Flush drops it when the lists change. The server half is the messages and
+// Respond.
 //
 // Messages have a 10-byte header and at most MaxPayload bytes behind it. A
 // Client is safe for concurrent use. Source: public traces of a phone and its

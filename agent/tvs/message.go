@@ -148,7 +148,7 @@ func Decode(b []byte) (*Message, error) {
 			return nil, protocol("element %d occurs twice", tag)
 		}
 		seen |= 1 << tag
-		if err := m.take(tag, value); err != nil {
+		if err := m.set(tag, value); err != nil {
 			return nil, err
 		}
 	}
@@ -173,7 +173,7 @@ func required(m *Message) []byte {
 	return []byte{tagStatus}
 }
 
-func (m *Message) take(tag byte, value []byte) error {
+func (m *Message) set(tag byte, value []byte) error {
 	fixed := map[byte]int{tagStatus: 1, tagTTL: 4}
 	if want, ok := fixed[tag]; ok && len(value) != want {
 		return protocol("element %d is %d bytes long, not %d", tag, len(value), want)

@@ -12,7 +12,7 @@ const (
 	// MaxPayload bounds what follows a header, in bytes. Certificates seen are
 	// under 2 KiB; the field would allow 65,535.
 	MaxPayload = 16 << 10
-	// DefaultCacheSize bounds the cached answers of a client.
+	// DefaultCacheSize bounds the remembered answers of a client.
 	DefaultCacheSize = 32
 	// DefaultPort is the tcp port where the configuration names none.
 	DefaultPort = 2445
@@ -24,3 +24,10 @@ const (
 // shows the layout of such a response; the status alone is what other servers
 // send.
 const notFound = 1
+
+// What is a phone to do where a TVS hangs up at QUERY_CERT? No trace shows it. usecallmanager's
+// tvsd hangs up because it knows CERT_VERIFICATION alone, and could vouch for the
+// signer if it were shown the certificate. Phones are not known to do that: it is off,
+// and Client.VerifyWhereHungUp turns it on. It admits nobody whom TVS does not
+// vouch for: the answer is about the very certificate that the signature is then
+// checked with.

@@ -131,8 +131,16 @@ func readers(t *testing.T) []reader {
 	// themselves may be accepted.
 	decided := func(kind trustlist.Kind, samples [][]byte, then func(*trustlist.File) string) func([]byte) string {
 		return func(data []byte) string {
-			if problem := disagree(kind, data); problem != "" {
-				return problem
+			for _, k := range []trustlist.Kind{trustlist.ITL, trustlist.CTL, trustlist.SGN, trustlist.ENC} {
+				if problem := disagree(k, data); problem != "" {
+					return fmt.Sprintf("as %v: %s", k, problem)
+				}
+				if k == kind {
+					continue
+				}
+				if v := trust.Decide(state, trust.Candidate{Kind: k, Data: data}); v.Accepted {
+					return fmt.Sprintf("accepted as %v via %v", k, v.Via)
+				}
 			}
 			v := trust.Decide(state, trust.Candidate{Kind: kind, Data: data})
 			switch {
@@ -332,7 +340,7 @@ func vaultReader(t *testing.T) reader {
 	}}
 }
 
-// tvsReader reads TVS messages, and decides with what they say: a signer is believed
+// tvsReader reads TVS messages, and decides with what they say: a signer is trusted
 // only with its own certificate.
 func tvsReader(t *testing.T, state trust.State, signer *pki.Identity) reader {
 	cert := signer.Certificate
@@ -360,15 +368,14 @@ func tvsReader(t *testing.T, state trust.State, signer *pki.Identity) reader {
 		if m.Type != tvs.QueryCertRes {
 			return ""
 		}
-		s := state
-		s.Answers = []trust.Answer{{Question: q, Server: "tvs", Valid: m.Status == 0, Cert: m.Certificate, Roles: m.Roles}}
-		v := trust.Decide(s, trust.Candidate{Kind: trustlist.ITL, Data: list})
+		answer := trust.Answer{Question: q, Server: "tvs", Valid: m.Status == 0, Cert: m.Certificate, Roles: m.Roles}
+		v := trust.Decide(state, trust.Candidate{Kind: trustlist.ITL, Data: list}).Answered(state, answer)
 		if !v.Accepted {
 			return ""
 		}
 		got, err := x509.ParseCertificate(m.Certificate)
 		if err != nil || !got.PublicKey.(*rsa.PublicKey).Equal(cert.PublicKey) {
-			return "a signer is believed with another key"
+			return "a signer is trusted with another key"
 		}
 		return ""
 	}}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 )
 
@@ -60,6 +61,7 @@ func runBuild(e *env, args []string) int {
 	f := e.flags("build")
 	s := addSignerFlags(f)
 	records := f.StringArray("record", nil, "`ROLE=PEM` of a record, in order; ROLE is sast, ccm, ccm+tftp, tftp, capf, app-server, tvs or a number")
+	name := f.String("name", "", "FILENAME of the list: `NAME` begins with itl or ctl and ends in .tlv; ITLFile.tlv or CTLFile.tlv where left out")
 	whole := f.Bool("whole", false, "put whole certificates into TVS and CAPF records too, not their hashes")
 	if code, ok := e.parse(f, args, 1); !ok {
 		return code
@@ -71,6 +73,10 @@ func runBuild(e *env, args []string) int {
 	if *s.output == "" {
 		return e.usage("build: no -o FILE given")
 	}
+	if is, ok := kindOfName(*s.output); ok && is != spec.Kind {
+		return e.usage("build: -o %s: that is the name of a file of kind %v, not %v", *s.output, is, spec.Kind)
+	}
+	spec.FileName = *name
 	if len(*records) == 0 {
 		return e.usage("build: no --record given")
 	}
@@ -79,21 +85,8 @@ func runBuild(e *env, args []string) int {
 		return code
 	}
 	spec.Digest, spec.Time = digest, at
-	for _, r := range *records {
-		word, path, _ := strings.Cut(r, "=")
-		role, err := parseRole(word)
-		if err != nil || path == "" {
-			return e.usage("build: record %q is not ROLE=PEM with a known role", r)
-		}
-		id, err := readIdentity(path, false)
-		if err != nil {
-			return e.fail(exitNo, "%v", err)
-		}
-		form := trustlist.Whole
-		if (role == trustlist.TVS || role == trustlist.CAPF) && !*whole {
-			form = trustlist.Hashed
-		}
-		spec.Records = append(spec.Records, trustlist.RecordSpec{Role: role, Certificate: id.Certificate, Form: form})
+	if spec.Records, code = e.listRecords(*records, *whole); code != exitOK {
+		return code
 	}
 	data, err := trustlist.BuildList(spec, key)
 	if err != nil {
@@ -102,12 +95,60 @@ func runBuild(e *env, args []string) int {
 	if err := writeOutput(*s.output, data); err != nil {
 		return e.fail(exitInfra, "%v", err)
 	}
-	if list, err := trustlist.Parse(spec.Kind, data); err == nil {
-		if _, err := list.CheckOwn(); err != nil {
-			fmt.Fprintf(e.stderr, "itlbench: warning: %s: %v: a phone without lists will refuse it\n", *s.output, err)
-		}
-	}
+	e.warnOfList(*s.output, spec.Kind, data)
 	return exitOK
+}
+
+// listRecords reads what --record says of each record. The code counts only where it is
+// not exitOK.
+func (e *env) listRecords(flags []string, whole bool) (specs []trustlist.RecordSpec, code int) {
+	for _, r := range flags {
+		word, path, _ := strings.Cut(r, "=")
+		role, err := parseRole(word)
+		if err != nil || path == "" {
+			return nil, e.usage("build: record %q is not ROLE=PEM with a known role", r)
+		}
+		id, err := readIdentity(path, false)
+		if err != nil {
+			return nil, e.fail(exitNo, "%v", err)
+		}
+		form := trustlist.Whole
+		if (role == trustlist.TVS || role == trustlist.CAPF) && !whole {
+			form = trustlist.Hashed
+		}
+		specs = append(specs, trustlist.RecordSpec{Role: role, Certificate: id.Certificate, Form: form})
+	}
+	return specs, exitOK
+}
+
+// warnOfList says what phones may dislike in a list that was made as ordered.
+func (e *env) warnOfList(path string, kind trustlist.Kind, data []byte) {
+	list, err := trustlist.Parse(kind, data)
+	if err != nil {
+		return
+	}
+	if _, err := list.CheckOwn(); err != nil {
+		fmt.Fprintf(e.stderr, "itlbench: warning: %s: %v: a phone without lists will refuse it\n", path, err)
+	}
+	if n := trust.SASTRecords(list); n > trustlist.MaxSAST {
+		fmt.Fprintf(e.stderr, "itlbench: warning: %s: %d SAST records: phones hold %d\n", path, n, trustlist.MaxSAST)
+	}
+}
+
+// kindOfName tells the kind of files that have the name, where the name tells.
+func kindOfName(path string) (trustlist.Kind, bool) {
+	name := strings.ToLower(filepath.Base(path))
+	switch {
+	case strings.HasSuffix(name, ".enc.sgn"):
+		return trustlist.ENC, true
+	case strings.HasSuffix(name, ".sgn"):
+		return trustlist.SGN, true
+	case strings.HasSuffix(name, ".tlv") && strings.HasPrefix(name, "itl"):
+		return trustlist.ITL, true
+	case strings.HasSuffix(name, ".tlv") && strings.HasPrefix(name, "ctl"):
+		return trustlist.CTL, true
+	}
+	return 0, false
 }
 
 func parseRole(word string) (trustlist.Role, error) {
@@ -151,9 +192,9 @@ func runSign(e *env, args []string) int {
 }
 
 // notMade reports why a file could not be made, under the name of what is at
-// fault: its own where it would be too large, else the signer's.
+// fault: its own where it would be too large or of the wrong kind, else the signer's.
 func (e *env) notMade(output, signer string, err error) int {
-	if errors.Is(err, trustlist.ErrTooLarge) {
+	if errors.Is(err, trustlist.ErrTooLarge) || errors.Is(err, trustlist.ErrWrongFile) {
 		return e.fail(exitNo, "%s: %v", output, err)
 	}
 	return e.fail(exitNo, "%s: %v", signer, err)

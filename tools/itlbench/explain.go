@@ -466,7 +466,7 @@ type explanationJSON struct {
 	Vain       []wayJSON   `json:"vain"`
 	TouchOnly  bool        `json:"touchOnly"` // no way but at the phone itself
 	Notes      []string    `json:"notes"`
-	Believes   []string    `json:"believes"`
+	Trusts     []string    `json:"trusts"`
 	ITL        outcomeJSON `json:"itl"`
 	CTL        outcomeJSON `json:"ctl"`
 	ConfigFile outcomeJSON `json:"config"`
@@ -477,7 +477,7 @@ func explanationOf(ex *lockout.Explanation) explanationJSON {
 	out := explanationJSON{
 		Device: r.Device, Locked: ex.Locked, Reason: r.Reason, Text: ex.Report.Reason().Text(), Steps: []stepJSON{},
 		Ways: []wayJSON{}, Vain: []wayJSON{}, TouchOnly: ex.TouchOnly(), Notes: append([]string{}, ex.Notes...),
-		Believes: believes(ex), ITL: r.ITL, CTL: r.CTL, ConfigFile: r.Config,
+		Trusts: trusts(ex), ITL: r.ITL, CTL: r.CTL, ConfigFile: r.Config,
 	}
 	if o := ex.Refused(); o != nil {
 		out.File, out.Server, out.Detail = o.Name, o.Server, o.Verdict.Detail
@@ -507,11 +507,11 @@ func explanationOf(ex *lockout.Explanation) explanationJSON {
 	return out
 }
 
-// believes says whom the phone believes now.
-func believes(ex *lockout.Explanation) []string {
+// trusts says whom the phone trusts now.
+func trusts(ex *lockout.Explanation) []string {
 	r := ex.Report
 	s := trust.State{CTL: r.HeldCTL, ITL: r.HeldITL, Servers: len(r.Settings.TVS)}
-	return s.Believes()
+	return s.Trusts()
 }
 
 // printExplanation says in the first lines what is wrong and what to do.
@@ -565,7 +565,7 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 			line("    %s", s)
 		}
 	}
-	for _, b := range believes(ex) {
+	for _, b := range trusts(ex) {
 		line("  the phone %s", b)
 	}
 	for i := range ex.Ways {

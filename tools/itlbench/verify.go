@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"strconv"
-	"strings"
 	"time"
 
 	"itlagent/agent/trust"
@@ -36,9 +34,12 @@ type stepJSON struct {
 func runVerify(e *env, args []string) int {
 	f := e.flags("verify")
 	installed := f.StringArray("installed", nil, "`LIST` that the phone holds; at most one ITL and one CTL")
-	certs := f.StringArray("cert", nil, "`PEM` certificate to be believed for any role")
+	certs := f.StringArray("cert", nil, "`PEM` certificate to be trusted for any role")
 	servers := f.StringArray("tvs", nil, "`ADDR` of a TVS, host[:port], in order")
 	refuse := f.Bool("refuse-older", false, "reject a list that is older than the installed one")
+	name := f.String("name", "", "`NAME` that the phone asks for: the kind and the FILENAME of the file must be its")
+	renamed := f.Bool("allow-renamed", false, "accept a signed file whose FILENAME is another than --name")
+	showSigner := f.Bool("cert-verification", false, "where a TVS hangs up at the question, show it the signer's certificate, as no real phone is known to do")
 	asJSON := f.Bool("json", false, "print one JSON object")
 	if code, ok := e.parse(f, args, 1); !ok {
 		return code
@@ -47,13 +48,15 @@ func runVerify(e *env, args []string) int {
 	if code != exitOK {
 		return code
 	}
-	state.Servers, state.Policy.RefuseOlder = len(*servers), *refuse
+	state.Servers = len(*servers)
+	state.Policy = trust.Policy{RefuseOlder: *refuse, AllowRenamed: *renamed}
 	path := f.Arg(0)
 	data, err := readTrustFile(path)
 	if err != nil {
 		return e.fail(exitNo, "%v", err)
 	}
-	v := judge(state, data, withTVSPorts(*servers))
+	client := &tvs.Client{Dial: new(net.Dialer).DialContext, Device: "CP-7965-SEP000000000000", VerifyWhereHungUp: *showSigner}
+	v := judge(state, *name, data, client, *servers)
 	e.printVerdict(path, v, *asJSON)
 	if v.Accepted {
 		return exitOK
@@ -93,35 +96,28 @@ func (e *env) phoneState(name string, installed, certs []string) (state trust.St
 	return state, exitOK
 }
 
-// judge decides as a phone in the state would, asking the TVS servers where the
-// decision wants an answer.
-func judge(state trust.State, data []byte, servers []string) trust.Verdict {
-	if trust.Plain(data) {
+// judge decides as a phone in the state would that asked for the name, asking the TVS
+// servers where the decision wants an answer.
+func judge(state trust.State, name string, data []byte, client *tvs.Client, servers []string) trust.Verdict {
+	if _, list := kindOfName(name); trust.Plain(data) && !list {
 		return trust.Unsigned(state) // a configuration without signature
 	}
-	kind, err := trustlist.Recognise(data)
-	if err != nil {
-		kind = trustlist.SGN // the decision finds the same fault, and names the reason
-	}
-	c := trust.Candidate{Kind: kind, Data: data}
-	v := trust.Decide(state, c)
-	if v.Question != nil {
-		client := &tvs.Client{Dial: new(net.Dialer).DialContext, Device: "CP-7965-SEP000000000000"}
-		state.Answers = append(state.Answers, client.Query(context.Background(), state.ITL, servers, *v.Question))
-		v = trust.Decide(state, c)
-	}
-	return v
-}
-
-func withTVSPorts(servers []string) []string {
-	out := make([]string, len(servers))
-	for i, s := range servers {
-		out[i] = s
-		if _, _, err := net.SplitHostPort(s); err != nil {
-			out[i] = net.JoinHostPort(strings.Trim(s, "[]"), strconv.Itoa(tvs.DefaultPort))
+	kind, asked := kindOfName(name)
+	if !asked {
+		var err error
+		if kind, err = trustlist.Recognise(data); err != nil {
+			kind = trustlist.SGN // the decision finds the same fault, and names the reason
 		}
 	}
-	return out
+	v := trust.Decide(state, trust.Candidate{Kind: kind, Name: name, Data: data})
+	if v.Question != nil {
+		at := make([]string, len(servers))
+		for i, s := range servers {
+			at[i] = tvs.Address(s)
+		}
+		v = v.Answered(state, client.Query(context.Background(), state.ITL, at, *v.Question))
+	}
+	return v
 }
 
 func (e *env) printVerdict(path string, v trust.Verdict, asJSON bool) {
