@@ -9,5 +9,5 @@ var usualFirmware = map[Family]string{
 }
 
 // keptMessages is documented for the 88xx (30) and for the web pages of others
-// (10). The number of the 78xx is taken to be that of the 88xx.
+// (10). The number of the 78xx is assumed to be that of the 88xx.
 var keptMessages = map[Family]int{F79: 10, F78: 30, F88: 30, F8821: 30, F89: 10, F99: 30, F69: 10}

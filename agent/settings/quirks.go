@@ -21,8 +21,8 @@ const maxAddress = 50
 const webAccess2 = AccessRestricted
 
 // restrictedMayChange is whether settingsAccess 2 leaves the actions of the
-// security menu. CUCM's help says that the user's preferences and the volume
-// remain, so that the others are taken to be gone.
+// security menu. Sources call it restricted and say no more; that the actions are
+// refused is the safe reading.
 const restrictedMayChange = false
 
 // transports says what transportLayerProtocol means to a non-secure phone. Sources

@@ -102,10 +102,10 @@ type Access uint8
 
 // What a configuration says.
 const (
-	AccessUnset      Access = iota // nothing
-	AccessEnabled                  //
-	AccessDisabled                 //
-	AccessRestricted               // settingsAccess: the user's own settings only; webAccess: see quirks.go
+	AccessUnset Access = iota // nothing
+	AccessEnabled
+	AccessDisabled
+	AccessRestricted // the value 2; see quirks.go
 )
 
 // String returns the word that the phone's page shows, "" for AccessUnset.
@@ -135,7 +135,7 @@ func (s Settings) SPANAccess() Access { return serviceValues[s.SPANToPCPort] }
 
 // MayChangeSettings reports whether the settings menu offers its actions, such as
 // erasing a trust list or setting a TFTP server: a phone without the setting does.
-// A factory reset by keys at power-on is possible regardless.
+// A factory reset stays possible regardless.
 func (s Settings) MayChangeSettings() bool {
 	switch s.SettingsAccess() {
 	case AccessDisabled:

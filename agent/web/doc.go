@@ -6,7 +6,7 @@
 //
 // The pages are read-only and have no scripts. They are served while the phone's
 // configuration allows web access, and refused otherwise. At most maxConns
-// connections are held, each for a few seconds. Addresses, labels and layout are
+// connections are open at once, each for a few seconds. Addresses, labels and layout are
 // those of 79xx, 78xx and 88xx phones as scripts of the field select them; what is
 // the project's own is in quirks.go.
 package web

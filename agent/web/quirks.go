@@ -7,6 +7,6 @@ package web
 //     signature is not documented.
 //   - The page of the trust lists is the phone's menu, which has no address on
 //     real phones. Its rows are the menu's.
-//   - Debug display has the alarms that wait and the reason of the last cycle in
-//     the Name=Value form of other alarms.
+//   - Debug display has the alarms that wait, how many were dropped or refused, and
+//     the reason of the last boot cycle, in the Name=Value form of other alarms.
 //   - Refused pages answer 403; real phones close the connection.
