@@ -13,6 +13,10 @@ import (
 // errNoRoom says that the head is full. It does not leave the package.
 var errNoRoom = errors.New("the head is full")
 
+// errUnreadable says that a block which is to be erased cannot be read. It does not
+// leave the package.
+var errUnreadable = errors.New("the block cannot be read")
+
 // errReadBack says that the flash did not take what it was given.
 var errReadBack = errors.New("it does not read back")
 
@@ -25,13 +29,23 @@ func (v *Vault) program(block, at int, data []byte) error {
 		}
 	}
 	back := make([]byte, len(data))
-	if err := v.dev.Read(back, base); err != nil {
+	if err := v.readFlash(back, base); err != nil {
 		return v.fail(err)
 	}
 	if !bytes.Equal(back, data) {
 		return v.fail(&flash.Error{Op: "program", Off: base, Err: errReadBack})
 	}
 	return nil
+}
+
+// readFlash reads, more than once where that fails.
+func (v *Vault) readFlash(b []byte, off int) (err error) {
+	for range readTries {
+		if err = v.dev.Read(b, off); err == nil {
+			break
+		}
+	}
+	return err
 }
 
 // append writes a fragment at the head, its commit mark in a program of its own.
@@ -57,6 +71,9 @@ func (v *Vault) append(f fragment, payload []byte) (part, error) {
 		return part{}, err
 	}
 	if f.flags&flagCopy == 0 {
+		if f.flags&flagLast != 0 && (f.kind == kindValue || f.kind == kindTombstone) {
+			v.ends = append(v.ends, p.block*v.block+p.at+len(b))
+		}
 		t := make([]byte, v.align(trailerSize))
 		v.trailer(t, f.kind, f.flags, f.key, f.rev)
 		pad(t[trailerSize:])
@@ -171,53 +188,64 @@ type moved struct {
 // erased next holds, says so in a mark, and only then erases it. Until the mark
 // is written the head holds nothing of its own.
 func (v *Vault) open() error {
-	retired := 0
-	for marked := false; ; marked = true {
+	marked := false
+	for retired := 0; retired <= 2; {
 		victim := v.victim()
 		if victim < 0 && marked {
 			return nil
 		}
-		m := mark{Covers: integer(victim)}
-		var copies []moved
-		if victim >= 0 {
-			m.Seq = v.blocks[victim].seq
-		}
-		payload := v.markPayload(&m)
-		if victim >= 0 && !v.blocks[victim].void {
-			var err error
-			if copies, err = v.carry(victim, v.limit-v.size(len(payload), flagCopy)); err != nil {
-				if marked && errors.Is(err, errNoRoom) {
-					return nil // one erased block less, until the next head
-				}
-				return err
+		err := v.replace(victim, marked)
+		if errors.Is(err, errUnreadable) {
+			if v.leaveOut(victim); v.failure == nil { // what it holds may come back
+				continue
 			}
 		}
-		f := fragment{kind: kindMark, flags: flagCopy | flagLast, rev: v.rev, total: uint32(len(payload)), value: valueHash(payload)}
-		if _, err := v.append(f, payload); err != nil {
-			if marked && errors.Is(err, errNoRoom) {
-				return nil
-			}
+		if marked && err != nil {
+			return nil // the head is in use; one erased block less, until the next
+		}
+		if err != nil || victim < 0 {
 			return err
 		}
-		if !marked {
-			v.limit = v.block - v.chunk - v.size(maxMark, flagCopy) + v.size(len(payload), flagCopy)
-		}
-		for _, c := range copies {
-			*c.from = c.to
-		}
-		if victim < 0 {
-			return nil
-		}
-		v.blocks[victim].void = true
+		marked = true
 		if err := v.prepare(victim); err != nil {
-			if retired++; retired > 2 {
-				return nil
-			}
 			v.retire(victim)
+			retired++
 			continue
 		}
 		v.prepared = append(v.prepared, victim)
 	}
+	return nil
+}
+
+// replace copies what is needed of a block into the head and writes the mark that
+// says so; a mark alone where victim is -1.
+func (v *Vault) replace(victim int, marked bool) error {
+	m := mark{Covers: integer(victim)}
+	if victim >= 0 {
+		m.Seq = v.blocks[victim].seq
+	}
+	payload := v.markPayload(&m)
+	var copies []moved
+	if victim >= 0 && !v.blocks[victim].void {
+		var err error
+		if copies, err = v.carry(victim, v.limit-v.size(len(payload), flagCopy)); err != nil {
+			return err
+		}
+	}
+	f := fragment{kind: kindMark, flags: flagCopy | flagLast, rev: v.rev, total: uint32(len(payload)), value: valueHash(payload)}
+	if _, err := v.append(f, payload); err != nil {
+		return err
+	}
+	if !marked {
+		v.limit = v.block - v.chunk - v.size(maxMark, flagCopy) + v.size(len(payload), flagCopy)
+	}
+	for _, c := range copies {
+		*c.from = c.to
+	}
+	if victim >= 0 {
+		v.blocks[victim].void = true
+	}
+	return nil
 }
 
 func (v *Vault) markPayload(m *mark) []byte {
@@ -265,7 +293,11 @@ func (v *Vault) carry(victim, limit int) (copies []moved, err error) {
 		}
 		f, payload, e := v.load(*p)
 		if e != nil {
-			v.fail(e) // nothing is left to be carried; reading it will say so
+			v.fail(e)
+			if errors.Is(e, ErrDamaged) {
+				return // nothing is left to be carried; reading it will say so
+			}
+			err = fmt.Errorf("%w: %w", errUnreadable, e)
 			return
 		}
 		payload = bytes.Clone(payload)

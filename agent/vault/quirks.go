@@ -25,6 +25,9 @@ const (
 	// maxBitErrors is how many bits of a commit mark may be wrong. A mark that
 	// lost one bit at rest still counts; one that power failed to write does not.
 	maxBitErrors = 4
+	// readTries is how often the flash is read when it fails or the checksum is
+	// wrong: a fault of the bus passes.
+	readTries = 3
 	// writeTries is how often a fragment is written in another place when it does
 	// not read back.
 	writeTries = 3

@@ -109,7 +109,7 @@ func (v *Vault) checkErased(i int) error {
 	const step = 4096
 	b := v.buffer(min(step, v.block))
 	for at := 0; at < v.block; at += len(b) {
-		if err := v.dev.Read(b, i*v.block+at); err != nil {
+		if err := v.readFlash(b, i*v.block+at); err != nil {
 			return err
 		}
 		if usedLength(b) != 0 {
@@ -123,8 +123,13 @@ func (v *Vault) checkErased(i int) error {
 // for ever once another block has taken a program. Where none does, it is not the
 // block that has failed.
 func (v *Vault) retire(i int) {
-	v.blocks[i].bad = true
 	v.retiring = append(v.retiring, i)
+	v.leaveOut(i)
+}
+
+// leaveOut takes a block out of use until the vault is mounted again.
+func (v *Vault) leaveOut(i int) {
+	v.blocks[i].bad = true
 	if v.good() < minBlocks && v.failure == nil {
 		v.failure = fmt.Errorf("%d good blocks are left, a vault needs %d", v.good(), minBlocks)
 	}

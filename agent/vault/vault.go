@@ -18,6 +18,10 @@ var (
 	ErrDamaged  = errors.New("damaged")
 	ErrNoSpace  = errors.New("no space")
 	ErrReadOnly = errors.New("the vault is read-only")
+	// ErrUncertain is in the chain of an error of Put or Delete after which the next
+	// Open finds the old or the new value. Until then Get returns the old one, and
+	// the vault is read-only.
+	ErrUncertain = errors.New("the old or the new value will be found after a restart")
 )
 
 // Options are what Open needs beside the flash.
@@ -44,6 +48,7 @@ type Vault struct {
 	messages []stored // oldest first
 	rev      uint64   // last that was used
 	pending  *revision
+	ends     []int // where commit marks of the last update's end may be, in bytes
 	doubt    bool  // a part of the flash could not be read
 	failure  error // why the vault is read-only
 	budget   int   // bytes of live fragments that may be held
@@ -206,20 +211,24 @@ func (v *Vault) read(r *revision) ([]byte, error) {
 	return value, nil
 }
 
-// load reads one fragment into v.buf and checks it.
-func (v *Vault) load(p part) (fragment, []byte, error) {
+// load reads one fragment into v.buf and checks it, more than once where that
+// fails.
+func (v *Vault) load(p part) (f fragment, payload []byte, err error) {
 	n := headerSize + p.length + hashSize
 	b := v.buffer(n)
-	if err := v.dev.Read(b, p.block*v.block+p.at); err != nil {
-		return fragment{}, nil, err
-	}
-	f, ok := v.decodeFragment(b, n)
-	if ok && int(f.length) == p.length {
-		if sum := v.hash(p.block, p.at, b[:n-hashSize]); string(sum[:]) == string(b[n-hashSize:]) {
-			return f, b[headerSize : headerSize+p.length], nil
+	for range readTries {
+		if err = v.dev.Read(b, p.block*v.block+p.at); err != nil {
+			continue
 		}
+		f, ok := v.decodeFragment(b, n)
+		if ok && int(f.length) == p.length {
+			if sum := v.hash(p.block, p.at, b[:n-hashSize]); string(sum[:]) == string(b[n-hashSize:]) {
+				return f, b[headerSize : headerSize+p.length], nil
+			}
+		}
+		err = fmt.Errorf("block %d, offset 0x%x: %w", p.block, p.at, ErrDamaged)
 	}
-	return fragment{}, nil, fmt.Errorf("block %d, offset 0x%x: %w", p.block, p.at, ErrDamaged)
+	return fragment{}, nil, err
 }
 
 // buffer returns n bytes that are good until the next call.
@@ -231,9 +240,9 @@ func (v *Vault) buffer(n int) []byte {
 }
 
 // Put stores a value of at most MaxValue bytes. When it returns nil, the value
-// or a later one is read for ever. When it errs the old value stays in force,
-// and a *flash.Error in the chain tells operation and offset where the flash
-// failed.
+// or a later one is read for ever. When it errs the old value stays in force, after
+// a restart too; only after ErrUncertain may that find the new one. A *flash.Error
+// in the chain tells operation and offset where the flash failed.
 func (v *Vault) Put(key string, value []byte) error {
 	return v.write(key, kindValue, value)
 }
@@ -272,20 +281,81 @@ func (v *Vault) write(key string, k kind, value []byte) error {
 	if e != nil {
 		e.previous = nil // two revisions are held, the one being written included
 	}
+	if err := v.update(key, k == kindTombstone, value); err != nil {
+		return fmt.Errorf("%s: %w", key, v.withdraw(key, err))
+	}
+	return nil
+}
+
+// update writes a new revision of a key and puts it into force.
+func (v *Vault) update(key string, tombstone bool, value []byte) error {
+	k := kindValue
+	if tombstone {
+		k = kindTombstone
+	}
 	v.rev++
-	r := &revision{rev: v.rev, tombstone: k == kindTombstone, total: len(value), value: valueHash(value), perfect: true}
+	r := &revision{rev: v.rev, tombstone: tombstone, total: len(value), value: valueHash(value), perfect: true}
+	v.ends = v.ends[:0]
 	v.pending = r
 	err := v.writeParts(k, key, r, value)
 	v.pending = nil
 	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
+		return err
 	}
+	e := v.entry(key)
 	if e == nil {
 		e = &entry{key: key}
 		v.keys = append(v.keys, e)
 	}
 	e.previous, e.newest, e.known, e.doubt = e.newest, r, r.rev, false
 	return nil
+}
+
+// withdraw sees to it that an update which failed is not found by the next mount:
+// its end may have been written, whatever the flash said. What is in force is
+// written once more, with a later revision. It returns the error of the update.
+func (v *Vault) withdraw(key string, cause error) error {
+	if v.nothingEnded() {
+		return cause
+	}
+	err := v.repeat(key)
+	if err == nil {
+		return cause
+	}
+	if v.failure == nil {
+		v.failure = fmt.Errorf("an update of %s failed and could not be withdrawn: %w", key, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUncertain, cause)
+}
+
+// nothingEnded reports whether no commit mark of the last update has left a trace.
+func (v *Vault) nothingEnded() bool {
+	b := make([]byte, trailerSize)
+	for _, off := range v.ends {
+		if v.readFlash(b, off) != nil || usedLength(b) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// repeat writes the value in force of a key once more, or that there is none.
+func (v *Vault) repeat(key string) error {
+	e := v.entry(key)
+	switch {
+	case e == nil && v.doubt, e != nil && (e.newest == nil || e.degraded()):
+		return fmt.Errorf("%w: the old value cannot be repeated", ErrDamaged) // nor may it seem sound
+	case e == nil || e.newest.tombstone:
+		return v.update(key, true, nil)
+	}
+	if need := v.live(key) + v.footprint(e.newest.total); need > v.budget {
+		return fmt.Errorf("%w: %d bytes would be held, the flash has room for %d", ErrNoSpace, need, v.budget)
+	}
+	value, err := v.read(e.newest)
+	if err != nil {
+		return err
+	}
+	return v.update(key, false, value)
 }
 
 // live returns the bytes that must be held while key is written: one revision of
