@@ -38,12 +38,12 @@ func (m *mount) collect() {
 			end++
 		}
 		if e := m.entry(keyString(f.key)); e == nil || e.previous == nil {
-			m.take(keyString(f.key), whole(m.found[begin:end]))
+			m.add(keyString(f.key), whole(m.found[begin:end]))
 		}
 		begin = end
 	}
 	for key, rev := range known {
-		if m.known(key) {
+		if m.ensureEntry(key) {
 			e := m.entry(key)
 			e.known = max(e.known, rev)
 		}
@@ -57,12 +57,12 @@ func (m *mount) collect() {
 		m.w = m.limit // nothing is added to it
 	}
 	slices.SortFunc(m.keys, func(a, b *entry) int { return cmp.Compare(a.key, b.key) })
-	m.takeMessages()
+	m.orderMessages()
 }
 
-// take enters a whole revision of a key. The newest comes first.
-func (m *mount) take(key string, r *revision) {
-	if r == nil || !m.known(key) {
+// add enters a whole revision of a key. The newest comes first.
+func (m *mount) add(key string, r *revision) {
+	if r == nil || !m.ensureEntry(key) {
 		return
 	}
 	if e := m.entry(key); e.newest == nil {
@@ -72,8 +72,8 @@ func (m *mount) take(key string, r *revision) {
 	}
 }
 
-// known makes an entry for a key, unless there are too many.
-func (m *mount) known(key string) bool {
+// ensureEntry makes an entry for a key, unless there are too many.
+func (m *mount) ensureEntry(key string) bool {
 	if m.entry(key) == nil {
 		if len(m.keys) >= MaxKeys {
 			return false

@@ -122,7 +122,7 @@ func (m *mount) partOfHeader(i int, b []byte) bool {
 	return true
 }
 
-// magics begin other things that are kept on flash.
+// magics begin other things that flash may hold.
 var magics = []struct{ bytes, what string }{
 	{"\x85\x19", "JFFS2"}, {"\x19\x85", "JFFS2"}, {"UBI#", "UBI"}, {"\x31\x18\x10\x06", "UBIFS"}, {"hsqs", "SquashFS"}, {"sqsh", "SquashFS"},
 	{"\x27\x05\x19\x56", "a U-Boot image"}, {"\xd0\x0d\xfe\xed", "a device tree or FIT image"}, {"\x45\x3d\xcd\x28", "cramfs"},

@@ -42,11 +42,11 @@ func erase(b []byte) {
 }
 
 // A vault that has lost its headers, or the only block that it has written, is not
-// formatted without being asked: the phone would take the next list as its first.
+// formatted without being asked: the phone would trust the next list on first use.
 func TestDamagedVaultIsNotFormatted(t *testing.T) {
 	for _, g := range []geometry{small, nor(3, 64<<10, 32), geometries()[16]} {
 		for _, life := range []int{1, 2, 10, 60} { // updates
-			b := newBed(t, g, story(life))
+			b := newBed(t, g, updates(life))
 			d := b.d.Clone()
 			for _, damage := range damages {
 				for which := -2; which < g.Blocks(); which++ { // all, all but the last, each
@@ -92,7 +92,7 @@ func TestFormatAsked(t *testing.T) {
 	}
 	used := func(change func(mem []byte)) func(t *testing.T) *flashtest.Device {
 		return func(t *testing.T) *flashtest.Device {
-			b := newBed(t, small, story(58))
+			b := newBed(t, small, updates(58))
 			change(b.d.Bytes())
 			b.d.Load(b.d.Bytes())
 			return b.d

@@ -1,4 +1,4 @@
-// Package vault keeps what a phone must not lose on raw flash: its lists, its
+// Package vault stores on raw flash what a phone must not lose: its lists, its
 // configuration, settings, and the messages that it shows. A power cut at any
 // byte leaves the old or the new value of every key.
 //
@@ -9,7 +9,7 @@
 //
 // The partition is a ring of at least three erase blocks. Values are written as
 // fragments at its head, so that every block is erased as often as any other;
-// the newest two revisions of every key are kept and carried along. What was
+// the newest two revisions of every key are stored and carried along. What was
 // written is read back in the same call. docs/vault-format.md describes the bytes.
 //
 // A value has at most MaxValue bytes, a vault at most MaxKeys keys. Memory is one

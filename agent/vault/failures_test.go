@@ -126,9 +126,9 @@ func TestWhatAnErrorPromises(t *testing.T) {
 		bed
 		steps []step
 	}{
-		{newBed(t, small, story(59)), ordinary},
-		{newBed(t, nor(3, 64<<10, 1), story(59)), ordinary},
-		{newBed(t, geometries()[16], story(59)), ordinary},
+		{newBed(t, small, updates(59)), ordinary},
+		{newBed(t, nor(3, 64<<10, 1), updates(59)), ordinary},
+		{newBed(t, geometries()[16], updates(59)), ordinary},
 		{newBed(t, nor(3, 4<<10, 1), tight), []step{{key: "config", n: 1000, size: 100}, {key: "settings", n: 1000, size: 100}, {key: "tvs", n: 1000, size: 100}}},
 	} {
 		for _, st := range b.steps {

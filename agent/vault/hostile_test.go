@@ -45,7 +45,7 @@ func use(t testing.TB, d *flashtest.Device) {
 // programmer could write.
 func TestHostileImages(t *testing.T) {
 	runs := effort(200, 4000, 1_000_000)
-	b := newBed(t, small, story(58))
+	b := newBed(t, small, updates(58))
 	d := b.d.Clone()
 	places := fragments(b.d.Bytes())
 	if len(places) < 20 {

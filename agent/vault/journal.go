@@ -17,7 +17,7 @@ var errNoRoom = errors.New("the head is full")
 // leave the package.
 var errUnreadable = errors.New("the block cannot be read")
 
-// errReadBack says that the flash did not take what it was given.
+// errReadBack says that the flash does not hold what was written.
 var errReadBack = errors.New("it does not read back")
 
 // program programs data in chunks at an offset of a block, and reads it back.
@@ -82,7 +82,7 @@ func (v *Vault) append(f fragment, payload []byte) (part, error) {
 		}
 	}
 	if len(v.retiring) > 0 {
-		v.settle()
+		v.markRetired()
 	}
 	return p, nil
 }
@@ -93,9 +93,9 @@ func pad(b []byte) {
 	}
 }
 
-// again decides whether to write once more after an error: not in the head where
+// retryOrAdvance decides whether to write once more after an error: not in the head where
 // it failed twice.
-func (v *Vault) again(err error, tries *int) error {
+func (v *Vault) retryOrAdvance(err error, tries *int) error {
 	if errors.Is(err, errNoRoom) {
 		return v.advance()
 	}
@@ -131,7 +131,7 @@ func (v *Vault) writeParts(k kind, key string, r *revision, value []byte) error 
 		}
 		p, err := v.append(f, value[at:at+n])
 		if err != nil {
-			if err := v.again(err, &tries); err != nil {
+			if err := v.retryOrAdvance(err, &tries); err != nil {
 				return err
 			}
 			continue
@@ -184,7 +184,7 @@ type moved struct {
 	to   part
 }
 
-// open makes the head ready for data: it carries along what the block to be
+// open makes the head ready for data: it copies what the block to be
 // erased next holds, says so in a mark, and only then erases it. Until the mark
 // is written the head holds nothing of its own.
 func (v *Vault) open() error {

@@ -13,7 +13,7 @@ import (
 // maxMessage bounds the payload of a message, encoded.
 const maxMessage = 1 + 9 + 9 + 5 + 9 + 3 + MaxMessageText
 
-// stored is a message that is held.
+// stored is a message of the vault.
 type stored struct {
 	message
 	rev     uint64
@@ -22,14 +22,14 @@ type stored struct {
 	written int64 // when, in Unix seconds
 }
 
-// limiter keeps messages from wearing the flash out: a bucket of tokens.
+// limiter protects the flash from being worn out by messages: a bucket of tokens.
 type limiter struct {
 	tokens int
 	since  int64 // Unix seconds of the last token
 }
 
-// take reports whether a message may be written at a time in Unix seconds.
-func (l *limiter) take(now int64) bool {
+// allow reports whether a message may be written at a time in Unix seconds.
+func (l *limiter) allow(now int64) bool {
 	const interval = int64(messageInterval / time.Second)
 	if n := (now - l.since) / interval; n > 0 {
 		l.tokens = int(min(int64(l.tokens)+n, messageBurst))
@@ -44,9 +44,9 @@ func (l *limiter) take(now int64) bool {
 	return true
 }
 
-// Append adds a message, of which the oldest give way. A message equal to the
+// Append adds a message, and drops the oldest. A message equal to the
 // last one is counted instead. Of messages that come too fast for the flash the
-// newest are kept in memory, and are written with a later one. The error is that
+// newest stay in memory, and are written with a later one. The error is that
 // of the flash; the message is shown all the same until the power is cut.
 func (v *Vault) Append(at time.Time, text string) error {
 	v.mu.Lock()
@@ -76,10 +76,10 @@ func (v *Vault) trim() {
 	for saved < len(v.messages) && v.messages[saved].rev != 0 {
 		saved++
 	}
-	if n := len(v.messages) - saved - max(v.keep, 1); n > 0 {
+	if n := len(v.messages) - saved - max(v.messageSlots, 1); n > 0 {
 		v.messages = slices.Delete(v.messages, saved, saved+n)
 	}
-	if n := saved - v.keep; n > 0 {
+	if n := saved - v.messageSlots; n > 0 {
 		v.messages = slices.Delete(v.messages, 0, n)
 	}
 }
@@ -94,7 +94,7 @@ func (v *Vault) flush(now int64) error {
 		if v.failure != nil {
 			return fmt.Errorf("message: %w: %w", ErrReadOnly, v.failure)
 		}
-		if v.keep == 0 || !v.limiter.take(now) {
+		if v.messageSlots == 0 || !v.limiter.allow(now) {
 			return nil
 		}
 		if err := v.save(m); err != nil {
@@ -116,7 +116,7 @@ func (v *Vault) save(m *stored) error {
 			m.rev, m.part, m.saved = v.rev, p, true
 			return nil
 		}
-		if err := v.again(err, &tries); err != nil {
+		if err := v.retryOrAdvance(err, &tries); err != nil {
 			return err
 		}
 	}
@@ -126,7 +126,7 @@ func (v *Vault) save(m *stored) error {
 func (v *Vault) Messages() []status.Entry {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	shown := v.messages[max(0, len(v.messages)-max(v.keep, 1)):]
+	shown := v.messages[max(0, len(v.messages)-max(v.messageSlots, 1)):]
 	out := make([]status.Entry, len(shown))
 	for i, m := range shown {
 		out[i] = status.Entry{Time: time.Unix(int64(m.Time), 0), Last: time.Unix(int64(m.Last), 0), Count: int(m.Count), Text: string(m.Text)}
@@ -134,15 +134,15 @@ func (v *Vault) Messages() []status.Entry {
 	return out
 }
 
-// latest keeps the n entries with the highest revisions, in order, one for each.
+// latest returns the n entries with the highest revisions, in order, one for each.
 func latest(entries []foundMessage, n int) []foundMessage {
 	slices.SortFunc(entries, func(a, b foundMessage) int { return cmp.Compare(a.rev, b.rev) })
 	entries = slices.CompactFunc(entries, func(a, b foundMessage) bool { return a.rev == b.rev && a.block == b.block && a.at == b.at })
 	return slices.Delete(entries, 0, max(0, len(entries)-n))
 }
 
-// takeMessages puts the messages that were found in order.
-func (m *mount) takeMessages() {
+// orderMessages puts the messages that were found in order.
+func (m *mount) orderMessages() {
 	m.setCapacity()
 	m.entries = slices.DeleteFunc(m.entries, func(e foundMessage) bool { return m.blocks[e.block].void })
 	for _, e := range latest(m.entries, len(m.entries)) {

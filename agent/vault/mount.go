@@ -13,7 +13,7 @@ import (
 const minBlocks = 3
 
 // Open mounts the vault on dev, which is the caller's to close. Every block is
-// read, and what a power cut left doubtful is erased or written again. Errors
+// read, and what a power cut left doubtful is erased or rewritten. Errors
 // wrap ErrNoVault, ErrVersion, ErrDamaged or a *flash.Error.
 func Open(dev flash.Flash, o Options) (*Vault, error) {
 	g := dev.Geometry()
@@ -83,7 +83,7 @@ func (m *mount) find() error {
 func (v *Vault) setCapacity() {
 	n := v.good()
 	v.budget = (n - 1 - reserve(n)) * v.usable()
-	v.keep = min(MaxMessages, max(0, v.budget/4/v.size(maxMessage, 0)-1))
+	v.messageSlots = min(MaxMessages, max(0, v.budget/4/v.size(maxMessage, 0)-1))
 	v.limiter.tokens = messageBurst
 }
 
@@ -157,7 +157,7 @@ func (m *mount) headers() error {
 	}
 	for i := range m.blocks {
 		if !m.header[i] {
-			m.blocks[i].erases = wear // a guess that keeps the wear even
+			m.blocks[i].erases = wear // a guess, so that the wear stays even
 		}
 	}
 	return nil

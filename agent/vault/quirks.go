@@ -11,7 +11,7 @@ const (
 	MaxKeys = 16
 	// MaxKeyLength bounds a key's name in bytes.
 	MaxKeyLength = 12
-	// MaxMessages is how many messages are kept: as many as an 88xx shows.
+	// MaxMessages is how many messages are stored: as many as an 88xx shows.
 	MaxMessages = 30
 	// MaxMessageText bounds a message in bytes; longer ones are cut.
 	MaxMessageText = 128

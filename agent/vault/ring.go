@@ -26,7 +26,7 @@ func (v *Vault) good() (n int) {
 	return n
 }
 
-// reserve is how many erased blocks are kept ahead of the head: two where there
+// reserve is how many erased blocks there are ahead of the head: two where there
 // are blocks enough, so that one may fail.
 func reserve(good int) int {
 	if good >= 5 {
@@ -120,7 +120,7 @@ func (v *Vault) checkErased(i int) error {
 }
 
 // retire takes a block out of use: until the vault is mounted again, and on NAND
-// for ever once another block has taken a program. Where none does, it is not the
+// for good once another block has been programmed. Where none can be, it is not the
 // block that has failed.
 func (v *Vault) retire(i int) {
 	v.retiring = append(v.retiring, i)
@@ -135,8 +135,8 @@ func (v *Vault) leaveOut(i int) {
 	}
 }
 
-// settle marks the retired blocks bad.
-func (v *Vault) settle() {
+// markRetired marks the retired blocks bad.
+func (v *Vault) markRetired() {
 	if bb, ok := v.badBlocks(); ok {
 		for _, i := range v.retiring {
 			if err := bb.MarkBad(i); err != nil {

@@ -139,7 +139,7 @@ func (s state) after(st step) state {
 }
 
 // differs says where a vault is not in the state. Only the newest messages that
-// the vault keeps are compared.
+// the vault stores are compared.
 func (s state) differs(v *vault.Vault) string {
 	for _, key := range []string{"itl", "ctl", "config", "settings", "tvs", "big"} {
 		got, err := v.Get(key)
@@ -199,8 +199,8 @@ func disagrees(d *flashtest.Device, v *vault.Vault) string {
 	return ""
 }
 
-// story is a sequence of updates as a phone makes them.
-func story(n int) (steps []step) {
+// updates is a sequence of updates as a phone makes them.
+func updates(n int) (steps []step) {
 	for i := range n {
 		switch i % 9 {
 		case 0, 3, 6:
@@ -224,7 +224,7 @@ func TestPutGetDelete(t *testing.T) {
 			d := g.device(t)
 			v := open(t, d)
 			s := state{map[string][]byte{}, nil}
-			for i, st := range story(120) {
+			for i, st := range updates(120) {
 				if err := st.run(v); err != nil {
 					t.Fatalf("step %d, %v: %v", i, st, err)
 				}
@@ -285,7 +285,7 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-// A vault that is full says so, and keeps what it has.
+// A vault that is full says so, and loses nothing.
 func TestNoSpace(t *testing.T) {
 	d := nor(3, 4<<10, 1).device(t)
 	v := open(t, d)
@@ -386,5 +386,51 @@ func TestValueCannotForge(t *testing.T) {
 		if _, err := v.Get("config"); !errors.Is(err, vault.ErrDamaged) || !slices.Equal(v.Health().Degraded, []string{"config"}) {
 			t.Fatalf("bit %d: config %v, degraded %v", bit, err, v.Health().Degraded)
 		}
+	}
+}
+
+// Limit is what Put accepts: that many bytes, and not one more.
+func TestLimit(t *testing.T) {
+	for _, g := range []geometry{small, nor(3, 4<<10, 1), nor(3, 64<<10, 32), nor(16, 64<<10, 1), geometries()[16]} {
+		d := g.device(t)
+		v := open(t, d)
+		for i, key := range []string{"settings", "config", "settings", "tvs", "config", "itl", "itl"} {
+			n := v.Limit(key)
+			if n < 100 || n > vault.MaxValue {
+				t.Fatalf("%v: update %d, %s: limit %d", g, i, key, n)
+			}
+			if err := v.Put(key, make([]byte, n+1)); !errors.Is(err, vault.ErrNoSpace) {
+				t.Errorf("%v: update %d, %s: %d bytes: %v, the limit is %d", g, i, key, n+1, err, n)
+			}
+			size := n
+			if i < 5 {
+				size = min(n, 100+i)
+			}
+			if err := v.Put(key, value(key, i, size)); err != nil {
+				t.Errorf("%v: update %d, %s: %d bytes: %v, the limit is %d", g, i, key, size, err, n)
+			}
+			if got, err := open(t, d).Get(key); err != nil || !bytes.Equal(got, value(key, i, size)) {
+				t.Errorf("%v: update %d, %s: %d bytes, %v", g, i, key, len(got), err)
+			}
+			if g.Size < 1<<20 && i == 5 {
+				break // it is full
+			}
+		}
+		if n := v.Limit("NO KEY"); n != -1 {
+			t.Errorf("%v: limit of no key: %d", g, n)
+		}
+	}
+	d := small.device(t)
+	v := open(t, d)
+	for i := range vault.MaxKeys {
+		if err := v.Put("key"+string(rune('a'+i)), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := v.Limit("another"); n != -1 {
+		t.Errorf("limit of a key too many: %d", n)
+	}
+	if n := v.Limit("keya"); n < 1000 {
+		t.Errorf("limit of a key that is there: %d", n)
 	}
 }

@@ -7,7 +7,7 @@
 //		fmt.Println(k.Name, k.Revision, len(k.Value))
 //	}
 //
-// Read never writes, takes any bytes, and needs at most as much memory again as
+// Read never writes, accepts any bytes, and needs at most as much memory again as
 // the image. It is a pure function and safe for concurrent use.
 package vaultimage
 
@@ -191,7 +191,7 @@ func (r *reader) note(key string, rev uint64) {
 	r.known[key] = max(r.known[key], rev)
 }
 
-// block walks one erase block.
+// block reads one erase block.
 func (r *reader) block(n int) {
 	b := r.data[n*r.img.EraseSize : (n+1)*r.img.EraseSize]
 	info := &r.img.Blocks[n]
@@ -272,14 +272,14 @@ func (r *reader) fragment(n, at int, b []byte) int {
 		if info.Seq == 0 {
 			info.Seq = seq
 		}
-		r.take(kind, key, piece{rev, kind == 2, [8]byte(h[48:56]), int(offset), int(total), b[at+64 : end]})
+		r.add(kind, key, piece{rev, kind == 2, [8]byte(h[48:56]), int(offset), int(total), b[at+64 : end]})
 	}
 	return size
 }
 
 func name(b []byte) string { return strings.TrimRight(string(b), "\x00") }
 
-func (r *reader) take(kind byte, key string, p piece) {
+func (r *reader) add(kind byte, key string, p piece) {
 	switch kind {
 	case 1, 2:
 		if r.pieces == nil {

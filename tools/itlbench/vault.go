@@ -25,7 +25,7 @@ import (
 // maxImage bounds a flash image that is read, in bytes.
 const maxImage = 256 << 20
 
-// flashFlags describe a flash image that a phone keeps its state in.
+// flashFlags describe the flash image that stores the state of a phone.
 type flashFlags struct {
 	path, size, eraseSize, programSize *string
 	format                             *bool
@@ -33,7 +33,7 @@ type flashFlags struct {
 
 func addFlashFlags(f *pflag.FlagSet) flashFlags {
 	return flashFlags{
-		path:        f.String("flash", "", "`IMAGE` of raw NOR flash that keeps everything; made where it is missing"),
+		path:        f.String("flash", "", "`IMAGE` of raw NOR flash that stores everything; created where it is missing"),
 		size:        f.String("flash-size", "1MiB", "`SIZE` of a new image"),
 		eraseSize:   f.String("erase-size", "64KiB", "`SIZE` of an erase block"),
 		programSize: f.String("program-size", "1", "`SIZE` of what is programmed at once"),
