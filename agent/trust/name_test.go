@@ -14,7 +14,7 @@ import (
 
 func encrypted(t testing.TB, signer, phone *pki.Identity, name string) []byte {
 	t.Helper()
-	data, err := trustlist.EncryptFile(name, []byte("<device/>"), phone.Certificate.PublicKey.(*rsa.PublicKey), trustlist.SHA1, rand.Reader, pkitest.Time, signer.SigningKey())
+	data, err := trustlist.EncryptFile(trustlist.EncryptSpec{Name: name, Content: []byte("<device/>"), To: phone.Certificate.PublicKey.(*rsa.PublicKey), Time: pkitest.Time}, rand.Reader, signer.SigningKey())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,10 +55,19 @@ func (f *File) Decrypt(key *rsa.PrivateKey) ([]byte, error) {
 	return plain, nil
 }
 
-// EncryptFile encrypts content for a phone's key and puts a signed header in
-// front. name is as in "SEP64A0E71502CC.cnf.xml.enc.sgn", and is bound to the kind
-// as in SignFile; digest 0 means SHA-1. random gives the session key and the IV.
-func EncryptFile(name string, content []byte, to *rsa.PublicKey, digest Digest, random io.Reader, at time.Time, signer SigningKey) ([]byte, error) {
+// EncryptSpec is a file that is to be encrypted for one phone.
+type EncryptSpec struct {
+	Name    string // "SEP64A0E71502CC.cnf.xml.enc.sgn", bound to the kind as in SignFile
+	Content []byte
+	To      *rsa.PublicKey // the phone's
+	Digest  Digest         // of content and signature; SHA-1 where 0
+	Time    time.Time
+}
+
+// EncryptFile encrypts a file for a phone's key and puts a signed header in front.
+// random gives the session key and the IV.
+func EncryptFile(spec EncryptSpec, random io.Reader, signer SigningKey) ([]byte, error) {
+	digest, content, to := spec.Digest, spec.Content, spec.To
 	if digest == 0 {
 		digest = SHA1
 	}
@@ -86,9 +95,9 @@ func EncryptFile(name string, content []byte, to *rsa.PublicKey, digest Digest, 
 	cipher.NewCBCEncrypter(block, iv).CryptBlocks(body, body)
 	sum := hash.New()
 	sum.Write(content)
-	head := head{version: Version{2, 0}, digest: digest, fileName: name, time: at, encryption: &Encryption{
+	head := head{version: Version{2, 0}, digest: digest, fileName: spec.Name, time: spec.Time, encryption: &Encryption{
 		IV: iv, PadLength: pad, KeyBits: to.N.BitLen(), WrappedKey: wrapped, PlainDigest: digest, PlainHash: sum.Sum(nil)}}
-	if err := checkForm(name, head.version, head.encryption, ENC); err != nil {
+	if err := checkForm(spec.Name, head.version, head.encryption, ENC); err != nil {
 		return nil, err
 	}
 	return head.sign(body, signer, ENC.SizeLimit())

@@ -98,7 +98,7 @@ func TestWritersBindTheKind(t *testing.T) {
 		return err
 	}
 	encrypt := func(name string) error {
-		_, err := trustlist.EncryptFile(name, []byte("a"), rsaKey(phone.Certificate.PublicKey), trustlist.SHA1, rand.Reader, pkitest.Time, id.SigningKey())
+		_, err := trustlist.EncryptFile(trustlist.EncryptSpec{Name: name, Content: []byte("a"), To: rsaKey(phone.Certificate.PublicKey), Time: pkitest.Time}, rand.Reader, id.SigningKey())
 		return err
 	}
 	for _, c := range []struct {

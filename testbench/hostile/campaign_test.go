@@ -176,7 +176,8 @@ func readers(t *testing.T) []reader {
 		t.Fatal(err)
 	}
 	phone := pkitest.Make(t, pki.Request{Subject: pkitest.Name("CP-8861-SEP64A0E71502CC"), Bits: 2048})
-	encrypted, err := trustlist.EncryptFile(config+".enc.sgn", xml, phone.Certificate.PublicKey.(*rsa.PublicKey), trustlist.SHA1, random{rand.New(rand.NewPCG(1, 1))}, pkitest.Time, call.SigningKey())
+	encrypted, err := trustlist.EncryptFile(trustlist.EncryptSpec{Name: config + ".enc.sgn", Content: xml, To: phone.Certificate.PublicKey.(*rsa.PublicKey), Time: pkitest.Time},
+		random{rand.New(rand.NewPCG(1, 1))}, call.SigningKey())
 	if err != nil {
 		t.Fatal(err)
 	}

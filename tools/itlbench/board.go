@@ -157,7 +157,7 @@ func runQEMU(e *env, args []string) int {
 		if c == nil {
 			return e.usage("qemu: --powercut needs --cluster")
 		}
-		return e.powerCuts(ctx, b, c, opts, scenario.Phone{MAC: *mac, Model: *model}, *tftp, cuts, *seed)
+		return e.powerCuts(ctx, &qemu.Campaign{Board: b, Options: opts, Cluster: c, Phone: scenario.Phone{MAC: *mac, Model: *model}, Servers: *tftp, Cuts: cuts, Seed: *seed})
 	}
 	m, err := qemu.Start(context.WithoutCancel(ctx), b, opts) // attach ends it
 	if err != nil {
@@ -169,15 +169,16 @@ func runQEMU(e *env, args []string) int {
 }
 
 // powerCuts runs a campaign of power cuts and prints what came of it.
-func (e *env) powerCuts(ctx context.Context, b *board.Board, c *cluster.Cluster, o qemu.Options, phone scenario.Phone, servers []string, n int, seed uint64) int {
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
+func (e *env) powerCuts(ctx context.Context, c *qemu.Campaign) int {
+	if c.Seed == 0 {
+		c.Seed = uint64(time.Now().UnixNano())
 	}
-	res, err := qemu.PowerCuts(ctx, b, c, o, phone, servers, n, seed, func(line string) { fmt.Fprintln(e.stderr, line) })
+	c.Say = func(line string) { fmt.Fprintln(e.stderr, line) }
+	res, err := c.Run(ctx)
 	for _, line := range res.Lost {
 		fmt.Fprintln(e.stdout, line)
 	}
-	fmt.Fprintf(e.stdout, "%s: %d power cuts among %d updates, %d lost; --seed %d\n", b.Name, res.Done, res.Updates, len(res.Lost), seed)
+	fmt.Fprintf(e.stdout, "%s: %d power cuts among %d updates, %d lost; --seed %d\n", c.Board.Name, res.Done, res.Updates, len(res.Lost), c.Seed)
 	switch {
 	case err != nil:
 		return e.fail(exitInfra, "qemu: %v", err)

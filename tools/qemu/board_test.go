@@ -94,7 +94,7 @@ func TestPowerCuts(t *testing.T) {
 			t.Fatal(err)
 		}
 		phone := scenario.Phone{MAC: c.State().Phones[0].MAC, Model: c.State().Phones[0].Model}
-		res, err := qemu.PowerCuts(t.Context(), b, c, qemu.Options{Dir: dir}, phone, servers, *cuts, seed(t), nil)
+		res, err := (&qemu.Campaign{Board: b, Options: qemu.Options{Dir: dir}, Cluster: c, Phone: phone, Servers: servers, Cuts: *cuts, Seed: seed(t)}).Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

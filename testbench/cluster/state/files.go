@@ -90,7 +90,7 @@ func (n *Node) encrypted(name string, whole []byte, p *profile.PhoneSpec) ([]byt
 	if !ok {
 		return nil, fmt.Errorf("phone %s: its key is not RSA", p.MAC)
 	}
-	return trustlist.EncryptFile(name, whole, key, n.in.Digest, rand.Reader, n.in.Now(), n.Signer.SigningKey())
+	return trustlist.EncryptFile(trustlist.EncryptSpec{Name: name, Content: whole, To: key, Digest: n.in.Digest, Time: n.in.Now()}, rand.Reader, n.Signer.SigningKey())
 }
 
 // reduced is what everybody may see of a configuration that is encrypted.
