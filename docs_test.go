@@ -159,7 +159,7 @@ func TestReasonsAreDocumented(t *testing.T) {
 }
 
 // The README's picture shows the rooms that are there.
-func TestRoomsAreDocumented(t *testing.T) {
+func TestPackagesAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -179,7 +179,7 @@ func TestRoomsAreDocumented(t *testing.T) {
 	for _, parent := range []string{"agent", "platform", "firmware", "testbench", "tools"} {
 		for _, room := range append(rooms(parent), parent) {
 			if !regexp.MustCompile(`(?m)^ *` + room + `/`).Match(text) {
-				t.Errorf("README.md shows no room %s/ (of %s)", room, parent)
+				t.Errorf("README.md shows no package %s/ (of %s)", room, parent)
 			}
 		}
 	}
