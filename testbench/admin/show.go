@@ -17,6 +17,7 @@ import (
 	"itlagent/testbench/audit"
 	"itlagent/testbench/cluster/operation"
 	"itlagent/testbench/cluster/state"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/listing"
 	"itlagent/testbench/lockout"
 )
@@ -45,18 +46,18 @@ func showITLStatus(s *Session, _ []string) error {
 	if err != nil {
 		return err
 	}
-	a := audit.New()
+	r := evidence.New()
 	for i := range all {
-		if err := a.AddEvent(&all[i]); err != nil {
+		if err := r.AddEvent(&all[i]); err != nil {
 			return err
 		}
 	}
 	j := audit.NewJudge(context.Background(), lockout.World{s.cluster})
-	t, err := a.Tally(j)
+	t, err := j.Tally(r)
 	if err != nil {
 		return err
 	}
-	return a.Print(s.io, j, t, true)
+	return j.Print(s.io, r, t, true)
 }
 
 func showCTL(s *Session, _ []string) error {

@@ -17,61 +17,9 @@ import (
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/operation"
 	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/lockout"
 )
-
-const itl = "1B A1 C9 07 E9 9E 4D 3C 53 9D C8 14 24 AF 6C 9F 7D CE 4D 6D "
-
-func TestParseLine(t *testing.T) {
-	at := time.Date(2019, 3, 9, 18, 32, 45, 0, time.UTC)
-	const tags = "%[DeviceName=SEPC80084AA8743][IPv4Address=192.168.7.104][IPv6Address=][CTL_Signature=Not Installed][CTL_TFTP_Server=N/A][ITL_Signature=" +
-		itl + "][ITL_TFTP_Server=cucm-115.home.lab][StatusCode=3]"
-	for _, c := range []struct {
-		name, line string
-		at         time.Time
-		err        error
-	}{
-		{"application log", "7: pub: Mar 09 2019 18:32:45 UTC: %UC_CALLMANAGER-6-DeviceTLInfo: " + tags + ": text", at, nil},
-		{"milliseconds", "7: pub: Mar  9 2019 18:32:45.250 UTC: %UC_CALLMANAGER-6-DeviceTLInfo: " + tags + ": text", at.Add(250 * time.Millisecond), nil},
-		{"syslog in front", "<190>Jan  1 00:00:00 host 31 local7 6 : 41679: pub.home.lab Mar 09 2019 18:32:45 UTC :   %UC_CALLMANAGER-6-DeviceTLInfo: " + tags + ": text", at, nil},
-		{"no year", "Mar  9 18:32:45 pub %UC_CALLMANAGER-6-DeviceTLInfo: " + tags, time.Time{}, nil},
-		{"another order", "DeviceTLInfo %[StatusCode=3][ITL_Signature=" + itl + "][AppID=Cisco CallManager][DeviceName=SEPC80084AA8743]", time.Time{}, nil},
-		{"other letters", "DeviceTLInfo: %[devicename=sepc80084aa8743][itl_signature=1BA1C907E99E4D3C539DC81424AF6C9F7DCE4D6D]", time.Time{}, nil},
-		{"another alarm", "7: pub: %UC_CALLMANAGER-3-EndPointUnregistered: %[DeviceName=SEPC80084AA8743]: text", time.Time{}, audit.ErrOther},
-		{"the name in a text", "an administrator asked what a DeviceTLInfo is", time.Time{}, audit.ErrOther},
-		{"nothing", "", time.Time{}, audit.ErrOther},
-		{"cut off", "DeviceTLInfo: %[DeviceName=SEPC80084AA8743][ITL_Signature=1B A1", time.Time{}, audit.ErrUnusable},
-		{"no device", "DeviceTLInfo: %[ITL_Signature=" + itl + "]", time.Time{}, audit.ErrUnusable},
-		{"no list", "DeviceTLInfo: %[DeviceName=SEPC80084AA8743]", time.Time{}, audit.ErrUnusable},
-		{"half a hash", "DeviceTLInfo: %[DeviceName=SEPC80084AA8743][ITL_Signature=1B A1]", time.Time{}, audit.ErrUnusable},
-		{"two devices", "DeviceTLInfo: %[DeviceName=SEPC80084AA8743][DeviceName=SEPC80084AA8744][ITL_Signature=" + itl + "]", time.Time{}, audit.ErrUnusable},
-	} {
-		r, err := audit.ParseLine([]byte(c.line))
-		if !errors.Is(err, c.err) {
-			t.Errorf("%s: %v, want %v", c.name, err, c.err)
-		}
-		if err != nil {
-			continue
-		}
-		if r.MAC.String() != "C80084AA8743" || r.ITL.String() != "1ba1c907e99e4d3c539dc81424af6c9f7dce4d6d" || r.CTL.String() != "" || !r.Time.Equal(c.at) {
-			t.Errorf("%s: read as %v %v %v %v", c.name, r.MAC, r.ITL, r.CTL, r.Time)
-		}
-	}
-}
-
-func FuzzParseLine(f *testing.F) {
-	f.Add([]byte("7: pub: Mar 09 2019 18:32:45 UTC: %UC_CALLMANAGER-6-DeviceTLInfo: %[DeviceName=SEPC80084AA8743][ITL_Signature=" + itl + "]: text"))
-	f.Add([]byte("DeviceTLInfo [][=]]["))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		r, err := audit.ParseLine(line)
-		if err == nil && r.MAC == (audit.MAC{}) && !strings.Contains(strings.ToUpper(string(line)), "SEP000000000000") {
-			t.Fatal("a report of no phone")
-		}
-		if err != nil && !errors.Is(err, audit.ErrOther) && !errors.Is(err, audit.ErrUnusable) {
-			t.Fatalf("error %v", err)
-		}
-	})
-}
 
 // site is a cluster that has served several lists, and another one.
 func site(t *testing.T) lockout.World {
@@ -138,11 +86,11 @@ func kinds(w lockout.World) (all []kind) {
 		if !all[i].judged {
 			continue
 		}
-		hash, err := lockout.Hash(all[i].itl)
+		hash, err := evidence.ParseHash(all[i].itl)
 		if err != nil {
 			panic(err)
 		}
-		p, _, err := w.Recall("001122334455", hash, "")
+		p, _, err := evidence.Recall(w, "001122334455", hash, "")
 		if err != nil {
 			panic(err)
 		}
@@ -219,7 +167,7 @@ func TestHundredThousandPhones(t *testing.T) {
 	for i, rounds := range []int{1, 3} {
 		log := &synthetic{r: rand.New(rand.NewPCG(1, 1)), kinds: all, phones: phones, rounds: rounds}
 		before := heap()
-		a := audit.New()
+		a := evidence.New()
 		begin := time.Now()
 		if err := a.Read(log, nil); err != nil {
 			t.Fatal(err)
@@ -228,7 +176,7 @@ func TestHundredThousandPhones(t *testing.T) {
 		grown[i] = heap() - before
 		counts := make(map[audit.Status]int)
 		n := 0
-		for p, err := range a.Phones(audit.NewJudge(t.Context(), w)) {
+		for p, err := range audit.NewJudge(t.Context(), w).Phones(a) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -260,41 +208,6 @@ func TestHundredThousandPhones(t *testing.T) {
 	}
 }
 
-// What is odd in logs is counted, and never taken for more than it is.
-func TestOddLogs(t *testing.T) {
-	line := func(at, device, hash string) string {
-		return fmt.Sprintf("1: pub: %s UTC: %%UC_CALLMANAGER-6-DeviceTLInfo: %%[DeviceName=%s][ITL_Signature=%s]: x\n", at, device, hash)
-	}
-	one, two := strings.Repeat("11 ", 20), strings.Repeat("22 ", 20)
-	log := line("Feb 26 2014 18:00:02", "SEP000000000001", one) + line("Feb 26 2014 18:00:01", "SEP000000000001", two) + // out of order
-		line("Feb 26 2014 18:00:02", "SEP000000000002", one) + line("Feb 26 2014 18:00:02", "SEP000000000002", two) + // the later line of the log
-		line("Feb 26 2014 18:00:02", "SEP000000000003", "rubbish") +
-		strings.Repeat("x", 3*audit.MaxLine) + "DeviceTLInfo\n" +
-		strings.TrimSuffix(line("Feb 26 2014 18:00:02", "SEP000000000004", one), "\n") // the last line does not end
-	a := audit.New()
-	if err := a.Read(strings.NewReader(log), nil); err != nil {
-		t.Fatal(err)
-	}
-	if a.Lines != 7 || a.Reports != 5 || a.Unusable != 1 || a.Long != 1 || a.Len() != 3 || len(a.Faults) != 1 || !strings.HasPrefix(a.Faults[0], "line 5: ") {
-		t.Errorf("%d lines, %d reports, %d unusable, %d long, %d phones, faults %q", a.Lines, a.Reports, a.Unusable, a.Long, a.Len(), a.Faults)
-	}
-	w := site(t)
-	got := make(map[string]string)
-	for p, err := range a.Phones(audit.NewJudge(t.Context(), w)) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		got[p.MAC.String()] = fmt.Sprintf("%s %.2s", p.Status, p.ITL)
-	}
-	delete(got, w[0].State().Phones[0].MAC)
-	want := map[string]string{"000000000001": "foreign 11", "000000000002": "foreign 22", "000000000004": "foreign 11"}
-	for mac, w := range want {
-		if got[mac] != w {
-			t.Errorf("phone %s: %q, want %q", mac, got[mac], w)
-		}
-	}
-}
-
 // Phones report to a listener by SIP, with the code that phones have.
 func TestLive(t *testing.T) {
 	l, err := audit.Listen("127.0.0.1:0")
@@ -316,7 +229,7 @@ func TestLive(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	a := audit.New()
+	a := evidence.New()
 	done := make(chan error)
 	go func() { done <- l.Collect(ctx, a) }()
 	sent, err := report(t, c, l.Addr())
@@ -327,49 +240,12 @@ func TestLive(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	if a.Len() != 1 || a.Reports != 1 {
-		t.Errorf("%d phones, %d reports", a.Len(), a.Reports)
+	if a.Len() != 1 || a.Count != 1 {
+		t.Errorf("%d phones, %d reports", a.Len(), a.Count)
 	}
-	for p, err := range a.Phones(audit.NewJudge(t.Context(), slices.Concat(lockout.World{c}, w))) {
+	for p, err := range audit.NewJudge(t.Context(), slices.Concat(lockout.World{c}, w)).Phones(a) {
 		if err != nil || p.Status != audit.Current || !p.Follows() {
 			t.Errorf("%v: %s, %v, %v", p.MAC, p.Status, p.Verdict, err)
-		}
-	}
-}
-
-// Of two reports of one time the sequence number decides, then the place in the log;
-// what the logs of two hosts say at one time stays in dispute.
-func TestOneTime(t *testing.T) {
-	const device = "SEP000000000001"
-	one, two := strings.Repeat("11 ", 20), strings.Repeat("22 ", 20)
-	line := func(seq int, host, stamp, hash string) string {
-		return fmt.Sprintf("%d: %s: Feb 26 2014 18:00:%s UTC: %%UC_CALLMANAGER-6-DeviceTLInfo: %%[DeviceName=%s][ITL_Signature=%s]: x\n", seq, host, stamp, device, hash)
-	}
-	for name, test := range map[string]struct {
-		logs     []string
-		want     byte
-		disputed bool
-	}{
-		"numbers, in order":          {[]string{line(7, "pub", "02", one) + line(8, "pub", "02", two)}, 0x22, false},
-		"numbers, out of order":      {[]string{line(8, "pub", "02", two) + line(7, "pub", "02", one)}, 0x22, false},
-		"numbers in two logs":        {[]string{line(8, "pub", "02.000", two), line(7, "pub", "02.000", one)}, 0x22, false},
-		"no numbers":                 {[]string{strings.ReplaceAll(line(0, "pub", "02", one)+line(0, "pub", "02", two), "0: pub: ", "")}, 0x22, false},
-		"two hosts in one log":       {[]string{line(9, "sub", "02", one) + line(8, "pub", "02", two)}, 0x22, false},
-		"two hosts in two logs":      {[]string{line(9, "sub", "02", one), line(8, "pub", "02", two)}, 0x22, true},
-		"two hosts of one opinion":   {[]string{line(9, "sub", "02", one), line(8, "pub", "02", one)}, 0x11, false},
-		"a later time is decisive":   {[]string{line(8, "pub", "02.001", one) + line(9, "pub", "02", two)}, 0x11, false},
-		"a priority of syslog first": {[]string{"<190>31 uc local7: " + line(8, "pub", "02", two) + "<190>31 uc local7: " + line(7, "pub", "02", one)}, 0x22, false},
-	} {
-		a := audit.New()
-		for _, log := range test.logs {
-			if err := a.Read(strings.NewReader(log), nil); err != nil {
-				t.Fatal(err)
-			}
-		}
-		m, _ := audit.ParseMAC(device)
-		r, ok, err := a.Last(m)
-		if !ok || r.ITL[0] != test.want || errors.Is(err, audit.ErrDisputed) != test.disputed {
-			t.Errorf("%s: list %x, %v; want %x, disputed %v", name, r.ITL[:1], err, test.want, test.disputed)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"itlagent/testbench/accept"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/sip"
 )
 
@@ -45,8 +46,8 @@ func (l *Listener) Addr() string { return l.tcp.Addr().String() }
 
 // Collect adds the alarms that arrive until the context ends, and closes the
 // listener.
-func (l *Listener) Collect(ctx context.Context, a *Audit) error {
-	var mu sync.Mutex // of the audit
+func (l *Listener) Collect(ctx context.Context, reports *evidence.Reports) error {
+	var mu sync.Mutex // of the reports
 	var failed error
 	take := func(req *sip.Request, transport string) []byte {
 		status := "405 Method Not Allowed"
@@ -58,19 +59,19 @@ func (l *Listener) Collect(ctx context.Context, a *Audit) error {
 		case "REFER":
 			status = "202 Accepted"
 			alarm, err := req.Alarm()
-			var r Report
+			var r evidence.Report
 			if err == nil {
-				r, err = FromAlarm(alarm, time.Now())
+				r, err = evidence.FromAlarm(alarm, time.Now())
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
-			case errors.Is(err, ErrOther):
+			case errors.Is(err, evidence.ErrOther):
 			case err != nil:
 				status = "400 Bad Request"
-				a.fault("alarm by SIP: %v", err)
+				reports.Fault("alarm by SIP: %v", err)
 			default:
-				if err := a.Add(r); err != nil && failed == nil {
+				if err := reports.Add(r); err != nil && failed == nil {
 					failed = err
 				}
 			}

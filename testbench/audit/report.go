@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"itlagent/agent/trust"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/lockout"
 )
 
@@ -22,9 +23,9 @@ type Tally struct {
 }
 
 // Tally judges all phones and sums them up.
-func (a *Audit) Tally(j *Judge) (*Tally, error) {
+func (j *Judge) Tally(r *evidence.Reports) (*Tally, error) {
 	t := &Tally{Status: make(map[Status]int)}
-	for p, err := range a.Phones(j) {
+	for p, err := range j.Phones(r) {
 		if err != nil {
 			return nil, err
 		}
@@ -74,13 +75,13 @@ func wayLine(w *lockout.Way) string {
 
 // Print writes for people: in the first lines how many phones are lost and what brings
 // them back, then a table of those that need something, or of all.
-func (a *Audit) Print(w io.Writer, j *Judge, t *Tally, all bool) error {
+func (j *Judge) Print(w io.Writer, r *evidence.Reports, t *Tally, all bool) error {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	var parts []string
 	for _, s := range Statuses() {
 		parts = append(parts, fmt.Sprintf("%d %s", t.Status[s], s))
 	}
-	line("%s: %s", Count(t.Phones), strings.Join(parts, ", "))
+	line("%s: %s", evidence.Count(t.Phones), strings.Join(parts, ", "))
 	if t.Locked == 0 {
 		line("none of those whose lists are known is locked")
 	} else {
@@ -91,17 +92,17 @@ func (a *Audit) Print(w io.Writer, j *Judge, t *Tally, all bool) error {
 		if c.touch {
 			touch = " (at the phone)"
 		}
-		line("  %s: %s%s", Count(c.phones), c.what, touch)
+		line("  %s: %s%s", evidence.Count(c.phones), c.what, touch)
 		if c.commands != "" {
 			line("    %s", c.commands)
 		}
 	}
 	if t.Unjudged > 0 {
-		line("%s cannot be judged: no known cluster has served their lists, or nothing is known of them", Count(t.Unjudged))
+		line("%s cannot be judged: no known cluster has served their lists, or nothing is known of them", evidence.Count(t.Unjudged))
 	}
 	tab := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	shown := 0
-	for p, err := range a.Phones(j) {
+	for p, err := range j.Phones(r) {
 		if err != nil {
 			return err
 		}
@@ -118,13 +119,13 @@ func (a *Audit) Print(w io.Writer, j *Judge, t *Tally, all bool) error {
 		}
 	}
 	tab.Flush()
-	if a.Unusable+a.Long > 0 {
-		line("\n%d lines could not be used:", a.Unusable+a.Long)
-		for _, fault := range a.Faults {
+	if r.Unusable+r.Long > 0 {
+		line("\n%d lines could not be used:", r.Unusable+r.Long)
+		for _, fault := range r.Faults {
 			line("  %s", fault)
 		}
-		if a.Long > 0 {
-			line("  %d lines of more than %d bytes", a.Long, MaxLine)
+		if r.Long > 0 {
+			line("  %d lines of more than %d bytes", r.Long, evidence.MaxLine)
 		}
 	}
 	return nil
@@ -162,12 +163,4 @@ func back(p *Phone) string {
 		return "-"
 	}
 	return p.Way.Name
-}
-
-// Count writes a number of phones.
-func Count(n int) string {
-	if n == 1 {
-		return "1 phone"
-	}
-	return fmt.Sprintf("%d phones", n)
 }

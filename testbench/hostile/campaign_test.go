@@ -25,10 +25,10 @@ import (
 	"itlagent/platform/board"
 	"itlagent/platform/flash"
 	"itlagent/platform/flash/flashtest"
-	"itlagent/testbench/audit"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/events"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/p12"
 	"itlagent/testbench/pki"
 	"itlagent/testbench/pki/pkitest"
@@ -252,7 +252,7 @@ func readers(t *testing.T) []reader {
 				return ""
 			}
 			if alarm, err := req.Alarm(); err == nil {
-				audit.FromAlarm(alarm, time.Time{})
+				evidence.FromAlarm(alarm, time.Time{})
 			}
 			if len(req.Body) > sip.MaxBody {
 				return fmt.Sprintf("a body of %d bytes", len(req.Body))
@@ -265,7 +265,7 @@ func readers(t *testing.T) []reader {
 					return fmt.Sprintf("%q is not read again: %v", again, err)
 				}
 			}
-			audit.ParseLine(data)
+			evidence.ParseLine(data)
 			return ""
 		}},
 		reader{name: "queue of alarms", samples: [][]byte{[]byte("0\n\"SEP64A0E71502CC\" \"127.0.0.1\" \"\" \"\" \"N/A\" \"0102030405060708090a0b0c0d0e0f1011121314\" \"pub\" \"3\"\n"),

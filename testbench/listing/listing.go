@@ -1,122 +1,265 @@
-// Package listing prints trust files the way the command lines of a cluster do,
-// misspelt names and all.
+// Package listing describes trust files: as text, the way the command lines of a cluster print
+// them, misspelt names and all, and as an object for JSON.
 //
 //	listing.Write(os.Stdout, file, &verified)
+//	json.NewEncoder(os.Stdout).Encode(listing.Of(file, &verified))
 //
-// Text of a file is made harmless to terminals. The functions are pure and safe
-// for concurrent use. Source: the output of `show itl` in Cisco's note on ITL
-// enhancements in release 10.0(1), and of `show ctl` in its guides.
+// Both come from one walk over the file. In the text, what the file says is made harmless to
+// terminals. The functions are pure and safe for concurrent use. Source: the output of `show
+// itl` in Cisco's note on ITL enhancements in release 10.0(1), and of `show ctl` in its
+// guides.
 package listing
 
 import (
 	"crypto/md5"
 	"crypto/sha1"
+	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"strings"
 
 	"itlagent/agent/trustlist"
 )
 
-// Signed reports whether a record is the one that the header names as signer.
-func Signed(f *trustlist.File, r *trustlist.Record) bool {
-	return r.Role() == trustlist.SAST && r.Is(f.Signer.Issuer, f.Signer.Serial)
+// File is what there is to say of a trust file. Lengths are in bytes, hashes lower-case hex.
+type File struct {
+	Kind            string   `json:"kind"` // ITL, CTL, SGN, ENC
+	Version         string   `json:"version"`
+	HeaderLength    int      `json:"headerLength"`
+	Length          int      `json:"length"`
+	MD5             string   `json:"md5"`
+	SHA1            string   `json:"sha1"`
+	Digest          string   `json:"digest"` // SHA-1, SHA-256, SHA-512
+	Signer          Signer   `json:"signer"`
+	SignatureLength int      `json:"signatureLength"`
+	FileName        string   `json:"fileName"`
+	Timestamp       uint32   `json:"timestamp"` // Unix seconds
+	Records         []Record `json:"records"`
+	Verified        *bool    `json:"verified"` // nil where the file alone cannot tell
+	Reason          string   `json:"reason"`   // of a verdict on it, for whoever has one
+
+	modified string // the line about its time
+	header   []string
+	content  int // bytes behind the header of what is no list
 }
 
-// Write prints a trust file as `show itl` prints one, line for line. verified is
-// what came of checking its signature, nil where nothing did.
-func Write(w io.Writer, f *trustlist.File, verified *bool) {
-	kind := f.Kind.String()
+// Signer is who signed a file.
+type Signer struct {
+	Name   string `json:"name"`
+	Serial string `json:"serial"` // upper-case hex pairs joined by ':'
+	Issuer string `json:"issuer"`
+}
+
+// Record is what there is to say of a record.
+type Record struct {
+	Length            int    `json:"length"`
+	Function          string `json:"function"`
+	Role              int    `json:"role"`
+	Subject           string `json:"subject"`
+	Issuer            string `json:"issuer"`
+	Serial            string `json:"serial"`
+	DNSName           string `json:"dnsName"`
+	PublicKeyLength   int    `json:"publicKeyLength"`
+	SignatureLength   int    `json:"signatureLength"`
+	CertificateLength int    `json:"certificateLength"`
+	CertificateSHA1   string `json:"certificateSHA1"`
+	CertHash          string `json:"certHash"`
+	IPAddress         string `json:"ipAddress"`
+	NotBefore         int64  `json:"notBefore"` // Unix seconds; 0 without a certificate
+	NotAfter          int64  `json:"notAfter"`
+	SignedThisFile    bool   `json:"signedThisFile"`
+
+	lines []string // its elements
+	token bool     // it is a SAST record: the text says whether it signed the file
+}
+
+// SignerOf describes who signed a file.
+func SignerOf(s trustlist.Signer) Signer {
+	return Signer{string(s.Name), trustlist.FormatSerial(s.Serial), string(s.Issuer)}
+}
+
+// Of describes a trust file. verified is what came of checking its signature, nil where
+// nothing did.
+func Of(f *trustlist.File, verified *bool) *File {
 	md, sha := md5.Sum(f.Bytes()), sha1.Sum(f.Bytes())
-	fmt.Fprintf(w, "The checksum value of the %s file:\n%x(MD5)\n%x(SHA1)\n\n", kind, md, sha)
-	fmt.Fprintf(w, "Length of %s file: %d\n\n", kind, len(f.Bytes()))
-	if t := f.Time(); !t.IsZero() {
-		fmt.Fprintf(w, "The %s File was last modified on %s\n\n", kind, t.Format("Mon Jan _2 15:04:05 MST 2006"))
+	out := &File{
+		Kind: f.Kind.String(), Version: f.Version.String(), HeaderLength: f.Length, Length: len(f.Bytes()),
+		MD5: hex.EncodeToString(md[:]), SHA1: hex.EncodeToString(sha[:]), Digest: f.Digest.String(),
+		Signer: SignerOf(f.Signer), SignatureLength: len(f.Signature), FileName: string(f.FileName),
+		Timestamp: f.Timestamp, Records: []Record{}, Verified: verified, header: header(f),
 	}
-	fmt.Fprintf(w, "Parse %s File\n----------------\n\nVersion: %v\nHeaderLength: %d (BYTES)\n\n", kind, f.Version, f.Length)
-	printHeader(w, f)
-	for i := range f.Records {
-		printRecord(w, f, i)
+	if t := f.Time(); !t.IsZero() {
+		out.modified = t.Format("Mon Jan _2 15:04:05 MST 2006")
 	}
 	if !f.Kind.IsList() {
-		fmt.Fprintf(w, "\nContent: %d bytes\n", len(f.Content()))
+		out.content = len(f.Content())
+	}
+	for i := range f.Records {
+		out.Records = append(out.Records, record(f, &f.Records[i]))
+	}
+	return out
+}
+
+// element is an element of a record. put puts its value into what JSON shows, and returns
+// what the text does.
+type element struct {
+	tag  trustlist.Tag
+	name string // as `show itl` prints it
+	put  func(out *Record, r *trustlist.Record, value []byte) string
+}
+
+// elements are those that a record may have, in the order of print.
+var elements = []element{
+	{trustlist.DNSName, "DNSNAME", func(out *Record, r *trustlist.Record, _ []byte) string {
+		out.DNSName = string(r.DNS())
+		return trustlist.Printable(r.DNS())
+	}},
+	{trustlist.SubjectName, "SUBJECTNAME", func(out *Record, r *trustlist.Record, _ []byte) string {
+		out.Subject = string(r.Subject())
+		return trustlist.Printable(r.Subject())
+	}},
+	{trustlist.Function, "FUNCTION", func(_ *Record, r *trustlist.Record, _ []byte) string { return r.Role().String() }},
+	{trustlist.IssuerName, "ISSUERNAME", func(out *Record, r *trustlist.Record, _ []byte) string {
+		out.Issuer = string(r.Issuer())
+		return trustlist.Printable(r.Issuer())
+	}},
+	{trustlist.SerialNumber, "SERIALNUMBER", func(out *Record, r *trustlist.Record, _ []byte) string {
+		out.Serial = trustlist.FormatSerial(r.Serial())
+		return out.Serial
+	}},
+	{trustlist.PublicKey, "PUBLICKEY", func(out *Record, _ *trustlist.Record, value []byte) string {
+		out.PublicKeyLength = len(value)
+		return ""
+	}},
+	{trustlist.Signature, "SIGNATURE", func(out *Record, _ *trustlist.Record, value []byte) string {
+		out.SignatureLength = len(value)
+		return ""
+	}},
+	{trustlist.Certificate, "CERTIFICATE", putCertificate},
+	{trustlist.IPAddress, "IPADDRESS", func(out *Record, _ *trustlist.Record, value []byte) string {
+		if len(value) > 0 {
+			out.IPAddress = net.IP(value).String()
+		}
+		return ""
+	}},
+	{trustlist.CertHash, "CERTHASH", func(out *Record, _ *trustlist.Record, value []byte) string {
+		out.CertHash = hex.EncodeToString(value)
+		return spacedHex(value)
+	}},
+	{trustlist.HashAlgorithm, "HASH ALGORITHM", func(_ *Record, _ *trustlist.Record, value []byte) string {
+		if len(value) != 1 {
+			return ""
+		}
+		return trustlist.Digest(value[0]).String()
+	}},
+}
+
+func putCertificate(out *Record, r *trustlist.Record, value []byte) string {
+	out.CertificateLength = len(value)
+	sum := sha1.Sum(value)
+	if len(value) > 0 {
+		out.CertificateSHA1 = hex.EncodeToString(sum[:])
+	}
+	if cert, err := r.X509(); err == nil {
+		out.NotBefore, out.NotAfter = cert.NotBefore.Unix(), cert.NotAfter.Unix()
+	}
+	return spacedHex(sum[:]) + " (SHA1 Hash HEX)"
+}
+
+// record describes one record.
+func record(f *trustlist.File, r *trustlist.Record) Record {
+	out := Record{Length: r.Length(), Function: r.Role().String(), Role: int(r.Role()), token: r.Role() == trustlist.SAST}
+	out.SignedThisFile = out.token && r.Is(f.Signer.Issuer, f.Signer.Serial)
+	for _, e := range elements {
+		if r.Has(e.tag) {
+			value := r.Value(e.tag)
+			out.lines = append(out.lines, strings.TrimRight(fmt.Sprintf("%d %s %d %s", e.tag, e.name, len(value), e.put(&out, r, value)), " "))
+		}
+	}
+	return out
+}
+
+// Write prints a trust file as `show itl` prints one, line for line. verified is what
+// came of checking its signature, nil where nothing did.
+func Write(w io.Writer, f *trustlist.File, verified *bool) { Of(f, verified).Write(w) }
+
+// Write prints what there is to say of a file as `show itl` prints it, line for line.
+func (f *File) Write(w io.Writer) {
+	fmt.Fprintf(w, "The checksum value of the %s file:\n%s(MD5)\n%s(SHA1)\n\n", f.Kind, f.MD5, f.SHA1)
+	fmt.Fprintf(w, "Length of %s file: %d\n\n", f.Kind, f.Length)
+	if f.modified != "" {
+		fmt.Fprintf(w, "The %s File was last modified on %s\n\n", f.Kind, f.modified)
+	}
+	fmt.Fprintf(w, "Parse %s File\n----------------\n\nVersion: %s\nHeaderLength: %d (BYTES)\n\n%s", f.Kind, f.Version, f.HeaderLength, columns)
+	for _, line := range f.header {
+		fmt.Fprintln(w, line)
+	}
+	for i := range f.Records {
+		f.writeRecord(w, i)
+	}
+	if f.Kind != trustlist.ITL.String() && f.Kind != trustlist.CTL.String() {
+		fmt.Fprintf(w, "\nContent: %d bytes\n", f.content)
 	}
 	switch {
-	case verified == nil:
-		fmt.Fprintf(w, "\nThe %s file does not hold its signer's certificate.\n", kind)
-	case *verified:
-		fmt.Fprintf(w, "\nThe %s file was verified successfully.\n", kind)
+	case f.Verified == nil:
+		fmt.Fprintf(w, "\nThe %s file does not hold its signer's certificate.\n", f.Kind)
+	case *f.Verified:
+		fmt.Fprintf(w, "\nThe %s file was verified successfully.\n", f.Kind)
 	default:
-		fmt.Fprintf(w, "\nVerification of the %s file failed.\n", kind)
+		fmt.Fprintf(w, "\nVerification of the %s file failed.\n", f.Kind)
 	}
 }
 
 const columns = "BYTEPOS TAG LENGTH VALUE\n------- --- ------ -----\n"
 
-func printHeader(w io.Writer, f *trustlist.File) {
-	l := f.HeaderLengths()
-	fmt.Fprint(w, columns)
-	fmt.Fprintf(w, "3 SIGNERID 2 %d\n", l.SignerID)
-	fmt.Fprintf(w, "4 SIGNERNAME %d %s\n", l.SignerName, trustlist.Printable(f.Signer.Name))
-	fmt.Fprintf(w, "5 SERIALNUMBER %d %s\n", len(f.Signer.Serial), trustlist.FormatSerial(f.Signer.Serial))
-	fmt.Fprintf(w, "6 CANAME %d %s\n", l.SignerIssuer, trustlist.Printable(f.Signer.Issuer))
-	fmt.Fprint(w, "7 SIGNATUREINFO 2 15\n8 DIGESTALGORTITHM 1\n9 SIGNATUREALGOINFO 2 8\n10 SIGNATUREALGORTITHM 1\n11 SIGNATUREMODULUS 1\n")
-	fmt.Fprintf(w, "12 SIGNATURE %d\n", len(f.Signature))
-	const perLine = 8
-	for i, b := range f.Signature {
-		end := " "
-		if i%perLine == perLine-1 || i == len(f.Signature)-1 {
-			end = "\n"
+func (f *File) writeRecord(w io.Writer, i int) {
+	r := &f.Records[i]
+	fmt.Fprintf(w, "\n%s Record #:%d\n----\n%s", f.Kind, i+1, columns)
+	fmt.Fprintf(w, "1 RECORDLENGTH 2 %d\n", r.Length)
+	for _, line := range r.lines {
+		fmt.Fprintln(w, line)
+	}
+	if r.token {
+		not := "not "
+		if r.SignedThisFile {
+			not = ""
 		}
-		fmt.Fprintf(w, "%x%s", b, end)
-	}
-	if f.FileName != nil {
-		fmt.Fprintf(w, "14 FILENAME %d\n", l.FileName)
-	}
-	if l.Timestamp != 0 {
-		fmt.Fprintf(w, "15 TIMESTAMP %d\n", l.Timestamp)
-	}
-	if enc := f.Encryption; enc != nil {
-		fmt.Fprintf(w, "19 IV %d\n23 KEYBITS 2 %d\n25 WRAPPEDKEY %d\n27 PLAINTEXTHASH %d %v\n",
-			len(enc.IV), enc.KeyBits, len(enc.WrappedKey), len(enc.PlainHash), enc.PlainDigest)
-	}
-	if l.SignerVersion != 0 {
-		fmt.Fprintf(w, "28 SIGNERVERSION %d %v\n", l.SignerVersion, f.SignerVersion)
+		fmt.Fprintf(w, "This etoken was %sused to sign the %s file.\n", not, f.Kind)
 	}
 }
 
-func printRecord(w io.Writer, f *trustlist.File, i int) {
-	r := &f.Records[i]
-	fmt.Fprintf(w, "\n%v Record #:%d\n----\n%s", f.Kind, i+1, columns)
-	fmt.Fprintf(w, "1 RECORDLENGTH 2 %d\n", r.Length())
-	line := func(tag trustlist.Tag, name, value string) {
-		if r.Has(tag) {
-			fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("%d %s %d %s", tag, name, len(r.Value(tag)), value), " "))
+// header returns the lines about a file's header.
+func header(f *trustlist.File) (lines []string) {
+	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+	l := f.HeaderLengths()
+	line("3 SIGNERID 2 %d", l.SignerID)
+	line("4 SIGNERNAME %d %s", l.SignerName, trustlist.Printable(f.Signer.Name))
+	line("5 SERIALNUMBER %d %s", len(f.Signer.Serial), trustlist.FormatSerial(f.Signer.Serial))
+	line("6 CANAME %d %s", l.SignerIssuer, trustlist.Printable(f.Signer.Issuer))
+	line("7 SIGNATUREINFO 2 15\n8 DIGESTALGORTITHM 1\n9 SIGNATUREALGOINFO 2 8\n10 SIGNATUREALGORTITHM 1\n11 SIGNATUREMODULUS 1")
+	line("12 SIGNATURE %d", len(f.Signature))
+	const perLine = 8
+	for at := 0; at < len(f.Signature); at += perLine {
+		var bytes []string
+		for _, b := range f.Signature[at:min(at+perLine, len(f.Signature))] {
+			bytes = append(bytes, fmt.Sprintf("%x", b))
 		}
+		line("%s", strings.Join(bytes, " "))
 	}
-	line(trustlist.DNSName, "DNSNAME", trustlist.Printable(r.DNS()))
-	line(trustlist.SubjectName, "SUBJECTNAME", trustlist.Printable(r.Subject()))
-	line(trustlist.Function, "FUNCTION", r.Role().String())
-	line(trustlist.IssuerName, "ISSUERNAME", trustlist.Printable(r.Issuer()))
-	line(trustlist.SerialNumber, "SERIALNUMBER", trustlist.FormatSerial(r.Serial()))
-	line(trustlist.PublicKey, "PUBLICKEY", "")
-	line(trustlist.Signature, "SIGNATURE", "")
-	sum := sha1.Sum(r.Value(trustlist.Certificate))
-	line(trustlist.Certificate, "CERTIFICATE", spacedHex(sum[:])+" (SHA1 Hash HEX)")
-	line(trustlist.IPAddress, "IPADDRESS", "")
-	line(trustlist.CertHash, "CERTHASH", spacedHex(r.Value(trustlist.CertHash)))
-	if h := r.Value(trustlist.HashAlgorithm); len(h) == 1 {
-		line(trustlist.HashAlgorithm, "HASH ALGORITHM", trustlist.Digest(h[0]).String())
-	} else {
-		line(trustlist.HashAlgorithm, "HASH ALGORITHM", "")
+	if f.FileName != nil {
+		line("14 FILENAME %d", l.FileName)
 	}
-	if r.Role() == trustlist.SAST {
-		not := "not "
-		if Signed(f, r) {
-			not = ""
-		}
-		fmt.Fprintf(w, "This etoken was %sused to sign the %v file.\n", not, f.Kind)
+	if l.Timestamp != 0 {
+		line("15 TIMESTAMP %d", l.Timestamp)
 	}
+	if enc := f.Encryption; enc != nil {
+		line("19 IV %d\n23 KEYBITS 2 %d\n25 WRAPPEDKEY %d\n27 PLAINTEXTHASH %d %v", len(enc.IV), enc.KeyBits, len(enc.WrappedKey), len(enc.PlainHash), enc.PlainDigest)
+	}
+	if l.SignerVersion != 0 {
+		line("28 SIGNERVERSION %d %v", l.SignerVersion, f.SignerVersion)
+	}
+	return lines
 }
 
 // spacedHex writes upper-case hex pairs with spaces between them.

@@ -17,7 +17,7 @@ import (
 
 	"itlagent/platform/limits"
 	"itlagent/testbench/audit"
-	"itlagent/testbench/events"
+	"itlagent/testbench/evidence"
 )
 
 func runAudit(e *env, args []string) int {
@@ -50,36 +50,36 @@ func runAudit(e *env, args []string) int {
 	defer closeWorld(w)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	a := audit.New()
+	reports := evidence.New()
 	sources := *logs
 	if len(sources) == 0 && *listen == "" {
 		for _, dir := range *dirs {
-			sources = append(sources, events.Files(filepath.Join(dir, "events.log"))...)
+			sources = append(sources, filepath.Join(dir, evidence.EventLog))
 		}
 	}
 	for _, path := range sources {
-		if err := e.readLog(a, path); err != nil {
+		if err := e.readLog(reports, path); err != nil {
 			return e.fail(exitInfra, "audit: %v", plainPath(err))
 		}
 	}
 	if *listen != "" {
-		if err := e.collect(ctx, a, *listen, span); err != nil {
+		if err := e.collect(ctx, reports, *listen, span); err != nil {
 			return e.fail(exitInfra, "audit: %v", err)
 		}
 		ctx = context.Background() // Ctrl-C ended the listening
 	}
 	j := audit.NewJudge(ctx, w)
-	t, err := a.Tally(j)
+	t, err := j.Tally(reports)
 	if err != nil {
 		return e.fail(exitInfra, "audit: %v", err)
 	}
 	switch {
 	case *asJSON:
-		err = e.auditJSON(a, j, t)
+		err = e.auditJSON(reports, j, t)
 	case *asCSV:
-		err = auditCSV(e.stdout, a, j)
+		err = auditCSV(e.stdout, reports, j)
 	default:
-		err = a.Print(e.stdout, j, t, *all)
+		err = j.Print(e.stdout, reports, t, *all)
 	}
 	if err != nil {
 		return e.fail(exitInfra, "audit: %v", err)
@@ -91,9 +91,9 @@ func runAudit(e *env, args []string) int {
 }
 
 // readLog reads a log, with a bar that shows how far it is on a terminal.
-func (e *env) readLog(a *audit.Audit, path string) error {
+func (e *env) readLog(reports *evidence.Reports, path string) error {
 	if path == "-" {
-		return a.Read(e.stdin, nil)
+		return reports.Read(e.stdin, nil)
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -121,14 +121,14 @@ func (e *env) readLog(a *audit.Audit, path string) error {
 			}
 		}
 	}
-	if err := a.Read(f, progress); err != nil {
+	if err := reports.Read(f, progress); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
 
 // collect takes alarms by SIP.
-func (e *env) collect(ctx context.Context, a *audit.Audit, address string, span time.Duration) error {
+func (e *env) collect(ctx context.Context, reports *evidence.Reports, address string, span time.Duration) error {
 	l, err := audit.Listen(address)
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (e *env) collect(ctx context.Context, a *audit.Audit, address string, span 
 		ctx, cancel = context.WithTimeout(ctx, span)
 		defer cancel()
 	}
-	return l.Collect(ctx, a)
+	return l.Collect(ctx, reports)
 }
 
 // totalsJSON and auditedJSON are what `audit --json` prints, of all and of a phone.
@@ -159,6 +159,7 @@ type auditedJSON struct {
 	Status   string   `json:"status"`
 	ITL      string   `json:"itl"`
 	CTL      string   `json:"ctl"`
+	Disputed bool     `json:"disputed"` // two reports of one time contradict each other
 	Reported int64    `json:"reported"` // Unix seconds; 0 where it is not known
 	Cluster  string   `json:"cluster"`  // that served the list
 	Node     string   `json:"node"`
@@ -181,7 +182,7 @@ func unix(t time.Time) int64 {
 }
 
 func auditedOf(p *audit.Phone) auditedJSON {
-	out := auditedJSON{Device: "SEP" + p.MAC.String(), Status: string(p.Status), ITL: p.ITL.String(), CTL: p.CTL.String(), Reported: unix(p.Reported),
+	out := auditedJSON{Device: "SEP" + p.MAC.String(), Status: string(p.Status), ITL: p.ITL.String(), CTL: p.CTL.String(), Disputed: p.Disputed, Reported: unix(p.Reported),
 		Cluster: p.Home, Node: p.Node, Since: unix(p.Since), Until: unix(p.Until), Served: p.Reason, Commands: []string{}, Note: p.Note}
 	if p.Judged {
 		follows := p.Follows()
@@ -196,14 +197,14 @@ func auditedOf(p *audit.Phone) auditedJSON {
 	return out
 }
 
-func (e *env) auditJSON(a *audit.Audit, j *audit.Judge, t *audit.Tally) error {
-	totals := totalsJSON{Phones: t.Phones, Status: make(map[string]int), Locked: t.Locked, Lines: a.Lines, Reports: a.Reports, Unusable: a.Unusable, Long: a.Long,
-		Faults: append([]string{}, a.Faults...)}
+func (e *env) auditJSON(reports *evidence.Reports, j *audit.Judge, t *audit.Tally) error {
+	totals := totalsJSON{Phones: t.Phones, Status: make(map[string]int), Locked: t.Locked, Lines: reports.Lines, Reports: reports.Count, Unusable: reports.Unusable, Long: reports.Long,
+		Faults: append([]string{}, reports.Faults...)}
 	for _, s := range audit.Statuses() {
 		totals.Status[string(s)] = t.Status[s]
 	}
 	printJSON(e.stdout, totals)
-	for p, err := range a.Phones(j) {
+	for p, err := range j.Phones(reports) {
 		if err != nil {
 			return err
 		}
@@ -212,7 +213,7 @@ func (e *env) auditJSON(a *audit.Audit, j *audit.Judge, t *audit.Tally) error {
 	return nil
 }
 
-func auditCSV(w io.Writer, a *audit.Audit, j *audit.Judge) error {
+func auditCSV(w io.Writer, reports *evidence.Reports, j *audit.Judge) error {
 	out := csv.NewWriter(w)
 	out.Write([]string{"device", "status", "itl", "ctl", "reported", "cluster", "node", "since", "until", "served", "follows", "reason", "way", "commands", "note"})
 	when := func(t time.Time) string {
@@ -221,7 +222,7 @@ func auditCSV(w io.Writer, a *audit.Audit, j *audit.Judge) error {
 		}
 		return t.UTC().Format(time.RFC3339)
 	}
-	for p, err := range a.Phones(j) {
+	for p, err := range j.Phones(reports) {
 		if err != nil {
 			return err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
+	"itlagent/testbench/evidence"
 )
 
 var roles = map[string]trustlist.Role{
@@ -177,7 +178,7 @@ func runSign(e *env, args []string) int {
 	if err == nil && info.Size() == 0 {
 		return e.fail(exitNo, "%s: offset 0: the file is empty", path)
 	}
-	content, err := readTrustFile(path)
+	content, err := evidence.ReadFile(path)
 	if err != nil {
 		return e.fail(exitNo, "%v", err)
 	}

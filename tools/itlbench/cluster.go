@@ -26,6 +26,7 @@ import (
 	"itlagent/testbench/cluster/serve"
 	"itlagent/testbench/cluster/store"
 	"itlagent/testbench/events"
+	"itlagent/testbench/evidence"
 )
 
 // defaultDir keeps the cluster where no --dir is given.
@@ -428,7 +429,7 @@ func clusterServe(e *env, args []string) int {
 	list, err := c.List(strings.ToLower(f.Arg(0)))
 	if errors.Is(err, store.ErrNoList) {
 		var file *trustlist.File
-		if file, err = openTrustFile(f.Arg(0)); err != nil {
+		if file, err = evidence.OpenFile(f.Arg(0)); err != nil {
 			return e.fail(exitNo, "neither a list that the cluster has served nor a file: %v", err)
 		}
 		if file.Kind != trustlist.ITL {

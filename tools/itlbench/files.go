@@ -8,37 +8,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"itlagent/agent/trustlist"
-	"itlagent/platform/filestore"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/pki"
 )
-
-// readTrustFile reads a file of at most the largest size that any trust file may
-// have. Errors name the file, and an offset where the content is at fault.
-func readTrustFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, plainPath(err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, fmt.Errorf("%s: offset 0: it is a directory", path)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, trustlist.MaxSignedSize+1))
-	if err != nil {
-		return nil, plainPath(err)
-	}
-	if len(data) > trustlist.MaxSignedSize {
-		return nil, fmt.Errorf("%s: offset %d: too large: no trust file has more than %d bytes",
-			path, trustlist.MaxSignedSize, trustlist.MaxSignedSize)
-	}
-	if filestore.Encoded(data) { // out of the directory of a phone's --state
-		if _, data, err = filestore.Decode(data); err != nil {
-			return nil, fmt.Errorf("%s: offset 0: %w", path, err)
-		}
-	}
-	return data, nil
-}
 
 // plainPath takes the system call's name off an error.
 func plainPath(err error) error {
@@ -49,26 +21,9 @@ func plainPath(err error) error {
 	return err
 }
 
-// openTrustFile reads, recognises and parses a file.
-func openTrustFile(path string) (*trustlist.File, error) {
-	data, err := readTrustFile(path)
-	if err != nil {
-		return nil, err
-	}
-	kind, err := trustlist.Recognise(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	f, err := trustlist.Parse(kind, data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return f, nil
-}
-
 // readIdentity reads a certificate and, where wanted, its key from a PEM file.
 func readIdentity(path string, key bool) (*pki.Identity, error) {
-	data, err := readTrustFile(path)
+	data, err := evidence.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}

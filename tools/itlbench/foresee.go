@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,11 +11,10 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
-	"itlagent/testbench/audit"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/lockout"
 )
 
@@ -25,7 +22,7 @@ func runForesee(e *env, args []string) int {
 	f := e.flags("foresee")
 	dir := dirFlag(f)
 	audited := f.String("phones", "", "`FILE` that audit --json wrote; otherwise what the cluster's event log tells")
-	current := f.Bool("assume-current", false, "take phones that have reported nothing to hold what is served now")
+	current := f.Bool("assume-current", false, "take phones that have reported nothing, or contradictions, to hold what is served now")
 	online := f.Bool("online", false, "every phone resets after every step")
 	offline := f.Bool("offline", false, "no phone resets before the end, but where the sequence says so")
 	details := f.Bool("details", false, "a line for every phone")
@@ -52,12 +49,12 @@ func runForesee(e *env, args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	known, err := knownPhones(w2, *audited, *current)
+	fleet, err := fleetOf(w2, *audited, *current)
 	if err != nil {
 		return e.fail(exitNo, "foresee: %v", plainPath(err))
 	}
-	if len(known.phones) == 0 {
-		return e.fail(exitNo, "foresee: nothing is known of what %s would hold; let them report, or take --assume-current", audit.Count(len(known.unknown)+len(known.strange)+len(known.disputed)))
+	if len(fleet.Phones) == 0 {
+		return e.fail(exitNo, "foresee: nothing is known of what %s would hold; let them report, or take --assume-current", evidence.Count(fleet.Uncounted()))
 	}
 	when := lockout.Sometimes
 	if *online {
@@ -65,7 +62,7 @@ func runForesee(e *env, args []string) int {
 	} else if *offline {
 		when = lockout.Never
 	}
-	told, err := lockout.Foresee(ctx, w2, known.phones, changes, lockout.Options{Online: when, Plan: true})
+	told, err := lockout.Foresee(ctx, w2, fleet.Phones, changes, lockout.Options{Online: when, Plan: true})
 	switch {
 	case errors.Is(err, lockout.ErrImpossible):
 		return e.fail(exitNo, "foresee: %v", err)
@@ -73,14 +70,30 @@ func runForesee(e *env, args []string) int {
 		return e.fail(exitInfra, "foresee: %v", err)
 	}
 	if *asJSON {
-		e.foresightJSON(told, known)
+		e.foresightJSON(told, fleet)
 	} else {
-		e.printForesight(told, known, w2, *details)
+		e.printForesight(told, fleet, w2, *details)
 	}
 	if !told.Safe() || told.Count(lockout.Already) > 0 {
 		return exitNo
 	}
 	return exitOK
+}
+
+// fleetOf puts the phones together from what they have reported: to the clusters, or by
+// what `audit --json` wrote into a file.
+func fleetOf(w lockout.World, file string, current bool) (*evidence.Fleet, error) {
+	var reports *evidence.Reports
+	var err error
+	if file != "" {
+		reports, err = evidence.AuditOutput(file)
+	} else {
+		reports, err = evidence.EventLogs(w)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return evidence.Phones(w, reports, current)
 }
 
 // otherClusters finds the clusters that changes name.
@@ -108,130 +121,6 @@ func (o *otherClusters) find(name string) (*cluster.Cluster, error) {
 	}
 	o.opened = append(o.opened, c)
 	return c, nil
-}
-
-// known are the phones of a cluster as far as they are known.
-type known struct {
-	phones   []lockout.Phone
-	unknown  []string // devices of which nothing is known
-	strange  []string // devices that hold a list which no known cluster has served
-	disputed []string // devices whose reports contradict each other
-	notes    []string
-}
-
-// knownPhones puts the phones together from what they have reported.
-func knownPhones(w lockout.World, file string, current bool) (*known, error) {
-	k := new(known)
-	said, err := reports(w)
-	if file != "" {
-		said, err = readAudit(file)
-	}
-	if err != nil {
-		return nil, err
-	}
-	var macs []string
-	for _, p := range w[0].State().Phones {
-		macs = append(macs, p.MAC)
-	}
-	for _, m := range said.MACs() {
-		macs = append(macs, m.String())
-	}
-	slices.Sort(macs)
-	macs = slices.Compact(macs)
-	assumed := 0
-	for _, mac := range macs {
-		m, _ := audit.ParseMAC("SEP" + mac)
-		r, ok, err := said.Last(m)
-		if err != nil {
-			if !current {
-				k.disputed = append(k.disputed, "SEP"+mac)
-				continue
-			}
-			r, ok = audit.Report{}, false
-		}
-		itl, ctl := r.ITL.String(), r.CTL.String()
-		if !ok && current {
-			n, err := w[0].Node(w[0].State().TFTPNodes()[0])
-			if err != nil {
-				return nil, err
-			}
-			if ok, assumed = true, assumed+1; n.State().CTL != nil {
-				ctl = lockout.HashOf(n.State().CTL)
-			}
-			itl = lockout.HashOf(n.ITL())
-		}
-		if !ok {
-			k.unknown = append(k.unknown, "SEP"+mac)
-			continue
-		}
-		p, notes, err := w.Recall(mac, itl, ctl)
-		if errors.Is(err, lockout.ErrUnknownList) {
-			k.strange = append(k.strange, "SEP"+mac)
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		for _, n := range notes {
-			if !slices.Contains(k.notes, n) {
-				k.notes = append(k.notes, n)
-			}
-		}
-		k.phones = append(k.phones, p)
-	}
-	for _, list := range []struct {
-		devices []string
-		text    string
-	}{
-		{k.unknown, "reported nothing, not counted (--assume-current counts them as up to date)"},
-		{k.strange, "with a list that no known cluster has served, not counted"},
-		{k.disputed, "with reports that contradict each other, not counted (--assume-current counts them as up to date)"},
-	} {
-		if n := len(list.devices); n > 0 {
-			k.notes = append(k.notes, fmt.Sprintf("%s %s: %s", audit.Count(n), list.text, some(list.devices)))
-		}
-	}
-	if assumed > 0 {
-		k.notes = append(k.notes, fmt.Sprintf("%s reported nothing, and count as holding what is served now", audit.Count(assumed)))
-	}
-	return k, nil
-}
-
-// some shows the first of many.
-func some(list []string) string {
-	const most = 5
-	if len(list) <= most {
-		return strings.Join(list, " ")
-	}
-	return strings.Join(list[:most], " ") + " ..."
-}
-
-// readAudit reads what `audit --json` wrote.
-func readAudit(path string) (*audit.Audit, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	a := audit.New()
-	lines := bufio.NewScanner(f)
-	for n := 1; lines.Scan(); n++ {
-		var p auditedJSON
-		if err := json.Unmarshal(lines.Bytes(), &p); err != nil {
-			return nil, fmt.Errorf("%s: line %d: not what audit --json writes: %w", path, n, err)
-		}
-		if p.Device == "" || p.Status == string(audit.Unknown) {
-			continue // totals, or a phone of which nothing is known
-		}
-		r, err := audit.NewReport(p.Device, p.ITL, p.CTL, time.Time{})
-		if err == nil {
-			err = a.Add(r)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: line %d: %w", path, n, err)
-		}
-	}
-	return a, lines.Err()
 }
 
 // fateJSON is what `foresee --json` prints of a phone, foresightJSON of them all.
@@ -264,9 +153,9 @@ func texts(changes []lockout.Change) []string {
 
 var fates = []lockout.Fate{lockout.Throughout, lockout.IfReset, lockout.LockedOut, lockout.Already}
 
-func (e *env) foresightJSON(told *lockout.Foresight, k *known) {
-	out := foresightJSON{Safe: told.Safe(), Steps: texts(told.Changes), Totals: make(map[string]int), Unknown: len(k.unknown) + len(k.strange) + len(k.disputed),
-		Plan: texts(told.Plan), PlanWhy: told.PlanWhy, Notes: append([]string{}, k.notes...)}
+func (e *env) foresightJSON(told *lockout.Foresight, fleet *evidence.Fleet) {
+	out := foresightJSON{Safe: told.Safe(), Steps: texts(told.Changes), Totals: make(map[string]int), Unknown: fleet.Uncounted(),
+		Plan: texts(told.Plan), PlanWhy: told.PlanWhy, Notes: append([]string{}, fleet.Notes...)}
 	for _, fate := range fates {
 		out.Totals[string(fate)] = told.Count(fate)
 	}
@@ -318,10 +207,10 @@ func numbers(list []int) string {
 
 // printForesight says in the first lines how many phones are lost, and what to do
 // instead.
-func (e *env) printForesight(told *lockout.Foresight, k *known, w lockout.World, details bool) {
+func (e *env) printForesight(told *lockout.Foresight, fleet *evidence.Fleet, w lockout.World, details bool) {
 	line := func(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
 	already := told.Count(lockout.Already)
-	line("of %s: %d trusted throughout, %d trusted only if they reset in between, %d locked out, %d locked already", audit.Count(len(told.Phones)),
+	line("of %s: %d trusted throughout, %d trusted only if they reset in between, %d locked out, %d locked already", evidence.Count(len(told.Phones)),
 		told.Count(lockout.Throughout), told.Count(lockout.IfReset), told.Count(lockout.LockedOut), already)
 	switch {
 	case told.Safe() && already > 0:
@@ -363,7 +252,7 @@ func (e *env) printForesight(told *lockout.Foresight, k *known, w lockout.World,
 		line("\nwhat is safe:")
 		printSteps(e.stdout, told.Plan, w)
 	}
-	for i, n := range k.notes {
+	for i, n := range fleet.Notes {
 		if i == 0 {
 			line("\nnot known:")
 		}

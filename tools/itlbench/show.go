@@ -2,14 +2,11 @@ package main
 
 import (
 	"bufio"
-	"crypto/md5"
-	"crypto/sha1"
-	"encoding/hex"
 	"errors"
-	"net"
 
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/listing"
 )
 
@@ -25,7 +22,7 @@ func runShow(e *env, args []string) int {
 	if code != exitOK {
 		return code
 	}
-	file, err := openTrustFile(f.Arg(0))
+	file, err := evidence.OpenFile(f.Arg(0))
 	if err != nil {
 		return e.fail(exitNo, "%v", err)
 	}
@@ -34,11 +31,13 @@ func runShow(e *env, args []string) int {
 		v := trust.Decide(with, trust.Candidate{Kind: file.Kind, Data: file.Bytes()})
 		check = selfCheck{&v.Accepted, v.Reason, v.Offset}
 	}
+	shown := listing.Of(file, check.verified)
+	shown.Reason = check.reason.String()
 	if *asJSON {
-		printJSON(e.stdout, describe(file, check))
+		printJSON(e.stdout, shown)
 	} else {
 		w := bufio.NewWriter(e.stdout)
-		listing.Write(w, file, check.verified)
+		shown.Write(w)
 		w.Flush()
 	}
 	if check.verified != nil && !*check.verified {
@@ -69,78 +68,4 @@ func ownCheck(f *trustlist.File) selfCheck {
 	// The decision on first use gives the reason in the words of a phone.
 	v := trust.Decide(trust.State{}, trust.Candidate{Kind: f.Kind, Data: f.Bytes()})
 	return selfCheck{&no, v.Reason, v.Offset}
-}
-
-// fileJSON is the object that `show --json` prints.
-type fileJSON struct {
-	Kind            string       `json:"kind"`
-	Version         string       `json:"version"`
-	HeaderLength    int          `json:"headerLength"`
-	Length          int          `json:"length"`
-	MD5             string       `json:"md5"`
-	SHA1            string       `json:"sha1"`
-	Digest          string       `json:"digest"`
-	Signer          signerJSON   `json:"signer"`
-	SignatureLength int          `json:"signatureLength"`
-	FileName        string       `json:"fileName"`
-	Timestamp       uint32       `json:"timestamp"`
-	Records         []recordJSON `json:"records"`
-	Verified        *bool        `json:"verified"`
-	Reason          string       `json:"reason"`
-}
-
-type signerJSON struct {
-	Name   string `json:"name"`
-	Serial string `json:"serial"`
-	Issuer string `json:"issuer"`
-}
-
-type recordJSON struct {
-	Length            int    `json:"length"`
-	Function          string `json:"function"`
-	Role              int    `json:"role"`
-	Subject           string `json:"subject"`
-	Issuer            string `json:"issuer"`
-	Serial            string `json:"serial"`
-	DNSName           string `json:"dnsName"`
-	PublicKeyLength   int    `json:"publicKeyLength"`
-	SignatureLength   int    `json:"signatureLength"`
-	CertificateLength int    `json:"certificateLength"`
-	CertificateSHA1   string `json:"certificateSHA1"`
-	CertHash          string `json:"certHash"`
-	IPAddress         string `json:"ipAddress"`
-	SignedThisFile    bool   `json:"signedThisFile"`
-}
-
-func signerOf(s trustlist.Signer) signerJSON {
-	return signerJSON{string(s.Name), trustlist.FormatSerial(s.Serial), string(s.Issuer)}
-}
-
-func describe(f *trustlist.File, check selfCheck) fileJSON {
-	md, sha := md5.Sum(f.Bytes()), sha1.Sum(f.Bytes())
-	out := fileJSON{
-		Kind: f.Kind.String(), Version: f.Version.String(), HeaderLength: f.Length, Length: len(f.Bytes()),
-		MD5: hex.EncodeToString(md[:]), SHA1: hex.EncodeToString(sha[:]), Digest: f.Digest.String(),
-		Signer: signerOf(f.Signer), SignatureLength: len(f.Signature), FileName: string(f.FileName),
-		Timestamp: f.Timestamp, Records: []recordJSON{}, Verified: check.verified, Reason: check.reason.String(),
-	}
-	for i := range f.Records {
-		r := &f.Records[i]
-		j := recordJSON{
-			Length: r.Length(), Function: r.Role().String(), Role: int(r.Role()), Subject: string(r.Subject()),
-			Issuer: string(r.Issuer()), Serial: trustlist.FormatSerial(r.Serial()), DNSName: string(r.DNS()),
-			PublicKeyLength: len(r.Value(trustlist.PublicKey)), SignatureLength: len(r.Value(trustlist.Signature)),
-			CertificateLength: len(r.Value(trustlist.Certificate)), CertHash: hex.EncodeToString(r.Value(trustlist.CertHash)),
-			SignedThisFile: listing.Signed(f, r),
-		}
-		if der := r.Value(trustlist.Certificate); len(der) > 0 {
-			sum := sha1.Sum(der)
-			j.CertificateSHA1 = hex.EncodeToString(sum[:])
-		}
-		if ip := r.Value(trustlist.IPAddress); len(ip) > 0 {
-			j.IPAddress = net.IP(ip).String()
-		}
-		out.Records = append(out.Records, j)
-	}
-	return out
 }

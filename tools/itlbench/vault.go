@@ -4,7 +4,6 @@ import (
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,18 +11,15 @@ import (
 	"strings"
 	"time"
 
-	"itlagent/agent/trustlist"
-
 	"github.com/spf13/pflag"
 
+	"itlagent/agent/trustlist"
 	"itlagent/agent/vault"
 	"itlagent/platform/flash"
 	"itlagent/platform/flash/image"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/vaultimage"
 )
-
-// maxImage bounds a flash image that is read, in bytes.
-const maxImage = 256 << 20
 
 // flashFlags describe the flash image that stores the state of a phone.
 type flashFlags struct {
@@ -71,7 +67,7 @@ func (ff flashFlags) open(e *env) (v *vault.Vault, close func(), code int) {
 		*f.to = n
 	}
 	if info, err := os.Stat(*ff.path); err == nil && info.Size() > 0 {
-		g.Size = int(min(info.Size(), maxImage))
+		g.Size = int(min(info.Size(), evidence.MaxImage))
 	}
 	if err := g.Check(); err != nil {
 		return nil, nil, e.usage("phone: %s: %v", *ff.path, err)
@@ -122,7 +118,7 @@ func runVault(e *env, args []string) int {
 			return e.usage("vault: %v", err)
 		}
 	}
-	data, err := readImage(path)
+	data, err := evidence.ReadImage(path)
 	if err != nil {
 		return e.fail(exitNo, "%v", err)
 	}
@@ -140,31 +136,6 @@ func runVault(e *env, args []string) int {
 		return e.verifyImage(path, img, *asJSON)
 	}
 	return exitOK
-}
-
-func readImage(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, plainPath(err)
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return nil, plainPath(err)
-	case info.IsDir():
-		return nil, fmt.Errorf("%s: offset 0: it is a directory", path)
-	case info.Size() > maxImage:
-		return nil, fmt.Errorf("%s: offset %d: too large for a flash image", path, maxImage)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxImage))
-	if err == nil && len(data) == 0 {
-		err = errors.New("offset 0: the file is empty")
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	return data, nil
 }
 
 // verifyImage reports what had been committed and is damaged.

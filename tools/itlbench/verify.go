@@ -9,19 +9,21 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
+	"itlagent/testbench/evidence"
+	"itlagent/testbench/listing"
 )
 
 // verdictJSON is the object that `verify --json` prints.
 type verdictJSON struct {
-	File     string     `json:"file"`
-	Accepted bool       `json:"accepted"`
-	Reason   string     `json:"reason"`
-	Signer   signerJSON `json:"signer"`
-	Via      string     `json:"via"`
-	Offset   int        `json:"offset"`
-	Detail   string     `json:"detail"`
-	Steps    []stepJSON `json:"steps"`
-	Warnings []string   `json:"warnings"`
+	File     string         `json:"file"`
+	Accepted bool           `json:"accepted"`
+	Reason   string         `json:"reason"`
+	Signer   listing.Signer `json:"signer"`
+	Via      string         `json:"via"`
+	Offset   int            `json:"offset"`
+	Detail   string         `json:"detail"`
+	Steps    []stepJSON     `json:"steps"`
+	Warnings []string       `json:"warnings"`
 }
 
 type stepJSON struct {
@@ -51,7 +53,7 @@ func runVerify(e *env, args []string) int {
 	state.Servers = len(*servers)
 	state.Policy = trust.Policy{RefuseOlder: *refuse, AllowRenamed: *renamed}
 	path := f.Arg(0)
-	data, err := readTrustFile(path)
+	data, err := evidence.ReadFile(path)
 	if err != nil {
 		return e.fail(exitNo, "%v", err)
 	}
@@ -69,7 +71,7 @@ func runVerify(e *env, args []string) int {
 func (e *env) phoneState(name string, installed, certs []string) (state trust.State, code int) {
 	state.Now = time.Now()
 	for _, path := range installed {
-		list, err := openTrustFile(path)
+		list, err := evidence.OpenFile(path)
 		if err != nil {
 			return state, e.fail(exitNo, "%v", err)
 		}
@@ -127,7 +129,7 @@ func (e *env) printVerdict(path string, v trust.Verdict, asJSON bool) {
 			Offset: v.Offset, Detail: v.Detail, Steps: []stepJSON{}, Warnings: append([]string{}, v.Warnings...),
 		}
 		if v.File != nil {
-			out.Signer = signerOf(v.File.Signer)
+			out.Signer = listing.SignerOf(v.File.Signer)
 		}
 		for _, s := range v.Steps {
 			out.Steps = append(out.Steps, stepJSON{s.Where, s.Record, s.Result.String(), s.Detail})

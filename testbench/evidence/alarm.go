@@ -1,4 +1,4 @@
-package audit
+package evidence
 
 import (
 	"bytes"
@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"itlagent/testbench/lockout"
 	"itlagent/testbench/sip"
 )
 
@@ -32,10 +31,10 @@ func (h Hash) String() string {
 // Report is what one alarm says of a phone's lists.
 type Report struct {
 	MAC      MAC
-	Time     time.Time // zero where it is not known
+	Time     time.Time // zero where it is not known; often in whole seconds
+	Node     string    // that logged it; "" where it is not known
+	Seq      uint64    // its number in the log of the node; 0 where it is not known
 	ITL, CTL Hash      // zero where none is installed
-	Host     string    // that wrote the line, and its number there; "" where not known
-	Seq      uint64
 }
 
 // AlarmName is the name of the alarm that tells of lists.
@@ -59,11 +58,11 @@ func unusable(format string, args ...any) error {
 // the name of the alarm is looked at for a time alone; the tags behind it may stand in
 // any order, among others.
 func ParseLine(line []byte) (Report, error) {
-	at := bytes.Index(line, alarmName)
-	if at < 0 {
+	name := bytes.Index(line, alarmName)
+	if name < 0 {
 		return Report{}, ErrOther
 	}
-	head, rest := line[:at], line[at+len(alarmName):]
+	head, rest := line[:name], line[name+len(alarmName):]
 	var values [len(wanted)][]byte
 	tags := 0
 	for {
@@ -94,27 +93,10 @@ func ParseLine(line []byte) (Report, error) {
 	if tags == 0 {
 		return Report{}, ErrOther // the name stands in some text
 	}
-	r, err := report(string(values[0]), string(values[1]), string(values[2]), lineTime(head))
-	r.Seq, r.Host = sequence(head)
+	at, node, seq := lineHead(head)
+	r, err := report(string(values[0]), string(values[1]), string(values[2]), at)
+	r.Node, r.Seq = node, seq
 	return r, err
-}
-
-// sequence reads the number and the host of a line of CiscoLog: "41679: uc-ucm-01: Jul
-// 02 2015 ...". Something of syslog may stand before them. Without both the host is "".
-func sequence(head []byte) (number uint64, host string) {
-	for {
-		part, rest, ok := bytes.Cut(head, []byte(": "))
-		if !ok {
-			return 0, ""
-		}
-		before, after := bytes.Fields(part), bytes.Fields(rest)
-		if len(before) > 0 && len(after) > 0 {
-			if n, err := strconv.ParseUint(string(before[len(before)-1]), 10, 64); err == nil {
-				return n, string(bytes.TrimSuffix(after[0], []byte(":")))
-			}
-		}
-		head = rest
-	}
 }
 
 // wanted are the tags that are read.
@@ -128,7 +110,7 @@ func FromAlarm(a *sip.Alarm, at time.Time) (Report, error) {
 	return report(a.Get("DeviceName"), a.Get("ITL_Signature"), a.Get("CTL_Signature"), at)
 }
 
-// NewReport makes a report of a device name and hashes as lockout.Hash reads them.
+// NewReport makes a report of a device name and hashes as ParseHash reads them.
 func NewReport(device, itl, ctl string, at time.Time) (Report, error) {
 	if itl == "" {
 		itl = "Not Installed"
@@ -150,11 +132,14 @@ func report(device, itl, ctl string, at time.Time) (Report, error) {
 		name, text string
 		to         *Hash
 	}{{"ITL_Signature", itl, &r.ITL}, {"CTL_Signature", ctl, &r.CTL}} {
-		hash, err := lockout.Hash(list.text)
-		if err != nil {
+		hash, err := ParseHash(list.text)
+		switch {
+		case err != nil:
 			return r, unusable("%s: %v", list.name, err)
-		}
-		if hash != "" {
+		case hash == "":
+		case len(hash) != 2*len(Hash{}):
+			return r, unusable("%s: %.60q is no SHA-1, which alarms have", list.name, list.text)
+		default:
 			*list.to = parseHash(hash)
 		}
 	}
@@ -186,34 +171,59 @@ func ParseMAC(device string) (m MAC, ok bool) {
 	return m, true
 }
 
-// lineTime returns the last time in what stands before an alarm, as CiscoLog writes it:
-// "Mar 09 2019 18:32:45.250". It is zero where there is none, or one without a year:
-// such lines count in the order in which they stand.
-func lineTime(head []byte) time.Time {
+// lineHead reads what stands before an alarm, as CiscoLog writes it: "41679: test10pub: Mar 09 2019
+// 18:32:45.250". It returns the last time in it, the node and the sequence number in
+// front; the time is zero where there is none, or one without a year: such lines count in
+// the order in which they stand.
+func lineHead(head []byte) (at time.Time, node string, seq uint64) {
 	for end := len(head); ; {
 		colon := bytes.LastIndexByte(head[:end], ':')
 		if colon < 0 {
-			return time.Time{}
+			return time.Time{}, "", 0
 		}
 		// The colon before the seconds is the last of a time.
 		const clock = len("18:32")
 		if from := colon - clock; from >= 0 && head[from+2] == ':' && colon+3 <= len(head) {
 			words := bytes.Fields(head[:from])
 			if n := len(words); n >= 3 {
-				rest := head[colon+3:]
-				fraction := 0
-				for len(rest) > 0 && rest[0] == '.' && fraction+1 < len(rest) && fraction < 6 && rest[fraction+1] >= '0' && rest[fraction+1] <= '9' {
-					fraction++
-				}
-				text := fmt.Sprintf("%s %s %s %s", words[n-3], words[n-2], words[n-1], head[from:colon+3])
-				if fraction > 0 {
-					text += string(rest[:fraction+1])
-				}
+				text := fmt.Sprintf("%s %s %s %s%s", words[n-3], words[n-2], words[n-1], head[from:colon+3], fraction(head[colon+3:]))
 				if at, err := time.Parse("Jan 2 2006 15:04:05", text); err == nil {
-					return at
+					node, seq = origin(words[:n-3])
+					return at, node, seq
 				}
 			}
 		}
 		end = colon
 	}
+}
+
+// fraction returns the fraction of a second that a text begins with, to a microsecond; it may be
+// empty.
+func fraction(text []byte) []byte {
+	n := 1
+	for n < len(text) && n < len(".250000") && text[n] >= '0' && text[n] <= '9' {
+		n++
+	}
+	if n == 1 || text[0] != '.' {
+		return nil
+	}
+	return text[:n]
+}
+
+// maxNode bounds the name of a node in a line, in bytes.
+const maxNode = 255
+
+// origin returns node and sequence number of the words before a time: "41679:" "test10pub:",
+// the last colon may be missing. It returns nothing where they are not so.
+func origin(words [][]byte) (node string, seq uint64) {
+	n := len(words)
+	if n < 2 || len(words[n-1]) > maxNode {
+		return "", 0
+	}
+	digits, ok := bytes.CutSuffix(words[n-2], []byte(":"))
+	seq, err := strconv.ParseUint(string(digits), 10, 64)
+	if !ok || err != nil {
+		return "", 0
+	}
+	return string(bytes.TrimSuffix(words[n-1], []byte(":"))), seq
 }
