@@ -49,7 +49,10 @@ func initBoard() {
 	ctx, stop := context.WithCancel(context.Background())
 	go linuxinit.Reap(ctx)
 	dog, err := linuxinit.OpenWatchdog("/dev/watchdog", linuxinit.WatchdogTimeout)
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case err == nil:
+		fmt.Fprintf(os.Stdout, "itlagent: a program that hangs is reset by the watchdog after %v\n", dog.Timeout())
+	case !errors.Is(err, fs.ErrNotExist):
 		fail(err)
 	}
 	var once sync.Once

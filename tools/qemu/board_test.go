@@ -12,6 +12,7 @@ import (
 	"itlagent/firmware/boards"
 	"itlagent/firmware/image"
 	"itlagent/platform/board"
+	"itlagent/platform/linuxinit"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/scenario"
@@ -148,6 +149,38 @@ func TestDHCPAndPowerOff(t *testing.T) {
 		img, err := vaultimage.Read(data, 0)
 		if err != nil || len(img.Damage) > 0 || len(img.Keys) < 2 {
 			t.Errorf("the flash: %d keys, damage %v, %v", len(img.Keys), img.Damage, err)
+		}
+	}, "qemu-arm")
+}
+
+// The phone feeds the watchdog of its board while it has nothing to do.
+func TestIdlePhoneIsNotReset(t *testing.T) {
+	if testing.Short() {
+		t.Skip("emulated boards are not run again with the race detector")
+	}
+	emulated(t, func(t *testing.T, b *board.Board, base string) {
+		c, servers := forGuest(t)
+		m, err := qemu.Start(t.Context(), b, qemu.Options{Dir: base, Phone: qemu.PhoneArgs(c.State().Phones[0].MAC, "CP-7965G", servers)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Kill()
+		e := qemu.NewExpect(m.Console)
+		for _, line := range []string{`reset by the watchdog after 1m0s`, `SEP64A0E71502CC accepted: `} {
+			if _, _, err := e.Wait(t.Context(), 2*time.Minute, regexp.MustCompile(line)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		select {
+		case <-m.Done():
+			t.Fatal("the board was reset")
+		case <-time.After(linuxinit.WatchdogTimeout + 15*time.Second): // of the emulator, which has no other clock
+		}
+		if err := e.Send("show status"); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := e.Wait(t.Context(), 2*time.Minute, regexp.MustCompile(`locked: no`)); err != nil {
+			t.Error(err)
 		}
 	}, "qemu-arm")
 }
