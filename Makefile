@@ -23,6 +23,7 @@ endif
 # -race needs a C compiler; without one that is said.
 test: deps debian-kernels build
 	$(GO) vet ./...
+	./.ci/cross
 	./.ci/lint
 	$(GO) test $$($(GO) list ./... | grep -vE '$(COUNTED)')
 	$(GO) test -v $$($(GO) list ./... | grep -E '$(COUNTED)') | grep -vE '^ *(=== |--- PASS)'

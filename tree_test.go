@@ -214,16 +214,12 @@ func run(t *testing.T, env []string, args ...string) string {
 	return string(out)
 }
 
-// targets are the machines that the device program is built for.
-var targets = [][]string{
-	{"GOARCH=arm", "GOARM=5"}, {"GOARCH=arm", "GOARM=6"}, {"GOARCH=arm", "GOARM=7"},
-	{"GOARCH=mips", "GOMIPS=softfloat"}, {"GOARCH=mipsle", "GOMIPS=softfloat"}, {"GOARCH=amd64"},
-}
-
 // Ceilings of the stripped device program for arm, in bytes, raw and as xz: with
 // the phone's pages, and without.
 var ceilings = map[string][2]int{"": {13 << 20 / 2, 2 << 20}, "small": {11 << 20 / 2, 17 << 20 / 10}}
 
+// The device program of arm (GOARM=5), which is larger than those of the other arms, is
+// below its ceilings. `make size` builds it for every target, .ci/cross vets it.
 func TestDeviceProgram(t *testing.T) {
 	xz, err := exec.LookPath("xz")
 	if err != nil {
@@ -231,30 +227,21 @@ func TestDeviceProgram(t *testing.T) {
 			t.Skip("SKIPPED: xz is not installed (package xz-utils): compressed sizes are not checked")
 		})
 	}
-	for _, target := range targets {
-		env := append([]string{"CGO_ENABLED=0", "GOOS=linux"}, target...)
-		t.Run(strings.Join(target, " "), func(t *testing.T) {
-			run(t, env, "go", "vet", "./agent/...", "./platform/...", "./firmware/...")
-			for kind, ceiling := range ceilings {
-				bin := filepath.Join(t.TempDir(), "itlagent")
-				run(t, env, ".ci/device", bin, kind)
-				info, err := os.Stat(bin)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if target[0] != "GOARCH=arm" {
-					continue
-				}
-				packed := 0
-				if xz != "" {
-					packed = len(run(t, nil, xz, "-9e", "-c", bin))
-				}
-				t.Logf("%s %d bytes, %d as xz", kind, info.Size(), packed)
-				if info.Size() > int64(ceiling[0]) || packed > ceiling[1] {
-					t.Errorf("%q: %d bytes, %d as xz; the ceilings are %d and %d", kind, info.Size(), packed, ceiling[0], ceiling[1])
-				}
-			}
-		})
+	for kind, ceiling := range ceilings {
+		bin := filepath.Join(t.TempDir(), "itlagent")
+		run(t, []string{"CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm", "GOARM=5"}, ".ci/device", bin, kind)
+		info, err := os.Stat(bin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packed := 0
+		if xz != "" {
+			packed = len(run(t, nil, xz, "-9e", "-c", bin))
+		}
+		t.Logf("%s %d bytes, %d as xz", kind, info.Size(), packed)
+		if info.Size() > int64(ceiling[0]) || packed > ceiling[1] {
+			t.Errorf("%q: %d bytes, %d as xz; the ceilings are %d and %d", kind, info.Size(), packed, ceiling[0], ceiling[1])
+		}
 	}
 }
 
