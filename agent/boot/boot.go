@@ -110,7 +110,7 @@ func (p *Phone) Forget() { p.tvs.Flush() }
 // report says that it was interrupted, and nothing of why.
 func (p *Phone) Cycle(ctx context.Context) *Report {
 	r := &Report{Device: p.Device}
-	if err := p.Holdings.Retry().Damage(holdings.CTL, holdings.ITL, holdings.Config); err != nil {
+	if err := p.Holdings.Retry().Damage(holdings.CTL, holdings.ITL, holdings.Newest, holdings.Config); err != nil {
 		p.Log.Noticef("%v", err)
 		r.damaged(err)
 	} else {
@@ -189,7 +189,10 @@ func (p *Phone) holdsList() bool {
 // state is what a decision is made with now.
 func (p *Phone) state() trust.State {
 	held := p.Holdings.State()
-	return trust.State{CTL: held.CTL, ITL: held.ITL, Servers: len(held.Settings.TVS), Now: p.Now(), Policy: p.Policy}
+	return trust.State{
+		CTL: held.CTL, ITL: held.ITL, LatestCTL: held.Newest.CTL, LatestITL: held.Newest.ITL,
+		Servers: len(held.Settings.TVS), Now: p.Now(), Policy: p.Policy,
+	}
 }
 
 // decide runs the trust decision, and asks TVS where it wants to know. Only an answer

@@ -84,7 +84,7 @@ func (p *Phone) read(content []byte, out *Outcome) (settings.Settings, bool) {
 		out.Verdict = trust.Verdict{Reason: trust.BadContent, Detail: err.Error()}
 		return parsed, false
 	}
-	if whose := p.another(out.Name, &parsed); whose != "" {
+	if whose := p.another(out.Name, &parsed); whose != "" && !p.Policy.AllowRenamed {
 		out.Verdict = trust.Verdict{Reason: trust.WrongFile, Detail: "the configuration is " + whose}
 		p.rejected(out)
 		return parsed, false

@@ -22,6 +22,7 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"itlagent/agent/alarm"
 	"itlagent/agent/logger"
@@ -105,8 +106,20 @@ func (h *Holdings) Retry() *State {
 	return &next
 }
 
-// SetList stores a list and puts it into force.
+// SetList stores a list and puts it into force. Where it is older than one that was in
+// force, the date of that one is stored first, and survives it.
 func (h *Holdings) SetList(list *trustlist.File) error {
+	held := h.State()
+	newest := held.Newest
+	latest := newest.of(list.Kind)
+	if before := held.list(list.Kind); before != nil && before.Time().After(*latest) {
+		*latest = before.Time()
+	}
+	if list.Time().Before(*latest) && newest != held.Newest {
+		if err := h.replace(Newest, newest.encode(), func(s *State) { s.Newest = newest }); err != nil {
+			return err
+		}
+	}
 	if list.Kind == trustlist.CTL {
 		return h.replace(CTL, list.Bytes(), func(s *State) { s.CTL = list })
 	}
@@ -178,7 +191,8 @@ func (h *Holdings) Limit() int {
 	return math.MaxInt32
 }
 
-// Erase deletes trust lists, as the security menu does. The configuration stays.
+// Erase deletes trust lists and the dates of those before, as the security menu does.
+// The configuration stays.
 func (h *Holdings) Erase(kinds ...trustlist.Kind) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -189,8 +203,14 @@ func (h *Holdings) Erase(kinds ...trustlist.Kind) error {
 		if kind == trustlist.CTL {
 			name = CTL
 		}
-		all = append(all, h.store.Delete(name))
+		err := h.store.Delete(name)
 		next.load(h.store, find(name))
+		if date := next.Newest; err == nil && !date.of(kind).IsZero() {
+			*date.of(kind) = time.Time{}
+			err = h.persist(Newest, date.encode())
+			next.load(h.store, find(Newest))
+		}
+		all = append(all, err)
 	}
 	h.state.Store(&next)
 	return errors.Join(all...)

@@ -83,6 +83,7 @@ func full(t *testing.T) map[string][]byte {
 	for name, value := range map[string][]byte{
 		holdings.ITL: pkitest.ITL(t, call, record).Bytes(), holdings.Config: []byte("<device><vendorConfig><webAccess>0</webAccess></vendorConfig></device>"),
 		holdings.CTL:     pkitest.List(t, trustlist.ListSpec{Kind: trustlist.CTL, Records: []trustlist.RecordSpec{record}}, call).Bytes(),
+		holdings.Newest:  []byte("ctl=2000000000\nitl=2000000000\n"),
 		holdings.Servers: []byte("tftp1=192.0.2.1\ntftp2=\nalternate=1\n"), holdings.LSC: pem("lsc"), holdings.MIC: pem("mic"),
 	} {
 		store.Put(name, value)
@@ -110,7 +111,7 @@ func look(s *holdings.State) string {
 	if s.Identity() != nil {
 		id = s.Identity().Leaf.Subject.String()
 	}
-	return fmt.Sprintf("ctl %s\nitl %s\nconfig %s\nnetwork %+v\nidentity %s\ndamaged %q", list(s.CTL), list(s.ITL), s.Config, s.Network, id, s.Damaged())
+	return fmt.Sprintf("ctl %s\nitl %s\nconfig %s\nnetwork %+v\nnewest %v\nidentity %s\ndamaged %q", list(s.CTL), list(s.ITL), s.Config, s.Network, s.Newest, id, s.Damaged())
 }
 
 // After every operation, with every pattern of failures of the storage, what is in force
@@ -187,7 +188,7 @@ func plans(n int) (all []string) {
 func TestDamageToOne(t *testing.T) {
 	before := full(t)
 	for _, k := range holdings.Keys() {
-		if k.Name == holdings.Servers || !k.Decides { // any bytes are some network settings
+		if k.Name == holdings.Servers || k.Name == holdings.Newest || !k.Decides { // any bytes are some network settings
 			continue
 		}
 		values := maps.Clone(before)
@@ -278,6 +279,61 @@ func TestNetwork(t *testing.T) {
 			if got := holdings.Load(store).Network; got != c.n || fmt.Sprint(got.Of(dhcp)) != c.want {
 				t.Errorf("%+v: stored %+v, servers %v, want %s", c.n, got, got.Of(dhcp), c.want)
 			}
+		}
+	}
+}
+
+// The date of the newest list that was in force survives older ones, a restart, and
+// ends with the list by hand.
+func TestNewestDates(t *testing.T) {
+	call := pkitest.Identity(t, "pub", pki.Service)
+	at := func(kind trustlist.Kind, hours int) *trustlist.File {
+		return pkitest.List(t, trustlist.ListSpec{Kind: kind, Time: pkitest.Time.Add(time.Duration(hours) * time.Hour),
+			Records: []trustlist.RecordSpec{{Role: trustlist.SAST, Certificate: call.Certificate}}}, call)
+	}
+	store := new(holdings.MemStore)
+	h := open(store)
+	set := func(f *trustlist.File) {
+		t.Helper()
+		if err := h.SetList(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(what string, hours int) {
+		t.Helper()
+		for _, s := range []*holdings.State{h.State(), holdings.Load(store)} {
+			got := s.Newest.ITL
+			if hours == 0 && !got.IsZero() || hours != 0 && !got.Equal(pkitest.Time.Add(time.Duration(hours)*time.Hour)) {
+				t.Errorf("%s: %v, want %d hours", what, got, hours)
+			}
+		}
+	}
+	set(at(trustlist.ITL, 5))
+	set(at(trustlist.ITL, 7))
+	if want("newer lists", 0); len(store.Values()) != 1 {
+		t.Errorf("%d values are stored where lists get newer", len(store.Values()))
+	}
+	set(at(trustlist.ITL, 3))
+	want("an older one", 7)
+	set(at(trustlist.ITL, 4))
+	want("one between", 7)
+	set(at(trustlist.CTL, 9))
+	set(at(trustlist.CTL, 1))
+	if want("a CTL", 7); !h.State().Newest.CTL.Equal(pkitest.Time.Add(9 * time.Hour)) {
+		t.Errorf("CTL %v", h.State().Newest.CTL)
+	}
+	if err := h.Erase(trustlist.CTL); err != nil || !h.State().Newest.CTL.IsZero() {
+		t.Errorf("CTL erased: %v, %v", h.State().Newest.CTL, err)
+	}
+	want("CTL erased", 7)
+	if err := h.Erase(trustlist.ITL); err != nil {
+		t.Fatal(err)
+	}
+	want("ITL erased", 0)
+	for _, bad := range []string{"", "ctl=1", "ctl=1\nitl=x\n", "itl=1\nctl=1\n", "ctl=1\nitl=2\n3", "ctl=-1\nitl=2\n"} {
+		store.Put(holdings.Newest, []byte(bad))
+		if s := holdings.Load(store); s.Damage(holdings.Newest) == nil {
+			t.Errorf("%q is read as %+v", bad, s.Newest)
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 const (
 	CTL      = "ctl"
 	ITL      = "itl"
+	Newest   = "newest"   // dates of the newest lists since the last erase
 	Config   = "config"   // the configuration's XML, without its signature
 	Servers  = "network"  // what was set on the phone: TFTP servers
 	LSC      = "lsc"      // certificate of its cluster, with its key, in PEM
@@ -42,6 +43,10 @@ var keys = []Key{
 	}},
 	{Name: ITL, What: "ITL", Decides: true, parse: func(s *State, data []byte) (err error) {
 		s.ITL, err = parseList(trustlist.ITL, data)
+		return err
+	}},
+	{Name: Newest, What: "dates of the newest lists", Decides: true, parse: func(s *State, data []byte) (err error) {
+		s.Newest, err = parseDates(data)
 		return err
 	}},
 	{Name: Config, What: "configuration", Decides: true, parse: func(s *State, data []byte) (err error) {

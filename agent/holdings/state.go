@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"itlagent/agent/settings"
 	"itlagent/agent/trustlist"
@@ -20,6 +22,7 @@ import (
 // while the phone goes on; what becomes of it is another State.
 type State struct {
 	CTL, ITL *trustlist.File   // in force; nil where none is
+	Newest   Dates             // of the newest lists since the last erase
 	Config   []byte            // the configuration's XML; nil without one
 	Settings settings.Settings // of Config
 	Network  Network           // what was set on the phone
@@ -102,6 +105,58 @@ func (s *State) Identity() *tls.Certificate {
 		return s.lsc
 	}
 	return s.mic
+}
+
+func (s *State) list(kind trustlist.Kind) *trustlist.File {
+	if kind == trustlist.CTL {
+		return s.CTL
+	}
+	return s.ITL
+}
+
+// Dates are those of the newest lists that were in force since the phone's lists were
+// last erased; the zero time where the list in force is the newest. A list that would open
+// the phone must be newer, whatever was in force in between.
+type Dates struct{ CTL, ITL time.Time }
+
+func (d *Dates) of(kind trustlist.Kind) *time.Time {
+	if kind == trustlist.CTL {
+		return &d.CTL
+	}
+	return &d.ITL
+}
+
+func (d Dates) encode() []byte {
+	unix := func(t time.Time) string {
+		if t.IsZero() {
+			return "0"
+		}
+		return strconv.FormatInt(t.Unix(), 10)
+	}
+	return []byte("ctl=" + unix(d.CTL) + "\nitl=" + unix(d.ITL) + "\n")
+}
+
+// parseDates reads the form of encode and no other: a date that is lost would let an old
+// list in.
+func parseDates(data []byte) (d Dates, err error) {
+	if data == nil {
+		return d, nil
+	}
+	for _, kind := range []trustlist.Kind{trustlist.CTL, trustlist.ITL} {
+		line, rest, _ := strings.Cut(string(data), "\n")
+		text, ok := strings.CutPrefix(line, strings.ToLower(kind.String())+"=")
+		n, err := strconv.ParseInt(text, 10, 64)
+		if !ok || err != nil || n < 0 {
+			return Dates{}, fmt.Errorf("not a date: %.40q", line)
+		}
+		if data = []byte(rest); n > 0 {
+			*d.of(kind) = time.Unix(n, 0)
+		}
+	}
+	if len(data) > 0 {
+		return Dates{}, fmt.Errorf("%.40q behind the dates", data)
+	}
+	return d, nil
 }
 
 // Network is what was set on the phone itself.
