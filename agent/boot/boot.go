@@ -91,6 +91,7 @@ func New(c Config) *Phone {
 		tvs: &tvs.Client{
 			Exchange: t.AskTVS, Device: modelInTVS(c.Model.Name) + "-" + c.Device,
 			PerServer: c.TVSPerServer, Total: c.TVSTotal, Now: c.Now, Logf: c.Log.Debugf,
+			VerifyWhereHungUp: showsSignerToTVS,
 		},
 	}
 }

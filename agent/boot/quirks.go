@@ -22,6 +22,11 @@ func listNames(kind trustlist.Kind, device string) []string {
 	return []string{own, kind.String() + "File.tlv"}
 }
 
+// showsSignerToTVS has a phone ask CERT_VERIFICATION with the signer's certificate where
+// a TVS hangs up at QUERY_CERT, and a list has that certificate. It would help with
+// usecallmanager's tvsd; no real family is known to do it: off.
+const showsSignerToTVS = false
+
 // modelInTVS is the model as a phone names itself to TVS. Traces show "CP-8861";
 // known servers want four digits, so that the letters of "CP-7965G" are cut.
 func modelInTVS(model string) string {

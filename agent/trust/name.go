@@ -47,7 +47,7 @@ func hasSuffixFold(s, suffix string) bool {
 	return len(s) >= len(suffix) && strings.EqualFold(s[len(s)-len(suffix):], suffix)
 }
 
-// withoutSign takes the ending of signed files off a name.
+// withoutSign returns a name without the ending of signed files.
 func withoutSign(name string) string {
 	const ending = ".sgn"
 	if hasSuffixFold(name, ending) {

@@ -42,27 +42,9 @@ func DecideServer(s State, der []byte, use Use, answer *Answer) Verdict {
 		d.reject(WeakKey, 0, "a server for configurations must have an EC key")
 		return d.v
 	}
-	roleSeen := false
-	for _, p := range []struct {
-		list *trustlist.File
-		via  Via
-	}{{s.CTL, ViaCTL}, {s.ITL, ViaITL}} {
-		if p.list == nil {
-			continue
-		}
-		for i := range p.list.Records {
-			r := &p.list.Records[i]
-			if !r.MatchesCertificate(cert) {
-				continue
-			}
-			if use.fits(r.Role()) {
-				d.step(p.via.String(), i+1, Accepted, "")
-				d.accept(p.via)
-				return d.v
-			}
-			roleSeen = true
-			d.step(p.via.String(), i+1, RoleMissing, "the record's role is "+r.Role().String())
-		}
+	listed, roleSeen := d.serverInLists(cert, use)
+	if listed {
+		return d.v
 	}
 	if !d.HasTVS() {
 		reason, why := UnknownSigner, "no TVS can be asked about the server's certificate"
@@ -93,4 +75,31 @@ func DecideServer(s State, der []byte, use Use, answer *Answer) Verdict {
 	}
 	d.accept(ViaTVS)
 	return d.v
+}
+
+// serverInLists accepts a server whose certificate a held list has with a role for the
+// use. roleSeen tells that one has it with another role.
+func (d *decision) serverInLists(cert *x509.Certificate, use Use) (accepted, roleSeen bool) {
+	for _, p := range []struct {
+		list *trustlist.File
+		via  Via
+	}{{d.CTL, ViaCTL}, {d.ITL, ViaITL}} {
+		if p.list == nil {
+			continue
+		}
+		for i := range p.list.Records {
+			r := &p.list.Records[i]
+			if !r.MatchesCertificate(cert) {
+				continue
+			}
+			if use.fits(r.Role()) {
+				d.step(p.via.String(), i+1, Accepted, "")
+				d.accept(p.via)
+				return true, roleSeen
+			}
+			roleSeen = true
+			d.step(p.via.String(), i+1, RoleMissing, "the record's role is "+r.Role().String())
+		}
+	}
+	return false, roleSeen
 }

@@ -13,7 +13,7 @@ var headerOrders = [...][]Tag{
 	// CUCM: the prints of `show ctl` in Cisco documents 118892 and 118893, and of
 	// `show itl` in the CUCM 10.0 note. certutils wrote this order until 2021, and
 	// its enccnf is the source for 0x10 to 0x1b. Where CUCM has 0x1c is not known;
-	// it is taken to be where certutils has it.
+	// it is presumed to be where certutils has it.
 	{
 		tagVersion, tagHeaderLength, tagSignerVersion,
 		tagSignerID, tagSignerName, tagSignerSerial, tagSignerIssuer,

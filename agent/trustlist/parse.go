@@ -102,7 +102,7 @@ func isTLV(name []byte) bool {
 	return len(name) >= len(ending) && bytes.EqualFold(name[len(name)-len(ending):], []byte(ending))
 }
 
-// trimNUL takes one closing NUL off.
+// trimNUL returns a value without its closing NUL, if it has one.
 func trimNUL(b []byte) []byte {
 	if n := len(b); n > 0 && b[n-1] == 0 {
 		return b[:n-1]

@@ -92,7 +92,7 @@ func newFixture(t *testing.T) fixture {
 	return f
 }
 
-// Every way in which a server can fail is told apart, within its time, and the
+// Every way in which a server can fail has a failure of its own, within its time, and the
 // next server is asked.
 func TestClientFailures(t *testing.T) {
 	f := newFixture(t)

@@ -204,7 +204,7 @@ func (m *Message) set(tag byte, value []byte) error {
 	return nil
 }
 
-// text takes the closing NUL off.
+// text returns a value without its closing NUL, if it has one.
 func text(b []byte) string {
 	if n := len(b); n > 0 && b[n-1] == 0 {
 		b = b[:n-1]

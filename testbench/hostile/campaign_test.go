@@ -303,7 +303,7 @@ func (r random) Read(p []byte) (int, error) {
 }
 
 // vaultReader reads a phone's flash, with the phone's own code and with the bench's:
-// no value is ever taken for another one that was not stored.
+// no value is ever read that was not stored.
 func vaultReader(t *testing.T) reader {
 	g := flash.Geometry{Size: 12 << 10, EraseSize: 4 << 10, ProgramSize: 1}
 	d := flashtest.New(t, g)

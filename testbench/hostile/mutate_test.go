@@ -7,7 +7,7 @@ import (
 )
 
 // mutate returns a copy of a sample with one to four things done to it: bits flipped,
-// bytes cut off, put in, taken out, doubled or swapped, and lengths set to extremes.
+// bytes cut off, inserted, deleted, doubled or swapped, and lengths set to extremes.
 func mutate(r *rand.Rand, sample []byte) []byte {
 	data := slices.Clone(sample)
 	for range 1 + r.IntN(4) {

@@ -236,8 +236,8 @@ func through(r *rand.Rand, to string, how spoil) func(ctx context.Context, netwo
 	}
 }
 
-// A handset whose servers answer nonsense, too much, too little or not at all believes
-// nothing that is not so, and its cycles end in time.
+// A handset whose servers answer nonsense, too much, too little or not at all trusts
+// nothing that it should not, and its cycles end in time.
 func TestHostileServers(t *testing.T) {
 	cycles := 6
 	if testing.Short() {
@@ -252,7 +252,7 @@ func TestHostileServers(t *testing.T) {
 				r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 9))
 				phone := a.phone(t, "CP-8861", store, through(r, a.c.Publisher().Endpoint(port), how), fetch.PlainTFTP)
 				last := a.run(t, phone, store, cycles)
-				t.Logf("%s %s: %d cycles, nothing wrong believed, the last: %v", port, name, cycles, last.Reason())
+				t.Logf("%s %s: %d cycles, nothing wrong accepted, the last: %v", port, name, cycles, last.Reason())
 			})
 		}
 	}
@@ -538,7 +538,7 @@ func TestHostileTFTP(t *testing.T) {
 				return fetch.PlainTFTP(ctx, front.LocalAddr().String(), name, limit)
 			})
 			last := a.run(t, phone, store, cycles)
-			t.Logf("TFTP, %s: %d cycles, nothing wrong believed, the last: %v", name, cycles, last.Reason())
+			t.Logf("TFTP, %s: %d cycles, nothing wrong accepted, the last: %v", name, cycles, last.Reason())
 			if (name == "doubled" || name == "an empty datagram now and then") && last.ITL.Transport != "TFTP" {
 				t.Errorf("the phone did not get through: %v", fmt.Sprint(last.ITL.Verdict.Detail))
 			}

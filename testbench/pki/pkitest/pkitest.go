@@ -3,7 +3,7 @@
 //	call := pkitest.Identity(t, "pub.example.lab", pki.Service)
 //	list := pkitest.ITL(t, call, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: call.Certificate})
 //
-// Every helper ends the test where it cannot do its work. Keys are made anew in
+// Every helper ends the test where it cannot do its work. Keys are new in
 // each run and have no other use. The functions are safe for concurrent use.
 package pkitest
 
