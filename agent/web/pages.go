@@ -11,9 +11,13 @@ import (
 
 	"itlagent/agent"
 	"itlagent/agent/alarm"
+	"itlagent/agent/model"
 	"itlagent/agent/printable"
 	"itlagent/agent/trustlist"
 )
+
+// statusTitle is the title of the page of status messages.
+const statusTitle = "Status messages"
 
 // row is a label with its value. Scripts select rows by label, and cells by
 // number.
@@ -41,14 +45,14 @@ func html(p agent.Snapshot, title string, rows []row) string {
 	m := p.Model
 	fmt.Fprintf(&b, "<HTML>\n<HEAD>\n<TITLE>Cisco Systems, Inc.</TITLE>\n</HEAD>\n<BODY>\n<TABLE BORDER=\"0\" WIDTH=\"100%%\">\n"+
 		"<TR><TD COLSPAN=\"2\" BGCOLOR=\"#003031\"><font color=\"#FFFFFF\" size=\"6\">%s</FONT><BR>\n"+
-		"<font color=\"#FFFFFF\" size=\"4\">Cisco IP Phone %s ( %s )</FONT></TD></TR>\n", escape(title), escape(m.Name), escape(p.Device))
+		"<font color=\"#FFFFFF\" size=\"4\">%s %s ( %s )</FONT></TD></TR>\n", escape(heading(m, title)), product(m), escape(m.Name), escape(p.Device))
 	b.WriteString("<TR><td bgcolor=\"#003031\" VALIGN=top width=200>\n")
 	for _, link := range [][2]string{
 		{"device.statistics.device", "Device information"}, {"device.statistics.configuration", "Network setup"},
-		{"device.settings.status.messages", "Status messages"}, {"device.trace.display.alarm", "Debug display"},
+		{"device.settings.status.messages", statusTitle}, {"device.trace.display.alarm", "Debug display"},
 		{"device.settings.security.trustlist", "Trust List"},
 	} {
-		fmt.Fprintf(&b, "<A HREF=\"%s?adapter=%s\"><font color=\"#FFFFFF\">%s</FONT></A><BR>\n", adapter, link[0], link[1])
+		fmt.Fprintf(&b, "<A HREF=\"%s?adapter=%s\"><font color=\"#FFFFFF\">%s</FONT></A><BR>\n", adapter, link[0], heading(m, link[1]))
 	}
 	b.WriteString("</td>\n<td VALIGN=top><DIV ALIGN=center>\n<TABLE BORDER=\"0\" CELLSPACING=\"10\" CELLPADDING=\"0\">")
 	for _, r := range rows {
@@ -56,6 +60,23 @@ func html(p agent.Snapshot, title string, rows []row) string {
 	}
 	b.WriteString("</TABLE></DIV></td></TR>\n</TABLE>\n</BODY>\n</HTML>\n")
 	return b.String()
+}
+
+// heading is the title of a page on a model: 79xx phones write Status Messages, as the
+// CUCM 10.0 note shows it, later ones Status messages.
+func heading(m model.Model, title string) string {
+	if m.Family == model.F79 && title == statusTitle {
+		return "Status Messages"
+	}
+	return title
+}
+
+// product is what stands before the model's name.
+func product(m model.Model) string {
+	if m.Family == model.F79 {
+		return "Cisco Unified IP Phone"
+	}
+	return "Cisco IP Phone"
 }
 
 func xml(root string, rows []row) string {

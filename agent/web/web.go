@@ -116,7 +116,7 @@ func page(p agent.Snapshot, path, query string) (body, kind string) {
 		if path == "/DeviceLog" && query != "" && query != "2" {
 			return html(p, "Debug display", debugRows(p)), kindHTML
 		}
-		return html(p, "Status messages", statusRows(p)), kindHTML
+		return html(p, statusTitle, statusRows(p)), kindHTML
 	case "device.trace.display.alarm":
 		return html(p, "Debug display", debugRows(p)), kindHTML
 	case "device.settings.security.trustlist":

@@ -91,6 +91,23 @@ func (p *page) allow(value string) {
 
 const adapter = "/CGI/Java/Serviceability?adapter="
 
+// The pages of a 79xx phone have the headings that the CUCM 10.0 note shows.
+func TestHeadings79xx(t *testing.T) {
+	p := start(t, "CP-7965G")
+	p.allow("0")
+	for path, headings := range map[string][]string{
+		adapter + "device.settings.status.messages": {`size="6">Status Messages</FONT>`, "Cisco Unified IP Phone CP&#x2D;7965G ( SEP64A0E71502CC )</FONT>"},
+		adapter + "device.statistics.device":        {`size="6">Device information</FONT>`, "<font color=\"#FFFFFF\">Status Messages</FONT></A>"},
+	} {
+		got := p.curl(path)
+		for _, want := range headings {
+			if !strings.Contains(got, want) {
+				t.Errorf("%s lacks %q:\n%s", path, want, got)
+			}
+		}
+	}
+}
+
 func TestPages(t *testing.T) {
 	p := start(t, "CP-8845")
 	if got := p.curl("/"); !strings.Contains(got, "Web access is disabled") {
