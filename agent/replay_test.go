@@ -13,7 +13,7 @@ import (
 // A blank list of the same cluster from the day of some past rollback is refused,
 // whatever is replayed before it: an older list that is not blank is accepted, as
 // restoring a backup needs it, and does not lower the date that a blank one must have.
-func TestReplayedBlankList(t *testing.T) {
+func TestReplayInTwoSteps(t *testing.T) {
 	s := newSite(t, "pub")
 	w, store := world{"pub": s}, new(holdings.MemStore)
 	serve := func(hours int, records ...trustlist.RecordSpec) {
