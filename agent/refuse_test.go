@@ -2,7 +2,6 @@ package agent_test
 
 import (
 	"testing"
-	"time"
 
 	"itlagent/agent"
 	"itlagent/agent/holdings"
@@ -63,20 +62,6 @@ func TestSignedFileIsNoList(t *testing.T) {
 	r := cycle(t, p)
 	if r.ITL.Verdict.Reason != trust.WrongFile || r.CTL.Verdict.Reason != trust.WrongFile || r.HeldCTL != nil {
 		t.Errorf("ITL %v, CTL %v, a CTL is held: %v", r.ITL.Verdict.Reason, r.CTL.Verdict.Reason, r.HeldCTL != nil)
-	}
-}
-
-// An old blank list opens nothing, be the policy what it may.
-func TestReplayedBlankList(t *testing.T) {
-	s, w, p := bootedPhone(t)
-	s.files["ITLSEP"+mac+".tlv"] = pkitest.List(t, trustlist.ListSpec{Kind: trustlist.ITL, Time: pkitest.Time.Add(-time.Hour), Records: []trustlist.RecordSpec{
-		{Role: trustlist.SAST, Certificate: s.call.Certificate}, {Role: trustlist.TFTP, Form: trustlist.Blank}, {Role: trustlist.TVS, Form: trustlist.Blank}}}, s.call).Bytes()
-	want(t, "an old blank list", cycle(t, p), trust.OlderList, trust.ViaITL, failed)
-	stranger := newSite(t, "pub")
-	stranger.publish("0")
-	w["pub"] = stranger
-	if r := cycle(t, p); r.ITL.Verdict.Accepted || p.Snapshot().Settings.Web != "1" {
-		t.Errorf("a stranger's list: %v, webAccess %q", r.ITL.Verdict.Reason, p.Snapshot().Settings.Web)
 	}
 }
 
