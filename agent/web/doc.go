@@ -6,7 +6,8 @@
 //
 // The pages are read-only and have no scripts. They are served while the phone's
 // configuration allows web access, and refused otherwise. At most maxConns
-// connections are open at once, each for a few seconds. Addresses, labels and layout are
-// those of 79xx, 78xx and 88xx phones as scripts of the field select them; what is
-// the project's own is in quirks.go.
+// connections are open at once, half of them of one address, each for a few seconds;
+// one that has not sent its request gives up its place to the next. Addresses, labels
+// and layout are those of 79xx, 78xx and 88xx phones as scripts of the field select
+// them; what is the project's own is in quirks.go.
 package web

@@ -5,58 +5,38 @@ package web
 import (
 	"bufio"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"itlagent/agent"
+	"itlagent/agent/accept"
 )
 
 // Limits of the server.
 const (
-	maxConns   = 32
+	maxConns   = 64
+	perAddress = maxConns / 2
 	maxHead    = 4 << 10 // bytes of a request
 	headerTime = 5 * time.Second
 	pageTime   = 10 * time.Second
-	filesTime  = 100 * time.Millisecond // to wait where no file descriptor is free
 )
 
-// Serve serves the pages until the context ends or the listener fails, one request a
-// connection. It is net/http's reader and writer without its server, which would
-// bring HTTP/2 with it, 7 % of the device program.
+// Serve serves the pages until the context ends, one request a connection. It is
+// net/http's reader and writer without its server, which would bring HTTP/2 with it, 7 %
+// of the device program.
 func Serve(ctx context.Context, l net.Listener, phone func() agent.Snapshot) error {
-	l = netutil.LimitListener(l, maxConns)
-	stop := context.AfterFunc(ctx, func() { l.Close() })
-	defer stop()
-	var clients sync.WaitGroup
-	defer clients.Wait()
-	for {
-		conn, err := l.Accept()
-		var short interface{ Temporary() bool } // of file descriptors
-		switch {
-		case err == nil:
-			clients.Go(func() { serve(ctx, conn, phone) })
-		case ctx.Err() != nil:
-			return nil
-		case errors.As(err, &short) && short.Temporary():
-			time.Sleep(filesTime)
-		default:
-			return err
-		}
-	}
+	s := accept.Serve(l, accept.Limits{Conns: maxConns, PerAddress: perAddress}, func(conn net.Conn) { serve(conn, phone) })
+	defer s.Close()
+	<-ctx.Done()
+	return nil
 }
 
 // serve answers one request and closes the connection.
-func serve(ctx context.Context, conn net.Conn, look func() agent.Snapshot) {
+func serve(conn net.Conn, look func() agent.Snapshot) {
 	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
 	conn.SetReadDeadline(time.Now().Add(headerTime))
 	r, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, maxHead)))
 	res := refusal(http.StatusBadRequest, "Bad request")

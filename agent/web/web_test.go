@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -264,5 +265,57 @@ func TestHostileClients(t *testing.T) {
 	defer res.Body.Close()
 	if body, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(body), "SEP"+mac) {
 		t.Errorf("%v\n%s", err, body)
+	}
+}
+
+// Among a thousand clients that begin a request and do not end it, of which 200 come back
+// when they lose their place, a person's page is there within two seconds.
+func TestSlowClients(t *testing.T) {
+	p := start(t, "CP-7965G")
+	p.allow("0")
+	address := strings.TrimPrefix(p.url, "http://")
+	ctx, stop := context.WithCancel(t.Context())
+	var crowd, there sync.WaitGroup
+	defer crowd.Wait()
+	defer stop()
+	clients := 1000
+	if testing.Short() {
+		clients = 200
+	}
+	there.Add(clients)
+	for i := range clients {
+		crowd.Go(func() {
+			arrived := sync.OnceFunc(there.Done)
+			defer arrived()
+			for again := true; again && ctx.Err() == nil; again = i%5 == 0 {
+				conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+				if err != nil {
+					continue
+				}
+				undo := context.AfterFunc(ctx, func() { conn.Close() })
+				io.WriteString(conn, "GET / HTTP/1.1\r\nX: ")
+				arrived()
+				io.Copy(io.Discard, conn)
+				undo()
+				conn.Close()
+			}
+		})
+	}
+	there.Wait()
+	for range 10 {
+		began := time.Now()
+		client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+		res, err := client.Get(p.url + "/DeviceInformationX")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		if err != nil || !strings.Contains(string(body), "SEP"+mac) {
+			t.Errorf("%v\n%s", err, body)
+		}
+		if d := time.Since(began); d > 2*time.Second {
+			t.Errorf("the page took %v among %d slow clients", d, clients)
+		}
 	}
 }

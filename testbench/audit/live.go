@@ -8,7 +8,7 @@ import (
 	"sync"
 	"time"
 
-	"itlagent/testbench/accept"
+	"itlagent/agent/accept"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/sip"
 )

@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"itlagent/testbench/accept"
+	"itlagent/agent/accept"
 )
 
 // The control socket of a node, in the cluster's directory, takes one line and

@@ -13,7 +13,7 @@ import (
 
 	"github.com/pin/tftp/v3"
 
-	"itlagent/testbench/accept"
+	"itlagent/agent/accept"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/state"
 )

@@ -21,7 +21,7 @@ import (
 	"sync"
 	"time"
 
-	"itlagent/testbench/accept"
+	"itlagent/agent/accept"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/events"

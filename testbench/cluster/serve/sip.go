@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"itlagent/agent/trustlist"
-	"itlagent/testbench/accept"
+	"itlagent/agent/accept"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/events"

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"itlagent/agent/tvs"
-	"itlagent/testbench/accept"
+	"itlagent/agent/accept"
 	"itlagent/testbench/cluster/profile"
 )
 

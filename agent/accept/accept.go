@@ -6,14 +6,18 @@
 //
 // A server that has its own loop, as net/http has, gets the same from Limit. Where a
 // limit is reached, a new connection takes the place of the one that has waited longest
-// for its peer: of the same address where that has too many, of all otherwise. Where none
-// waits, the new one is closed. So whoever asks is answered, however many are silent.
-// All of it is safe for concurrent use.
+// for its peer: of the same address where that has too many, of the address with the
+// most otherwise. Where none waits, the new one is closed. So whoever asks is answered,
+// however many are silent; what a crowd can do is to make others wait for as long as it
+// takes to accept it. All of it is safe for concurrent use. The package makes no system
+// call: the listener comes in. Time is that of the machine, as deadlines of connections
+// are.
 package accept
 
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,8 +58,13 @@ func Limit(l net.Listener, limits Limits) *Listener {
 	return &Listener{Listener: l, limits: limits, conns: make(map[*conn]bool), by: make(map[string]int), closed: make(chan struct{})}
 }
 
-// retry is the pause after an error of Accept.
-const retry = 10 * time.Millisecond
+const (
+	retry = 10 * time.Millisecond // the pause after an error of Accept
+	// grace is how long a connection keeps its place in any case: its client may need a
+	// moment to send. A crowd of one address that comes back as fast as it can is let in
+	// at that address's places per grace.
+	grace = 10 * time.Millisecond
+)
 
 // Accept returns the next connection, or net.ErrClosed.
 func (l *Listener) Accept() (net.Conn, error) {
@@ -65,74 +74,133 @@ func (l *Listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		if err != nil { // no file descriptor is left, most likely
-			l.evict(func(*conn) bool { return true })
-			select {
-			case <-l.closed:
+			l.mu.Lock()
+			l.evict(everybody)
+			l.mu.Unlock()
+			if !l.pause(retry) {
 				return nil, net.ErrClosed
-			case <-time.After(retry):
 			}
 			continue
 		}
-		if c := l.admit(raw); c != nil {
-			return c, nil
+		c := &conn{Conn: raw, from: l, address: Peer(raw.RemoteAddr()), born: time.Now()}
+		for {
+			wait, ok := l.admit(c)
+			if ok {
+				return c, nil
+			}
+			if wait == 0 || !l.pause(wait) {
+				break
+			}
 		}
 		raw.Close()
 	}
 }
 
-// admit finds a place for a connection, or returns nil.
-func (l *Listener) admit(raw net.Conn) *conn {
-	c := &conn{Conn: raw, from: l, address: host(raw)}
-	l.mu.Lock()
-	tooMany := l.by[c.address] >= l.limits.perAddress()
-	full := len(l.conns) >= l.limits.Conns
-	l.mu.Unlock()
-	switch {
-	case tooMany && !l.evict(func(other *conn) bool { return other.address == c.address }):
-		return nil
-	case !tooMany && full && !l.evict(func(*conn) bool { return true }):
-		return nil
+// pause reports false where the listener is closed before the time is over.
+func (l *Listener) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-l.closed:
+		return false
+	case <-t.C:
+		return true
 	}
-	if l.limits.First > 0 {
-		raw.SetDeadline(time.Now().Add(l.limits.First))
-	}
+}
+
+// admit finds a place for a connection. Where there is none, there may be one after a
+// wait; there is no use in waiting where that is 0.
+func (l *Listener) admit(c *conn) (wait time.Duration, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
 	case <-l.closed:
-		return nil
+		return 0, false
 	default:
+	}
+	ok = true
+	switch {
+	case l.by[c.address] >= l.limits.perAddress():
+		wait, ok = l.evict(func(other *conn) bool { return other.address == c.address })
+	case len(l.conns) >= l.limits.Conns:
+		largest := c.address
+		for address, n := range l.by {
+			if n > l.by[largest] {
+				largest = address
+			}
+		}
+		if wait, ok = l.evict(func(other *conn) bool { return other.address == largest }); !ok && wait == 0 {
+			wait, ok = l.evict(everybody)
+		}
+	}
+	if !ok {
+		return wait, false
+	}
+	if l.limits.First > 0 {
+		c.SetDeadline(time.Now().Add(l.limits.First))
 	}
 	l.conns[c] = true
 	l.by[c.address]++
-	return c
+	return 0, true
 }
 
-func host(c net.Conn) string {
-	host, _, err := net.SplitHostPort(c.RemoteAddr().String())
-	if err != nil { // a UNIX socket
-		return ""
-	}
-	return host
-}
+func everybody(*conn) bool { return true }
 
-// evict closes the connection that has waited longest for its peer, of those that may
-// be closed.
-func (l *Listener) evict(may func(*conn) bool) bool {
-	l.mu.Lock()
+// evict closes the connection that has waited longest for its peer, of those that may be
+// closed. Where only their grace protects them, it returns how long that still does. The
+// caller holds mu.
+func (l *Listener) evict(may func(*conn) bool) (wait time.Duration, ok bool) {
 	var oldest *conn
 	var since int64
 	for c := range l.conns {
-		if at := c.last.Load(); c.pending.Load() > 0 && may(c) && (oldest == nil || at < since) {
+		if !may(c) {
+			continue
+		}
+		if left := grace - time.Since(c.born); left > 0 {
+			if wait == 0 || left < wait {
+				wait = left
+			}
+		} else if at := c.last.Load(); c.pending.Load() > 0 && (oldest == nil || at < since) {
 			oldest, since = c, at
 		}
 	}
-	l.mu.Unlock()
 	if oldest == nil {
-		return false
+		return wait, false
 	}
-	oldest.Close()
-	return true
+	l.forget(oldest)
+	oldest.Conn.Close()
+	return 0, true
+}
+
+// forget gives the place of a connection back. The caller holds mu.
+func (l *Listener) forget(c *conn) {
+	if !l.conns[c] {
+		return
+	}
+	delete(l.conns, c)
+	if l.by[c.address]--; l.by[c.address] <= 0 {
+		delete(l.by, c.address)
+	}
+}
+
+// Peer names whom an address belongs to: an IPv4 address, or the /64 of an IPv6 one, of
+// which one host has any number.
+func Peer(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	p, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return "" // a UNIX socket
+	}
+	const subnet = 64 // bits
+	ip := p.Addr().Unmap().WithZone("")
+	if ip.Is6() {
+		if prefix, err := ip.Prefix(subnet); err == nil {
+			return prefix.String()
+		}
+	}
+	return ip.String()
 }
 
 // Close closes the listener and every connection of it.
@@ -162,9 +230,9 @@ type conn struct {
 	net.Conn
 	from    *Listener
 	address string
+	born    time.Time
 	pending atomic.Int32 // reads and writes that wait
 	last    atomic.Int64 // when one began or ended, in nanoseconds since 1970
-	gone    atomic.Bool
 }
 
 func (c *conn) Read(b []byte) (int, error) {
@@ -185,14 +253,9 @@ func (c *conn) wait(more int32) {
 }
 
 func (c *conn) Close() error {
-	if c.gone.CompareAndSwap(false, true) {
-		c.from.mu.Lock()
-		delete(c.from.conns, c)
-		if c.from.by[c.address]--; c.from.by[c.address] <= 0 {
-			delete(c.from.by, c.address)
-		}
-		c.from.mu.Unlock()
-	}
+	c.from.mu.Lock()
+	c.from.forget(c)
+	c.from.mu.Unlock()
 	return c.Conn.Close()
 }
 
