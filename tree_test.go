@@ -105,6 +105,8 @@ var agentMayImport = []struct{ of, may string }{
 	{"printable", ""},
 	{"logger", ""},
 	{"bounded", ""},
+	{"accept", ""},
+	{"login", ""},
 	{"model", "printable"},
 	{"trustlist", "printable"},
 	{"settings", "printable"},
@@ -118,8 +120,8 @@ var agentMayImport = []struct{ of, may string }{
 	{"holdings", "alarm logger model settings status trustlist"},
 	{"boot", "fetch holdings logger model settings status trust trustlist tvs"},
 	{"", "alarm boot fetch holdings logger model settings status trust trustlist"},
-	{"shell", " alarm boot holdings logger printable settings trust trustlist"},
-	{"web", " alarm printable settings trustlist"},
+	{"shell", " alarm boot holdings logger login printable settings trust trustlist"},
+	{"web", " accept alarm printable settings trustlist"},
 }
 
 func TestAgentEdges(t *testing.T) {
