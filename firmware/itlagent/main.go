@@ -125,7 +125,7 @@ func say(w io.Writer, r *boot.Report) {
 // serveShell runs the shell beside the phone, and again after each exit, on a
 // console that is returned, with what gives the terminal back.
 func serveShell(ctx context.Context, phone *handset.Handset, stdin *os.File, stdout io.Writer, o shell.Options) (console.Console, func(), error) {
-	c, tty, leave, err := console.Attach(stdin, stdout, shell.Prompt, shell.Complete)
+	c, tty, leave, err := console.Attach(ctx, stdin, stdout, shell.Prompt, shell.Complete)
 	if err != nil {
 		return nil, nil, err
 	}

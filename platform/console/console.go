@@ -5,31 +5,41 @@
 //	c := console.NewTerminal(tty, "admin:", complete)
 //	line, err := c.Ask("admin:", console.Shown)
 //
-// A line has at most MaxLine bytes. Ask is for one caller at a time; Write may be
-// called beside it, and draws a line that is being typed again below its text.
-// No bytes that are read, and no sizes that are set, make it fail in another way
-// than with an error.
+// A command has at most MaxLine bytes, an answer MaxAnswer. Whatever bytes are read
+// and whatever sizes are set, the next line is read and answered: sequences that are
+// unfinished or unknown are dropped (ECMA-48 says where they end), and a byte costs
+// constant memory, and at most the time to draw its line again. Ask is for one caller
+// at a time; Write may be called beside it, and draws a line that is being typed
+// again below its text.
 package console
 
 import (
-	"bufio"
 	"errors"
 	"io"
 	"slices"
 	"strings"
-
-	"golang.org/x/term"
 )
 
-// MaxLine bounds a line that is typed, in bytes.
-const MaxLine = 4096
+// Limits of a line that is typed, in bytes.
+const (
+	MaxLine   = 4096 // of a command; the line editor has the same
+	MaxAnswer = 512  // of an answer, which nobody may have logged in for
+)
+
+// What came in the place of a line. After both the next line can be asked for.
+var (
+	ErrInterrupt = errors.New("interrupted") // Ctrl-C
+	ErrTooLong   = errors.New("the line is too long")
+)
 
 // Console asks a person for lines.
 type Console interface {
 	io.Writer
-	// Ask prints a prompt and reads one line. io.EOF says that nobody is there any
-	// more.
+	// Ask prints a prompt and reads one line. Apart from ErrInterrupt and ErrTooLong,
+	// an error says that nobody is there any more, or that the wait has ended.
 	Ask(prompt string, how Echo) (string, error)
+	// Discard forgets what was typed ahead on a terminal.
+	Discard()
 }
 
 // Echo says what a console shows of a line that is typed.
@@ -37,163 +47,15 @@ type Echo int
 
 // The ways to show a line.
 const (
-	Shown Echo = iota
-	Hidden
-	Masked // as asterisks
+	Shown    Echo = iota
+	Hidden        // but for its end
+	Masked        // as asterisks
+	Unbroken      // hidden with its end: what is printed next is behind the prompt
 )
 
 // Completer returns what a line can be completed to, and the ways that are open
 // where there are several.
 type Completer func(line string) (completed string, choices []string)
-
-// Plain is a console without a terminal: a script's. It repeats the lines that it
-// reads behind their prompts, so that its output reads as on a terminal.
-type Plain struct {
-	in  *bufio.Reader
-	out io.Writer
-}
-
-// NewPlain returns a console that reads lines and writes text.
-func NewPlain(in io.Reader, out io.Writer) *Plain {
-	return &Plain{bufio.NewReaderSize(in, MaxLine), out}
-}
-
-func (p *Plain) Write(b []byte) (int, error) { return p.out.Write(b) }
-
-// Ask implements Console.
-func (p *Plain) Ask(prompt string, how Echo) (string, error) {
-	io.WriteString(p.out, prompt)
-	raw, err := p.in.ReadSlice('\n')
-	if errors.Is(err, bufio.ErrBufferFull) || err != nil && len(raw) == 0 {
-		io.WriteString(p.out, "\n")
-		return "", io.EOF
-	}
-	line := strings.TrimRight(string(raw), "\r\n")
-	switch how {
-	case Shown:
-		io.WriteString(p.out, line)
-	case Masked:
-		io.WriteString(p.out, "*****")
-	}
-	io.WriteString(p.out, "\n")
-	return line, nil
-}
-
-// Terminal is a console on a terminal: lines are edited, remembered, and
-// completed with the tab key.
-type Terminal struct {
-	t        *term.Terminal
-	mask     *masker
-	prompt   string
-	complete Completer
-}
-
-// NewTerminal returns a console on a terminal in raw mode. Lines behind the one
-// prompt are commands: they are remembered, and completed where complete is not
-// nil. Those behind others are answers.
-func NewTerminal(tty io.ReadWriter, prompt string, complete Completer) *Terminal {
-	m := &masker{tty: tty}
-	t := &Terminal{term.NewTerminal(m, ""), m, prompt, complete}
-	t.t.AutoCompleteCallback = t.tab
-	return t
-}
-
-// SetSize tells how wide and high the terminal is, in characters.
-func (t *Terminal) SetSize(width, height int) {
-	if width > 0 && height > 0 && width < 1<<12 && height < 1<<12 {
-		t.t.SetSize(width, height)
-	}
-}
-
-func (t *Terminal) Write(b []byte) (int, error) { return t.t.Write(b) }
-
-// Ask implements Console.
-func (t *Terminal) Ask(prompt string, how Echo) (string, error) {
-	if how == Hidden {
-		return t.t.ReadPassword(prompt)
-	}
-	if prompt != t.prompt { // an answer: nothing to remember or to complete
-		history, complete := t.t.History, t.t.AutoCompleteCallback
-		t.t.History, t.t.AutoCompleteCallback = noHistory{}, nil
-		defer func() { t.t.History, t.t.AutoCompleteCallback = history, complete }()
-	}
-	before, rest := "", prompt
-	if at := strings.LastIndexByte(prompt, '\n') + 1; how == Masked {
-		before, rest = prompt, "" // a prompt is not masked
-	} else {
-		before, rest = prompt[:at], prompt[at:]
-	}
-	if _, err := io.WriteString(t.t, before); err != nil {
-		return "", err
-	}
-	t.t.SetPrompt(rest)
-	t.mask.on = how == Masked
-	defer func() { t.mask.on = false }()
-	line, err := t.t.ReadLine()
-	if err != nil && !errors.Is(err, term.ErrPasteIndicator) {
-		return "", err
-	}
-	if len(line) > MaxLine {
-		return "", io.EOF
-	}
-	return line, nil
-}
-
-func (t *Terminal) tab(line string, pos int, key rune) (string, int, bool) {
-	if key != '\t' || pos != len(line) || t.complete == nil {
-		return "", 0, false
-	}
-	completed, choices := t.complete(line)
-	if completed == line && len(choices) > 1 {
-		io.WriteString(t.t, strings.Join(choices, "  ")+"\n") // above the line, which is drawn again
-		return "", 0, false
-	}
-	return completed, len(completed), true
-}
-
-// noHistory remembers nothing.
-type noHistory struct{}
-
-func (noHistory) Add(string)    {}
-func (noHistory) Len() int      { return 0 }
-func (noHistory) At(int) string { panic("history of no entries") }
-
-// masker shows what is typed as asterisks while it is on. Escape sequences and
-// line ends pass as they are.
-type masker struct {
-	tty io.ReadWriter
-	on  bool
-	esc int // 0 outside of a sequence, 1 behind ESC, 2 behind ESC [
-}
-
-func (m *masker) Read(b []byte) (int, error) { return m.tty.Read(b) }
-
-func (m *masker) Write(b []byte) (int, error) {
-	if !m.on {
-		return m.tty.Write(b)
-	}
-	out := make([]byte, len(b))
-	for i, c := range b {
-		out[i] = c
-		switch {
-		case m.esc == 1:
-			m.esc = 0
-			if c == '[' {
-				m.esc = 2
-			}
-		case m.esc == 2:
-			if c >= 0x40 && c <= 0x7e {
-				m.esc = 0
-			}
-		case c == 0x1b:
-			m.esc = 1
-		case c > ' ' && c != 0x7f:
-			out[i] = '*'
-		}
-	}
-	_, err := m.tty.Write(out)
-	return len(b), err
-}
 
 // CompleteWords completes the last word of a line, given all commands, each of one
 // or more words. The line itself comes back where there is nothing to add.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"strings"
 
 	"itlagent/platform/console"
@@ -54,7 +55,7 @@ func commandLine(words []string) string {
 
 // adminLoop runs a session on the user's terminal, or on what is piped in.
 func (e *env) adminLoop(n *cluster.Node) int {
-	c, _, leave, err := console.Attach(e.stdin, e.stdout, admin.Prompt, admin.Complete)
+	c, _, leave, err := console.Attach(context.Background(), e.stdin, e.stdout, admin.Prompt, admin.Complete)
 	if err != nil {
 		return e.fail(exitInfra, "%v", err)
 	}

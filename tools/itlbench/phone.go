@@ -142,7 +142,7 @@ func (e *env) phoneShell(ctx context.Context, stop func(), phone *handset.Handse
 			}
 		})
 	}()
-	c, tty, leave, err := console.Attach(e.stdin, e.stdout, shell.Prompt, shell.Complete)
+	c, tty, leave, err := console.Attach(ctx, e.stdin, e.stdout, shell.Prompt, shell.Complete)
 	if err != nil {
 		stop()
 		<-done
