@@ -126,6 +126,9 @@ func (a *Agent) Remember(answers []trust.Answer) { a.boot.Remember(answers) }
 // Identity returns the certificate that the phone shows, nil without one.
 func (a *Agent) Identity() *tls.Certificate { return a.holdings.State().Identity() }
 
+// State returns what the phone holds now. It waits for nothing.
+func (a *Agent) State() *holdings.State { return a.holdings.State() }
+
 // Cycle boots or resets the phone once, keeps the messages of the cycle, and queues an
 // alarm where its lists have changed. One that was interrupted leaves no message, and
 // Snapshot tells of the one before.

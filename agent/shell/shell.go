@@ -5,29 +5,29 @@
 //	s := shell.New(phone, console, shell.Options{Reset: reset})
 //	s.Loop(ctx)
 //
-// A shell asks for a login where the phone's configuration sets one. It is for
-// one user; the phone goes on beside it. No input makes it fail: what is not a
-// command gets one line. The commands are this project's; what they print is
-// named as on phones.
+// A shell asks for a login where the phone's configuration sets one, as it is at that
+// moment; a configuration that brings another login ends the sessions of the one
+// before. Where the stored configuration cannot be read, and with it whether it sets a
+// login, there are only the commands that look and those that delete. No input makes a
+// shell fail: what is not a command gets one line, and text from outside is printed
+// through package printable. The phone goes on beside it. A Shell is not safe for
+// concurrent use. The commands are this project's; what they print is named as on
+// phones.
 package shell
 
 import (
 	"context"
-	"crypto/md5"
-	"crypto/sha1"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"itlagent/agent"
-	"itlagent/agent/alarm"
-	"itlagent/agent/boot"
-	"itlagent/agent/trust"
+	"itlagent/agent/holdings"
+	"itlagent/agent/login"
+	"itlagent/agent/printable"
 	"itlagent/agent/trustlist"
 	"itlagent/platform/console"
 )
@@ -44,6 +44,9 @@ type Options struct {
 	Trace   *Trace                  // what trace on shows
 	Network func() (lines []string) // more lines of show network
 	System  func() (lines []string) // the lines of show system
+
+	Logins *login.Delay                                     // of this console; nil makes one
+	Wait   func(ctx context.Context, d time.Duration) error // nil waits by the clock
 }
 
 // Shell is one user's shell.
@@ -51,43 +54,65 @@ type Shell struct {
 	phone *agent.Agent
 	io    console.Console
 	opts  Options
+
+	session *access // of whom is logged in; nil outside of Loop
 }
 
 // New returns a shell of a phone.
-func New(a *agent.Agent, c console.Console, o Options) *Shell { return &Shell{a, c, o} }
+func New(a *agent.Agent, c console.Console, o Options) *Shell {
+	if o.Logins == nil {
+		o.Logins = new(login.Delay)
+	}
+	if o.Wait == nil {
+		o.Wait = waitFor
+	}
+	return &Shell{phone: a, io: c, opts: o}
+}
 
 type command struct {
 	words string
 	args  string
 	about string
 	run   func(s *Shell, ctx context.Context, args []string) error
+	may   allowance
 }
+
+// allowance says when a command may be run.
+type allowance int
+
+const (
+	always    allowance = iota // even where the configuration cannot be read
+	known                      // where it can
+	confirmed                  // as always, but asked about where it cannot
+	settable                   // confirmed, and settingsAccess does not lock it
+	knownSettable
+)
 
 func commands() []command {
 	return []command{
-		{"show status", "", "the phone, its lists, and what came of the last cycle", (*Shell).showStatus},
-		{"show messages", "", "the status messages", (*Shell).showMessages},
-		{"show itl", "", "the ITL in force", func(s *Shell, _ context.Context, _ []string) error { return s.showList(trustlist.ITL) }},
-		{"show ctl", "", "the CTL in force", func(s *Shell, _ context.Context, _ []string) error { return s.showList(trustlist.CTL) }},
-		{"show tvs", "", "the TVS servers, and the answers that are remembered", (*Shell).showTVS},
-		{"show config", "", "the settings in force", (*Shell).showConfig},
-		{"show flash", "", "the state of the flash", (*Shell).showFlash},
-		{"show alarms", "", "the alarms that wait for a server", (*Shell).showAlarms},
-		{"show network", "", "the servers that are asked", (*Shell).showNetwork},
-		{"show system", "", "the board: uptime and memory", (*Shell).showSystem},
-		{"why", "", "the last verdict on each file, its reason, the path to it, and what to do", (*Shell).why},
-		{"directory", "", "open the directory of the configuration", (*Shell).directory},
-		{"erase itl", "", "delete the ITL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(trustlist.ITL) }},
-		{"erase ctl", "", "delete the CTL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(trustlist.CTL) }},
-		{"clear messages", "", "empty the list of status messages", func(s *Shell, _ context.Context, _ []string) error { return s.phone.ClearMessages() }},
-		{"reset", "", "fetch lists and configuration again", (*Shell).reset},
-		{"restart", "", "start the phone's program again", (*Shell).restart},
-		{"factory-reset", "", "delete all but what the phone was made with", (*Shell).factoryReset},
-		{"set tftp1", "HOST[:PORT]|none", "the first alternate TFTP server", func(s *Shell, _ context.Context, a []string) error { return s.setTFTP(1, a[0]) }},
-		{"set tftp2", "HOST[:PORT]|none", "the second alternate TFTP server", func(s *Shell, _ context.Context, a []string) error { return s.setTFTP(2, a[0]) }},
-		{"set alttftp", "yes|no", "use the alternate TFTP servers", func(s *Shell, _ context.Context, a []string) error { return s.setAlternate(a[0]) }},
-		{"trace on", "", "show what the phone does", func(s *Shell, _ context.Context, _ []string) error { return s.trace(true) }},
-		{"trace off", "", "show it no more", func(s *Shell, _ context.Context, _ []string) error { return s.trace(false) }},
+		{"show status", "", "the phone, its lists, and what came of the last boot", (*Shell).showStatus, always},
+		{"show messages", "", "the status messages", (*Shell).showMessages, always},
+		{"show itl", "", "the ITL in force", func(s *Shell, _ context.Context, _ []string) error { return s.showList(trustlist.ITL) }, always},
+		{"show ctl", "", "the CTL in force", func(s *Shell, _ context.Context, _ []string) error { return s.showList(trustlist.CTL) }, always},
+		{"show tvs", "", "the TVS servers, and the answers that are remembered", (*Shell).showTVS, always},
+		{"show config", "", "the settings in force", (*Shell).showConfig, always},
+		{"show flash", "", "the state of the flash", (*Shell).showFlash, always},
+		{"show alarms", "", "the alarms that wait for a server", (*Shell).showAlarms, always},
+		{"show network", "", "the servers that are asked", (*Shell).showNetwork, always},
+		{"show system", "", "the board: uptime and memory", (*Shell).showSystem, always},
+		{"why", "", "the last verdict on each file, its reason, the path to it, and what to do", (*Shell).why, always},
+		{"directory", "", "open the directory of the configuration", (*Shell).directory, known},
+		{"erase itl", "", "delete the ITL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(trustlist.ITL) }, settable},
+		{"erase ctl", "", "delete the CTL", func(s *Shell, _ context.Context, _ []string) error { return s.phone.Erase(trustlist.CTL) }, settable},
+		{"clear messages", "", "empty the list of status messages", func(s *Shell, _ context.Context, _ []string) error { return s.phone.ClearMessages() }, known},
+		{"reset", "", "fetch lists and configuration again", (*Shell).reset, known},
+		{"restart", "", "start the phone's program again", (*Shell).restart, known},
+		{"factory-reset", "", "delete all but what the phone was made with", (*Shell).factoryReset, always},
+		{"set tftp1", "HOST[:PORT]|none", "the first alternate TFTP server", func(s *Shell, _ context.Context, a []string) error { return s.setTFTP(1, a[0]) }, knownSettable},
+		{"set tftp2", "HOST[:PORT]|none", "the second alternate TFTP server", func(s *Shell, _ context.Context, a []string) error { return s.setTFTP(2, a[0]) }, knownSettable},
+		{"set alttftp", "yes|no", "use the alternate TFTP servers", func(s *Shell, _ context.Context, a []string) error { return s.setAlternate(a[0]) }, knownSettable},
+		{"trace on", "", "show what the phone does", func(s *Shell, _ context.Context, _ []string) error { return s.trace(true) }, known},
+		{"trace off", "", "show it no more", func(s *Shell, _ context.Context, _ []string) error { return s.trace(false) }, known},
 	}
 }
 
@@ -105,49 +130,45 @@ var (
 	errNone  = errors.New("not available here")
 )
 
-// maxTries is how often a login may fail before the shell ends.
-const maxTries = 3
-
-// Loop asks for a login and then for commands, until exit, the end of input, or
-// the end of the context.
+// Loop asks for a login and then for commands, until exit, the end of input, too many
+// wrong logins, or the end of the context.
 func (s *Shell) Loop(ctx context.Context) {
-	if !s.login() {
-		return
-	}
-	for ctx.Err() == nil {
-		line, err := s.io.Ask(Prompt, console.Shown)
-		if err != nil {
+	for ctx.Err() == nil && s.login(ctx) {
+		ended := s.commands(ctx)
+		s.session = nil
+		if s.opts.Trace != nil {
+			s.opts.Trace.To(nil)
+		}
+		if ended {
 			return
 		}
-		if strings.TrimSpace(line) == "exit" {
-			return
-		}
-		s.Run(ctx, line)
 	}
 }
 
-// login asks for the user and password of the configuration, if it sets one.
-func (s *Shell) login() bool {
-	for range maxTries {
-		set := s.phone.Snapshot().Settings
-		if set.ShellUser == "" {
+// commands runs the commands of one session. It reports whether the user ended it.
+func (s *Shell) commands(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		line, err := s.io.Ask(Prompt, console.Shown)
+		if errors.Is(err, console.ErrInterrupt) {
+			continue
+		}
+		if err != nil && !errors.Is(err, console.ErrTooLong) {
 			return true
 		}
-		user, err := s.io.Ask("log in: ", console.Shown)
-		if err != nil {
+		if changed := s.check(); changed != nil {
+			s.say("%v", changed)
 			return false
 		}
-		password, err := s.io.Ask("password: ", console.Hidden)
-		if err != nil {
-			return false
-		}
-		want, got := sha1.Sum([]byte(set.ShellUser+"\x00"+set.ShellPassword)), sha1.Sum([]byte(user+"\x00"+password))
-		if subtle.ConstantTimeCompare(want[:], got[:]) == 1 {
+		switch {
+		case err != nil:
+			s.say("%v: it has at most %d bytes", err, console.MaxLine)
+		case strings.TrimSpace(line) == "exit":
 			return true
+		default:
+			s.Run(ctx, line)
 		}
-		s.say("Login incorrect")
 	}
-	return false
+	return true
 }
 
 // Run runs one command. It reports whether that succeeded.
@@ -158,10 +179,13 @@ func (s *Shell) Run(ctx context.Context, line string) bool {
 	}
 	err := s.run(ctx, words)
 	if err != nil {
-		s.say("%s: %v", trustlist.Printable([]byte(words[0])), err)
+		s.say("%s: %v", printable.Clip(words[0], maxWord), err)
 	}
 	return err == nil
 }
+
+// maxWord bounds how much of a word is repeated.
+const maxWord = 60
 
 func (s *Shell) run(ctx context.Context, words []string) error {
 	if words[0] == "help" || words[0] == "?" {
@@ -184,205 +208,67 @@ func (s *Shell) run(ctx context.Context, words []string) error {
 		if len(args) != want {
 			return fmt.Errorf("usage: %s", strings.TrimSpace(c.words+" "+c.args))
 		}
+		if err := s.allowed(c.may); err != nil {
+			return err
+		}
 		return c.run(s, ctx, args)
 	}
 	return errUsage
 }
 
-func (s *Shell) say(format string, args ...any) { fmt.Fprintf(s.io, format+"\n", args...) }
+var (
+	errDamaged = errors.New("the stored configuration cannot be read: only show, why, erase and factory-reset")
+	errLocked  = errors.New("locked by the configuration (settingsAccess); factory-reset remains")
+)
 
-func (s *Shell) showStatus(_ context.Context, _ []string) error {
-	phone := s.phone.Snapshot()
-	s.say("%s %s firmware %s", phone.Model.Name, phone.Device, phone.Model.Firmware)
-	for _, l := range []struct {
-		name string
-		file *trustlist.File
-	}{{"CTL", phone.CTL}, {"ITL", phone.ITL}} {
-		if l.file == nil {
-			s.say("%s: Not Installed", l.name)
-			continue
-		}
-		sum := sha1.Sum(l.file.Bytes())
-		s.say("%s: %d bytes, signed by %s", l.name, len(l.file.Bytes()), trustlist.Printable(l.file.Signer.Name))
-		s.say("%s signature: %s", l.name, alarm.Signature(sum[:]))
-	}
-	r := phone.Last
-	if r == nil {
-		s.say("no cycle has run yet")
-		return nil
-	}
-	locked := "no"
-	if r.Locked() {
-		locked = "yes"
-	}
-	s.say("locked: %s", locked)
-	s.say("reason: %v (%s)", r.Reason(), r.Reason().Text())
-	for _, m := range r.Messages {
-		s.say("shown: %s", trustlist.Printable([]byte(m)))
+// allowed reports whether the phone allows a command now.
+func (s *Shell) allowed(may allowance) error {
+	now := s.phone.State()
+	damaged := now.Damage(holdings.Config) != nil
+	switch {
+	case damaged && (may == known || may == knownSettable):
+		return errDamaged
+	case damaged && may == settable:
+		return s.confirm("the stored configuration cannot be read; delete the list all the same (yes|no)? ")
+	case (may == settable || may == knownSettable) && !now.Settings.MayChangeSettings():
+		return errLocked
 	}
 	return nil
 }
 
-func (s *Shell) showMessages(_ context.Context, _ []string) error {
-	phone := s.phone.Snapshot()
-	for _, e := range phone.Messages {
-		times := ""
-		if e.Count > 1 {
-			times = fmt.Sprintf(" (%d times)", e.Count)
-		}
-		s.say("%s %s%s", phone.Model.LogStamp(e.Last), trustlist.Printable([]byte(e.Text)), times)
+// confirm asks a question that only yes says yes to.
+func (s *Shell) confirm(question string) error {
+	answer, err := s.io.Ask(question, console.Shown)
+	if err == nil {
+		err = s.check()
+	}
+	if err != nil || strings.TrimSpace(answer) != "yes" {
+		return errors.New("nothing was changed")
 	}
 	return nil
 }
 
-func (s *Shell) showList(kind trustlist.Kind) error {
-	phone := s.phone.Snapshot()
-	f := phone.ITL
-	if kind == trustlist.CTL {
-		f = phone.CTL
-	}
-	if f == nil {
-		s.say("%v: Not Installed", kind)
-		return nil
-	}
-	s.say("%v: %d bytes, version %v\nMD5  %x\nSHA1 %x\nsigner: %s, serial %s", kind, len(f.Bytes()), f.Version, md5.Sum(f.Bytes()), sha1.Sum(f.Bytes()),
-		trustlist.Printable(f.Signer.Name), trustlist.FormatSerial(f.Signer.Serial))
-	for i := range f.Records {
-		r := &f.Records[i]
-		s.say("record %d: %v, %s, serial %s", i+1, r.Role(), trustlist.Printable(r.Subject()), trustlist.FormatSerial(r.Serial()))
-	}
-	return nil
-}
-
-func (s *Shell) showTVS(_ context.Context, _ []string) error {
-	phone := s.phone.Snapshot()
-	for i, server := range phone.Settings.TVS {
-		s.say("TVS %d: %s", i+1, server)
-	}
-	if len(phone.Settings.TVS) == 0 {
-		s.say("the configuration names no TVS")
-	}
-	for _, a := range phone.Answers {
-		s.say("cached until %s: serial %s of %s", a.Expires.UTC().Format(time.DateTime), trustlist.FormatSerial(a.Question.Serial), trustlist.Printable([]byte(a.Question.Issuer)))
-	}
-	return nil
-}
-
-func (s *Shell) showConfig(_ context.Context, _ []string) error {
-	set := s.phone.Snapshot().Settings
-	for _, v := range [][2]string{
-		{"settingsAccess", set.Settings}, {"webAccess", set.Web}, {"sshAccess", set.SSH}, {"spanToPCPort", set.SPANToPCPort},
-		{"deviceSecurityMode", set.Secure}, {"loadInformation", set.Load}, {"directoryURL", set.Directory}, {"servicesURL", set.Services},
-	} {
-		s.say("%s %s", v[0], trustlist.Printable([]byte(v[1])))
-	}
-	return nil
-}
-
-func (s *Shell) showFlash(_ context.Context, _ []string) error {
-	if s.opts.Flash == nil {
-		return errNone
-	}
-	return s.opts.Flash(s.io)
-}
-
-func (s *Shell) showAlarms(_ context.Context, _ []string) error {
-	phone := s.phone.Snapshot()
-	for _, i := range phone.Alarms {
-		ctl, itl := "Not Installed", "Not Installed"
-		if i.CTL != nil {
-			ctl = alarm.Signature(i.CTL)
-		}
-		if i.ITL != nil {
-			itl = alarm.Signature(i.ITL)
-		}
-		s.say("DeviceTLInfo CTL_Signature=%s ITL_Signature=%s StatusCode=%d", ctl, itl, i.Status)
-	}
-	s.say("%d waiting, %d dropped", len(phone.Alarms), phone.Dropped)
-	return nil
-}
-
-func (s *Shell) showNetwork(_ context.Context, _ []string) error {
-	phone := s.phone.Snapshot()
-	for i, server := range phone.Servers {
-		s.say("TFTP server %d: %s", i+1, server)
-	}
-	use := "No"
-	if phone.Network.Alternate {
-		use = "Yes"
-	}
-	s.say("Alternate TFTP: %s (tftp1 %s, tftp2 %s)", use, orNone(phone.Network.TFTP1), orNone(phone.Network.TFTP2))
-	for i, m := range phone.Settings.CallManagers {
-		s.say("CUCM server%d: %s", i+1, m)
-	}
-	if s.opts.Network != nil {
-		for _, line := range s.opts.Network() {
-			s.say("%s", line)
+// say prints a line. Arguments that are text, or become text by a method, may come from
+// outside; those with several lines are printed as such by sayLines.
+func (s *Shell) say(format string, args ...any) {
+	for i, arg := range args {
+		switch v := arg.(type) {
+		case string:
+			args[i] = printable.Text(v)
+		case error:
+			args[i] = printable.Text(strings.ReplaceAll(v.Error(), "\n", "; "))
+		case fmt.Stringer:
+			args[i] = printable.Text(v.String())
 		}
 	}
-	return nil
+	fmt.Fprintf(s.io, format+"\n", args...)
 }
 
-func (s *Shell) showSystem(_ context.Context, _ []string) error {
-	if s.opts.System == nil {
-		return errNone
+// sayLines prints text that has lines.
+func (s *Shell) sayLines(text string) {
+	for line := range strings.Lines(text) {
+		s.say("%s", strings.TrimRight(line, "\r\n"))
 	}
-	for _, line := range s.opts.System() {
-		s.say("%s", line)
-	}
-	return nil
-}
-
-func orNone(v string) string {
-	if v == "" {
-		return "none"
-	}
-	return v
-}
-
-// why prints the verdict on each file of the last cycle in the words of the
-// decision itself.
-func (s *Shell) why(_ context.Context, _ []string) error {
-	phone := s.phone.Snapshot()
-	r := phone.Last
-	if r == nil {
-		return errors.New("no cycle has run yet")
-	}
-	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
-		if o.Name == "" {
-			continue
-		}
-		for _, line := range o.Verdict.Describe(o.Name) {
-			s.say("%s", line)
-		}
-		if o.Verdict.Detail != "" {
-			s.say("detail: %s", trustlist.Printable([]byte(strings.ReplaceAll(o.Verdict.Detail, "\n", "; "))))
-		}
-	}
-	reason := r.Reason()
-	s.say("phone: %v (%s)", reason, reason.Text())
-	s.say("%s", r.Summary())
-	if next := reason.Advice(); next != "" {
-		s.say("do: %s", next)
-	}
-	state := trust.State{CTL: phone.CTL, ITL: phone.ITL, Servers: len(phone.Settings.TVS)}
-	for _, line := range state.Trusts() {
-		s.say("%s", line)
-	}
-	return nil
-}
-
-func (s *Shell) directory(ctx context.Context, _ []string) error {
-	p := s.phone.Directory(ctx)
-	if p.Err != nil {
-		s.say("%s", agent.HostNotFound)
-		for _, line := range p.Verdict.Describe(p.URL) {
-			s.say("%s", line)
-		}
-		return p.Err
-	}
-	s.say("%s", trustlist.Printable(p.Text))
-	return nil
 }
 
 func (s *Shell) reset(_ context.Context, _ []string) error {
@@ -402,11 +288,16 @@ func (s *Shell) restart(_ context.Context, _ []string) error {
 }
 
 func (s *Shell) factoryReset(_ context.Context, _ []string) error {
-	answer, err := s.io.Ask("delete lists, configuration and settings (yes|no)? ", console.Shown)
-	if err != nil || strings.TrimSpace(answer) != "yes" {
-		return errors.New("nothing was changed")
+	if err := s.confirm("delete lists, configuration and settings (yes|no)? "); err != nil {
+		return err
 	}
-	return s.phone.FactoryReset()
+	if err := s.phone.FactoryReset(); err != nil {
+		return err
+	}
+	if s.opts.Reset != nil {
+		s.opts.Reset()
+	}
+	return nil
 }
 
 func (s *Shell) setTFTP(n int, server string) error {
@@ -430,48 +321,4 @@ func (s *Shell) setAlternate(word string) error {
 	network := s.phone.Snapshot().Network
 	network.Alternate = word == "yes"
 	return s.phone.SetNetwork(network)
-}
-
-func (s *Shell) trace(on bool) error {
-	if s.opts.Trace == nil {
-		return errNone
-	}
-	if on {
-		s.opts.Trace.To(s.io)
-	} else {
-		s.opts.Trace.To(nil)
-	}
-	return nil
-}
-
-// Trace is a log that a shell can show, in the form of the phone's own console
-// lines. The zero value shows nothing. It is safe for concurrent use.
-type Trace struct {
-	Line func(n int, text string) string // as model.Trace writes it
-
-	mu sync.Mutex
-	n  int
-	to io.Writer
-}
-
-// To shows the log on a writer from now on; nil shows it no more.
-func (t *Trace) To(w io.Writer) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.to = w
-}
-
-// Logf adds a line.
-func (t *Trace) Logf(format string, args ...any) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.n++
-	if t.to == nil {
-		return
-	}
-	text := trustlist.Printable([]byte(strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")))
-	if t.Line != nil {
-		text = t.Line(t.n, text)
-	}
-	fmt.Fprintln(t.to, text)
 }
