@@ -72,11 +72,18 @@ func (e usageError) Error() string { return string(e) }
 // errQuiet fails a command that has said why already.
 var errQuiet = errors.New("")
 
-// Loop asks for commands until exit, quit, or the end of what the user types.
+// Loop asks for commands until exit, quit, or the end of what the user types. Ctrl-C
+// cancels the line, or the command that asks something.
 func (s *Session) Loop() {
 	for {
 		line, err := s.io.Ask(Prompt, console.Shown)
-		if err != nil {
+		switch {
+		case errors.Is(err, console.ErrInterrupt):
+			continue
+		case errors.Is(err, console.ErrTooLong):
+			s.say("%v: it has at most %d bytes", err, console.MaxLine)
+			continue
+		case err != nil:
 			return
 		}
 		switch strings.TrimSpace(line) {
@@ -105,6 +112,9 @@ func (s *Session) Run(line string) int {
 	case errors.As(err, &usage):
 		s.say("%s\nExecuted command unsuccessfully", err)
 		return Usage
+	case errors.Is(err, console.ErrInterrupt):
+		s.say("Control-C pressed\nExecuted command unsuccessfully")
+		return Failed
 	case errors.Is(err, io.EOF):
 		s.say("\nExecuted command unsuccessfully")
 		return Failed
@@ -144,29 +154,32 @@ func find(words []string) (cmd command, args []string, ok bool) {
 
 // split parts a line into words; double quotes hold words together.
 func split(line string) ([]string, error) {
+	errWords := usageError("No valid command entered")
 	var words []string
+	var word strings.Builder
 	quoted, in := false, false
+	end := func() {
+		if in {
+			words = append(words, word.String())
+			word.Reset()
+		}
+		in = false
+	}
 	for _, r := range line {
 		switch {
 		case r == '"':
-			if !in {
-				words = append(words, "")
-			}
 			quoted, in = !quoted, true
 		case r == ' ' && !quoted:
-			in = false
+			end()
 		case r < ' ' || r == 0x7f:
-			return nil, usageError("No valid command entered")
+			return nil, errWords
 		default:
-			if !in {
-				words = append(words, "")
-				in = true
-			}
-			words[len(words)-1] += string(r)
+			word.WriteRune(r)
+			in = true
 		}
 	}
-	if quoted {
-		return nil, usageError("No valid command entered")
+	if end(); quoted {
+		return nil, errWords
 	}
 	return words, nil
 }
@@ -205,16 +218,17 @@ func Complete(line string) (completed string, choices []string) {
 	return console.CompleteWords(words, line)
 }
 
-// confirm asks a question that only the one answer says yes to.
-func (s *Session) confirm(prompt, yes string) error {
+// confirm asks a question that y and yes say yes to, whatever case they are in.
+func (s *Session) confirm(prompt string) error {
 	answer, err := s.io.Ask(prompt, console.Shown)
 	if err != nil {
 		return err
 	}
-	if !strings.EqualFold(strings.TrimSpace(answer), yes) {
-		return errors.New("Operation cancelled. Nothing was changed.")
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
 	}
-	return nil
+	return errors.New("Operation cancelled. Nothing was changed.")
 }
 
 // authenticate asks for the administrator's password.

@@ -52,7 +52,7 @@ func fileGet(s *Session, args []string) error {
 	// The note's figure of Kbytes has the digits of a 32-bit number.
 	kbytes := strconv.FormatFloat(float64(float32(len(data))/1024), 'f', -1, 32)
 	s.say("Sub-directories were not traversed.\nNumber of files affected: 1\nTotal size in Bytes: %d\nTotal size in Kbytes: %s", len(data), kbytes)
-	if err := s.confirm("Would you like to proceed [y/n]? ", "y"); err != nil {
+	if err := s.confirm("Would you like to proceed [y/n]? "); err != nil {
 		return err
 	}
 	var answers [5]string
@@ -104,7 +104,7 @@ const (
 
 // bulk opens the SFTP server of a bulk command.
 func (s *Session) bulk(args []string) (*remote, error) {
-	password, err := s.io.Ask("Enter Sftp password :", console.Hidden)
+	password, err := s.io.Ask("Enter Sftp password :", console.Unbroken)
 	if err != nil {
 		return nil, err
 	}

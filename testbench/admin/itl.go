@@ -27,7 +27,7 @@ func itlResetLocal(s *Session, _ []string) error {
 }
 
 func itlResetRemote(s *Session, args []string) error {
-	password, err := s.io.Ask("Enter Sftp password :", console.Hidden)
+	password, err := s.io.Ask("Enter Sftp password :", console.Unbroken)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (s *Session) setMode(mixed bool) error {
 	if mixed {
 		name = "Mixed Mode"
 	}
-	if err := s.confirm(fmt.Sprintf("This operation will set the cluster to %s. Do you want to continue? (y/n):", name), "y"); err != nil {
+	if err := s.confirm(fmt.Sprintf("This operation will set the cluster to %s. Do you want to continue? (y/n):", name)); err != nil {
 		return err
 	}
 	s.say("\nMoving Cluster to %s", name)
@@ -87,7 +87,7 @@ func (s *Session) setMode(mixed bool) error {
 }
 
 func ctlUpdate(s *Session, _ []string) error {
-	if err := s.confirm("This operation will update the CTLFile. Do you want to continue? (y/n):", "y"); err != nil {
+	if err := s.confirm("This operation will update the CTLFile. Do you want to continue? (y/n):"); err != nil {
 		return err
 	}
 	s.say("\nUpdating CTL file")
@@ -170,7 +170,7 @@ func backup(s *Session, args []string) error {
 }
 
 func restore(s *Session, args []string) error {
-	if err := s.confirm("This operation replaces the data of every node. Do you want to continue? (y/n):", "y"); err != nil {
+	if err := s.confirm("This operation replaces the data of every node. Do you want to continue? (y/n):"); err != nil {
 		return err
 	}
 	if err := s.cluster.Restore(args[0]); err != nil {

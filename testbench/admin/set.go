@@ -54,7 +54,7 @@ func setCertRegen(s *Session, args []string) error {
 		return err
 	}
 	s.say("\nWARNING: This operation will overwrite any CA signed certificate previously imported for %s", unit)
-	if err := s.confirm("Proceed with regeneration (yes|no)? ", "yes"); err != nil {
+	if err := s.confirm("Proceed with regeneration (yes|no)? "); err != nil {
 		return err
 	}
 	if err := s.cluster.Apply(operation.Regenerate(s.Node.Name(), unit)); err != nil {
@@ -111,7 +111,7 @@ func setCertImport(s *Session, args []string) error {
 
 func setSecurityPassword(s *Session, _ []string) error {
 	s.say("\nWARNING:\nThe security password protects %s. After a change the file must be saved again.\n", state.P12Name)
-	if err := s.confirm("Continue (y/n)?", "y"); err != nil {
+	if err := s.confirm("Continue (y/n)?"); err != nil {
 		return err
 	}
 	var words [3]string
@@ -180,7 +180,7 @@ func setDomain(s *Session, args []string) error   { return s.rename("", args[0])
 
 func (s *Session) rename(host, domain string) error {
 	s.say("\n***   W A R N I N G   ***\nAll certificates of this node but ITLRecovery are regenerated, its services restarted and devices reset.\n")
-	if err := s.confirm("Continue (y/n)?", "y"); err != nil {
+	if err := s.confirm("Continue (y/n)?"); err != nil {
 		return err
 	}
 	if err := s.cluster.Apply(operation.Rename(s.Node.Name(), host, domain)); err != nil {
@@ -191,7 +191,7 @@ func (s *Session) rename(host, domain string) error {
 }
 
 func upgrade(s *Session, args []string) error {
-	if err := s.confirm("This operation upgrades every node and restarts its services. Do you want to continue? (y/n):", "y"); err != nil {
+	if err := s.confirm("This operation upgrades every node and restarts its services. Do you want to continue? (y/n):"); err != nil {
 		return err
 	}
 	if err := s.cluster.Apply(operation.Upgrade(args[0])); err != nil {
@@ -202,7 +202,7 @@ func upgrade(s *Session, args []string) error {
 }
 
 func (s *Session) fips(on bool) error {
-	if err := s.confirm("All certificates of this node, ITLRecovery among them, are regenerated, its services restarted and devices reset. Do you want to continue? (y/n):", "y"); err != nil {
+	if err := s.confirm("All certificates of this node, ITLRecovery among them, are regenerated, its services restarted and devices reset. Do you want to continue? (y/n):"); err != nil {
 		return err
 	}
 	if err := s.cluster.Apply(operation.SetFIPS(s.Node.Name(), on)); err != nil {

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"itlagent/agent/accept"
+	"itlagent/agent/login"
 	"itlagent/platform/console"
 	"itlagent/testbench/cluster"
 )
@@ -23,7 +25,7 @@ const User = "admin"
 
 // Limits of an SSH connection.
 const (
-	sshLogin    = 30 * time.Second // until the user is in
+	sshLogin    = 30 * time.Second // until the user is in; more than login.Queue
 	sshIdle     = 30 * time.Minute // between two lines
 	sshTries    = 6                // passwords
 	sshChannels = 8                // sessions of one connection
@@ -44,10 +46,40 @@ func hostKey(n *cluster.Node) (ssh.Signer, error) {
 
 var errLogin = errors.New("not an administrator")
 
-// ServeSSH serves the command line of a node to the client of one connection,
-// until that ends. The user is admin, with the administrator's password or a key
-// of the file AuthorizedKeys.
-func ServeSSH(raw net.Conn, n *cluster.Node) {
+// SSH serves the command line of nodes to SSH clients. The user is admin, with the
+// administrator's password or a key of the file AuthorizedKeys. Wrong passwords make the
+// next one of the same address wait, the right one too; keys never wait.
+type SSH struct {
+	Logins login.Delay
+	Wait   func(time.Duration) // time.Sleep where nil
+}
+
+// ServeSSH serves the client of one connection, with the delays of this process.
+func ServeSSH(raw net.Conn, n *cluster.Node) { process.Serve(raw, n) }
+
+var process SSH
+
+// password reports whether a password is the administrator's, once that may be known.
+func (s *SSH) password(meta ssh.ConnMetadata, n *cluster.Node, password string) bool {
+	peer := n.Cluster().Dir() + "\x00" + accept.Peer(meta.RemoteAddr())
+	wait, ok := s.Logins.Begin(peer)
+	if !ok {
+		return false
+	}
+	if s.Wait != nil {
+		s.Wait(wait)
+	} else {
+		time.Sleep(wait)
+	}
+	if meta.User() != User || !n.Cluster().State().CheckAdmin(password) {
+		return false
+	}
+	s.Logins.Right(peer)
+	return true
+}
+
+// Serve serves the client of one connection, until that ends.
+func (s *SSH) Serve(raw net.Conn, n *cluster.Node) {
 	signer, err := hostKey(n)
 	if err != nil {
 		return
@@ -55,7 +87,7 @@ func ServeSSH(raw net.Conn, n *cluster.Node) {
 	conf := &ssh.ServerConfig{
 		MaxAuthTries: sshTries,
 		PasswordCallback: func(meta ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
-			if meta.User() == User && n.Cluster().State().CheckAdmin(string(password)) {
+			if s.password(meta, n, string(password)) {
 				return nil, nil
 			}
 			return nil, errLogin
@@ -152,7 +184,7 @@ func serveSession(raw net.Conn, n *cluster.Node, ch ssh.Channel, requests <-chan
 					Columns, Rows, Width, Height uint32
 					Modes                        string
 				}
-				if ok = ssh.Unmarshal(req.Payload, &pty) == nil && !running; ok {
+				if ok = ssh.Unmarshal(req.Payload, &pty) == nil && !running && terminal == nil; ok {
 					terminal = console.NewTerminal(tty, Prompt, Complete)
 					terminal.SetSize(int(pty.Columns), int(pty.Rows))
 				}
@@ -185,9 +217,13 @@ func serveSession(raw net.Conn, n *cluster.Node, ch ssh.Channel, requests <-chan
 	}
 	s := New(n, talk)
 	code := Done
-	if command != "" {
+	switch {
+	case len(command) > console.MaxLine:
+		s.say("%v: it has at most %d bytes", console.ErrTooLong, console.MaxLine)
+		code = Usage
+	case command != "":
 		code = s.Run(command)
-	} else {
+	default:
 		io.WriteString(talk, "Command Line Interface is starting up, please wait ...\n\n   Welcome to the command line of "+n.State().FQDN()+"\n\n")
 		s.Loop()
 	}
