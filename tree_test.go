@@ -121,7 +121,7 @@ var agentMayImport = []struct{ of, may string }{
 	{"boot", "fetch holdings logger model settings status trust trustlist tvs"},
 	{"", "alarm boot fetch holdings logger model settings status trust trustlist"},
 	{"shell", " alarm boot holdings logger login printable settings trust trustlist"},
-	{"web", " accept alarm printable settings trustlist"},
+	{"web", " accept alarm model printable settings trustlist"},
 }
 
 func TestAgentEdges(t *testing.T) {

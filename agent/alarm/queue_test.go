@@ -123,7 +123,7 @@ func TestDamagedQueue(t *testing.T) {
 		if err := q.Add(vectors(t)[0]); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if q, err = alarm.Open(m, "alarms"); err != nil {
+		if _, err = alarm.Open(m, "alarms"); err != nil {
 			t.Errorf("%s, then an alarm: %v", name, err)
 		}
 	}

@@ -179,7 +179,7 @@ func TestTextsAreSafe(t *testing.T) {
 			t.Fatalf("%s: no error", name)
 		}
 		for at, text := range map[string]string{"error": err.Error(), "log": log.String()} {
-			if strings.ContainsAny(strings.ReplaceAll(text, "\n", ""), "\x1b\u009b\u202e\x07\x85\r") {
+			if strings.ContainsAny(strings.ReplaceAll(text, "\n", ""), "\x1b\u009b\u202e\x07\u0085\r") {
 				t.Errorf("%s reaches the %s raw: %q", name, at, text)
 			}
 		}

@@ -115,7 +115,7 @@ func TestNotAFile(t *testing.T) {
 		"a FIFO":              func(p string) error { return syscall.Mkfifo(p, 0o600) },
 		"a socket":            func(p string) error { l, err := net.Listen("unix", p); _ = l; return err },
 		"a character device":  func(p string) error { return syscall.Mknod(p, syscall.S_IFCHR|0o600, 1<<8|5) },
-		"a terminal's device": func(p string) error { return syscall.Mknod(p, syscall.S_IFCHR|0o600, 5<<8|0) },
+		"a terminal's device": func(p string) error { return syscall.Mknod(p, syscall.S_IFCHR|0o600, 5<<8) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, err := os.MkdirTemp("", "s") // the path of a socket is short

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"itlagent/agent/trustlist"
 	"itlagent/agent/accept"
+	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/events"

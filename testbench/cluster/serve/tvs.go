@@ -8,8 +8,8 @@ import (
 	"net"
 	"time"
 
-	"itlagent/agent/tvs"
 	"itlagent/agent/accept"
+	"itlagent/agent/tvs"
 	"itlagent/testbench/cluster/profile"
 )
 

@@ -35,7 +35,7 @@ func (s *State) check() error {
 		return at(err, "Profile")
 	}
 	if len(s.Nodes) != len(s.Profile.Nodes) {
-		return fmt.Errorf("Nodes: %d, the profile has %d", len(s.Nodes), len(s.Profile.Nodes))
+		return at(fmt.Errorf("%d, the profile has %d", len(s.Nodes), len(s.Profile.Nodes)), "Nodes")
 	}
 	for i, n := range s.Nodes {
 		if n == nil {
@@ -51,7 +51,7 @@ func (s *State) check() error {
 		}
 	}
 	if s.Digest.Hash() == 0 {
-		return fmt.Errorf("Digest: %d", s.Digest)
+		return at(fmt.Errorf("%d", s.Digest), "Digest")
 	}
 	if s.KeyBits != 0 {
 		if err := profile.CheckKeySize(s.KeyBits); err != nil {
