@@ -84,7 +84,7 @@ func (p *Phone) read(content []byte, out *Outcome) (settings.Settings, bool) {
 		out.Verdict = trust.Verdict{Reason: trust.BadContent, Detail: err.Error()}
 		return parsed, false
 	}
-	if whose := p.another(out.Name, &parsed); whose != "" && !p.Policy.AllowRenamed {
+	if whose := p.another(out.Name, &parsed); whose != "" {
 		out.Verdict = trust.Verdict{Reason: trust.WrongFile, Detail: "the configuration is " + whose}
 		p.rejected(out)
 		return parsed, false
@@ -103,7 +103,7 @@ func (p *Phone) another(asked string, s *settings.Settings) string {
 		return "" // whatever the cluster has for phones that it does not know
 	case s.Default:
 		return "the default one, for phones that the cluster does not know"
-	case deviceName(s.Name) && !strings.EqualFold(s.Name, p.Device):
+	case !p.Policy.AllowRenamed && deviceName(s.Name) && !strings.EqualFold(s.Name, p.Device):
 		return "that of " + s.Name
 	}
 	return ""

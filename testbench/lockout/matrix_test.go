@@ -249,7 +249,7 @@ func TestMatrix(t *testing.T) {
 		}},
 		{"13 no file is found", func(s *site) {
 			s.fault(profile.TFTPService, "missing")
-			s.reset(trust.Accepted)
+			s.reset(trust.NotFound)
 		}},
 		{"15 TVS answers with another certificate", func(s *site) {
 			s.regenerate(profile.CallManager)
