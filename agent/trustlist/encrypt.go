@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// ErrDecrypt says that an encrypted file cannot be opened with a key.
+// ErrDecrypt says that an encrypted file cannot be opened with a key. It is the same
+// error for every reason: what differs would tell a forger something about the key.
 var ErrDecrypt = errors.New("cannot be decrypted")
 
 // sessionKey is the size of the AES key of encrypted files, in bytes.
@@ -26,32 +27,31 @@ func (f *File) Decrypt(key *rsa.PrivateKey) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %v is not encrypted", ErrDecrypt, f.Kind)
 	}
 	body := f.Content()
-	if len(body) == 0 || len(body)%aes.BlockSize != 0 || len(e.IV) != aes.BlockSize || e.PadLength > len(body) {
-		return nil, fmt.Errorf("%w: %d bytes with %d of padding are not whole blocks", ErrDecrypt, len(body), e.PadLength)
+	hash := e.PlainDigest.Hash()
+	if hash == 0 || len(body) == 0 || len(body)%aes.BlockSize != 0 || len(e.IV) != aes.BlockSize || e.PadLength > aes.BlockSize {
+		return nil, ErrDecrypt
 	}
 	// PKCS #1 v1.5 is what the files have. Nobody is told why a key was wrong: the
 	// digest below gives the same error.
 	session := make([]byte, sessionKey)
 	//lint:ignore SA1019 the format of the files prescribes it
 	if err := rsa.DecryptPKCS1v15SessionKey(nil, key, e.WrappedKey, session); err != nil {
-		return nil, fmt.Errorf("%w: wrapped key: %v", ErrDecrypt, err)
+		return nil, ErrDecrypt
 	}
 	block, err := aes.NewCipher(session)
 	if err != nil {
-		return nil, err
+		return nil, ErrDecrypt
 	}
 	plain := bytes.Clone(body)
 	cipher.NewCBCDecrypter(block, e.IV).CryptBlocks(plain, plain)
-	plain = plain[:len(plain)-e.PadLength]
-	hash := e.PlainDigest.Hash()
-	if hash == 0 {
-		return nil, fmt.Errorf("%w: digest %v", ErrDigest, e.PlainDigest)
-	}
+	end := len(plain) - e.PadLength
 	sum := hash.New()
-	sum.Write(plain)
-	if !bytes.Equal(sum.Sum(nil), e.PlainHash) {
-		return nil, fmt.Errorf("%w: the plaintext does not have its digest", ErrDecrypt)
+	sum.Write(plain[:end])
+	padding := bytes.Repeat([]byte{byte(tagPad)}, e.PadLength)
+	if !bytes.Equal(sum.Sum(nil), e.PlainHash) || !bytes.Equal(plain[end:], padding) {
+		return nil, ErrDecrypt
 	}
+	plain = plain[:end]
 	return plain, nil
 }
 

@@ -63,6 +63,10 @@ func (c *Cluster) listenControl() error {
 			if err != nil {
 				return err
 			}
+			if err := os.Chmod(path, 0o600); err != nil {
+				l.Close()
+				return err
+			}
 			l.(*net.UnixListener).SetUnlinkOnClose(false) // its path is gone by then
 			c.control = append(c.control, &control{filepath.Join(c.opts.Dir, name),
 				accept.Serve(l, accept.Limits{Conns: controlConns, PerAddress: controlConns, First: controlTime}, n.serveControl)})

@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -17,8 +18,13 @@ import (
 	"itlagent/testbench/vaultimage"
 )
 
-// MaxImage bounds an image of a phone's flash, in bytes.
-const MaxImage = 256 << 20
+// MaxImage bounds an image of a phone's flash, in bytes. Of a pipe or a device, whose size
+// is not known beforehand, maxPipe bytes are read: a buffer that grows takes several times
+// as much memory.
+const (
+	MaxImage = 256 << 20
+	maxPipe  = 32 << 20
+)
 
 // errNothingKept says that a store has nothing that a phone decides by.
 var errNothingKept = errors.New("it keeps nothing of a phone: no list, no configuration")
@@ -56,11 +62,19 @@ func read(path string, limit int, tooLarge string) ([]byte, error) {
 	if err == nil && info.IsDir() {
 		return nil, fmt.Errorf("%s: offset 0: it is a directory", path)
 	}
+	if err == nil && !info.Mode().IsRegular() {
+		limit = min(limit, maxPipe)
+	}
 	large := fmt.Errorf("%s: offset %d: too large: "+tooLarge, path, limit, limit)
 	if err == nil && info.Size() > int64(limit) {
 		return nil, large
 	}
-	data, err := io.ReadAll(io.LimitReader(f, int64(limit)+1))
+	var buf bytes.Buffer
+	if err == nil && info.Mode().IsRegular() {
+		buf.Grow(int(info.Size()) + bytes.MinRead) // at once, not by doubling
+	}
+	_, err = buf.ReadFrom(io.LimitReader(f, int64(limit)+1))
+	data := buf.Bytes()
 	switch {
 	case err != nil:
 		return nil, plain(err)

@@ -89,7 +89,7 @@ func (e *env) board(name string) (*board.Board, int) {
 		}
 		return b, exitOK
 	}
-	data, err := os.ReadFile(name)
+	data, err := readYAML(name)
 	if err != nil {
 		return nil, e.usage("%v", plainPath(err))
 	}

@@ -97,7 +97,7 @@ func clusterUp(e *env, args []string) int {
 		return e.usage("cluster up: %v", err)
 	}
 	if *config != "" {
-		data, err := os.ReadFile(*config)
+		data, err := readYAML(*config)
 		if err != nil {
 			return e.usage("cluster up: %v", plainPath(err))
 		}
@@ -141,12 +141,25 @@ func clusterUp(e *env, args []string) int {
 	if err := writeAddresses(*dir, c, *only); err != nil {
 		return e.fail(exitInfra, "%v", err)
 	}
+	written := addressFiles(c, *only)
+	renamed := time.NewTicker(followEvery)
+	defer renamed.Stop()
 	for tick := time.NewTicker(time.Minute); ; {
 		select {
 		case <-ctx.Done():
 			return exitOK
 		case <-c.Down():
 			return exitOK
+		case <-renamed.C:
+			if now := addressFiles(c, *only); !slices.Equal(now, written) {
+				for _, file := range written {
+					os.Remove(filepath.Join(*dir, file[0]))
+				}
+				if err := writeAddresses(*dir, c, *only); err != nil {
+					fmt.Fprintf(e.stderr, "itlbench: %v\n", err)
+				}
+				written = now
+			}
 		case <-tick.C:
 			if err := c.Remind(); err != nil {
 				fmt.Fprintf(e.stderr, "itlbench: %v\n", err)
@@ -188,7 +201,7 @@ func addressLine(st cluster.NodeStatus) string {
 // TFTP service comes last, so that whoever sees it finds the others too.
 func writeAddresses(dir string, c *cluster.Cluster, only []string) error {
 	for _, file := range addressFiles(c, only) {
-		if err := writeOutput(filepath.Join(dir, file[0]), []byte(file[1]+"\n")); err != nil {
+		if err := writeFile(filepath.Join(dir, file[0]), []byte(file[1]+"\n"), 0o600); err != nil {
 			return err
 		}
 	}
@@ -307,7 +320,7 @@ func clusterClock(e *env, args []string) int {
 			return e.usage("cluster clock: %q is not like +5m or +36h or +2d", f.Arg(0))
 		}
 		if err := c.Apply(operation.Advance(d)); err != nil {
-			return e.fail(exitInfra, "%v", err)
+			return e.operationFailed("cluster clock", err)
 		}
 	}
 	fmt.Fprintln(e.stdout, c.Now().UTC().Format(time.RFC3339))
@@ -329,7 +342,7 @@ func clusterFault(e *env, args []string) int {
 		err = c.Apply(operation.SetFault(f.Arg(0), service, f.Arg(2)))
 	}
 	if err != nil {
-		return e.usage("cluster fault: %v", err)
+		return e.operationFailed("cluster fault", err)
 	}
 	return exitOK
 }
@@ -381,7 +394,7 @@ func clusterSet(e *env, args []string) int {
 	}
 	defer c.Close()
 	if err := c.Apply(operation.Set(strings.TrimPrefix(f.Arg(0), "SEP"), f.Arg(1), f.Arg(2))); err != nil {
-		return e.usage("cluster set: %v", err)
+		return e.operationFailed("cluster set", err)
 	}
 	return exitOK
 }
@@ -462,7 +475,7 @@ func clusterEncrypt(e *env, args []string) int {
 		cert = id.Certificate
 	}
 	if err := c.Apply(operation.Encrypt(strings.TrimPrefix(f.Arg(0), "SEP"), cert)); err != nil {
-		return e.usage("cluster encrypt: %v", err)
+		return e.operationFailed("cluster encrypt", err)
 	}
 	return exitOK
 }
@@ -475,11 +488,11 @@ func clusterRebuild(e *env, args []string) int {
 		return code
 	}
 	defer c.Close()
-	text, err := os.ReadFile(*password)
+	security, err := readPassword(*password)
 	if err != nil {
 		return e.usage("cluster rebuild: --security-password-file: %v", plainPath(err))
 	}
-	if err := c.Apply(operation.Rebuild(strings.TrimRight(string(text), "\r\n"))); err != nil {
+	if err := c.Apply(operation.Rebuild(security)); err != nil {
 		return e.fail(exitNo, "%v", err)
 	}
 	return exitOK

@@ -148,7 +148,7 @@ func (e *env) scenarios(names []string) ([]*scenario.Scenario, int) {
 		s, err := scenario.Load(name)
 		if strings.HasSuffix(name, ".yaml") {
 			var data []byte
-			if data, err = os.ReadFile(name); err == nil {
+			if data, err = readYAML(name); err == nil {
 				if s, err = scenario.Parse(data); err != nil {
 					err = fmt.Errorf("%s: %w", name, err)
 				}

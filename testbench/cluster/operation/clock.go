@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/state"
 )
 
@@ -16,6 +17,9 @@ func Advance(d time.Duration) Operation {
 	return func(s *state.State) error {
 		if d < 0 {
 			return errors.New("the bench clock does not go back")
+		}
+		if s.Now().Add(d).After(profile.MaxClock) {
+			return fmt.Errorf("the bench clock does not go beyond %s: lists and certificates could not tell the time", profile.MaxClock.Format(time.DateOnly))
 		}
 
 		s.Clock = s.Clock.Add(d)
@@ -54,14 +58,17 @@ func alert(s *state.State) {
 	}
 }
 
+// maxDays bounds a step of the bench clock.
+const maxDays = 1000
+
 // ParseDuration reads a time span: one of package time, or days as in "2d".
 func ParseDuration(text string) (time.Duration, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
-		n, err := strconv.ParseUint(days, 10, 16)
-		if err != nil || n > 1000 {
-			return 0, fmt.Errorf("%q is not a number of days, at most 1000", text)
+		n, err := strconv.ParseFloat(days, 64)
+		if err != nil || strings.Trim(days, "0123456789.") != "" || n > maxDays {
+			return 0, fmt.Errorf("%q is not a number of days, at most %d", text, maxDays)
 		}
-		return time.Duration(n) * 24 * time.Hour, nil
+		return time.Duration(n * 24 * float64(time.Hour)), nil
 	}
 	return time.ParseDuration(text)
 }

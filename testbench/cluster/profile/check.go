@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Limits of a profile.
@@ -15,6 +16,14 @@ const (
 	maxDomain   = 200
 	maxSetting  = 255 // bytes of a value
 	minPassword = 6   // bytes
+)
+
+// The bench clock is within these times: a list has its time as 32 bits of seconds since
+// 1970, and a certificate that begins before MaxClock ends before the year 9999
+// (RFC 5280, section 4.1.2.5).
+var (
+	MinClock = time.Date(1970, time.January, 1, 0, 0, 0, 0, time.UTC)
+	MaxClock = time.Date(2106, time.January, 1, 0, 0, 0, 0, time.UTC)
 )
 
 var (
@@ -127,6 +136,9 @@ func (p *Profile) Check() error {
 func (p *Profile) checkCommon(release *Release) error {
 	if err := checkSizes(p.Bits, release); err != nil {
 		return field(err, "$.keySizes")
+	}
+	if !p.Installed.IsZero() && (p.Installed.Before(MinClock) || p.Installed.After(MaxClock)) {
+		return field(fmt.Errorf("clock %s: the years are 1970 to 2105", p.Installed.Format(time.DateOnly)), "$.clock")
 	}
 	if p.RecoveryName != "" && !release.Recovery {
 		return field(fmt.Errorf("release %s has no ITLRecovery", p.Release), "$.recoveryName")

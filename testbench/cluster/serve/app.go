@@ -22,6 +22,9 @@ func (n *Node) startTomcat(r *running) error {
 			r.wait(req.Context().Done(), held)
 			panic(http.ErrAbortHandler)
 		}
+		if refuse(w, req) {
+			return
+		}
 		if req.URL.Path != state.DirectoryPath {
 			w.WriteHeader(http.StatusNotFound)
 			return

@@ -89,7 +89,25 @@ func (n *Node) startTFTP(r *running) error {
 	return nil
 }
 
+// refuse answers what no phone asks for: other methods than GET and HEAD, and requests
+// that announce a body. One of two lengths (RFC 9112, section 6.3) is among them.
+func refuse(w http.ResponseWriter, req *http.Request) bool {
+	switch {
+	case req.Method != http.MethodGet && req.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		w.WriteHeader(http.StatusMethodNotAllowed)
+	case req.ContentLength != 0 || len(req.TransferEncoding) > 0:
+		w.WriteHeader(http.StatusBadRequest)
+	default:
+		return false
+	}
+	return true
+}
+
 func (n *Node) serveHTTP(r *running, w http.ResponseWriter, req *http.Request, https bool) {
+	if refuse(w, req) {
+		return
+	}
 	switch f := n.Node().Fault(profile.TFTPService); f.Kind {
 	case "busy":
 		w.WriteHeader(http.StatusServiceUnavailable)
