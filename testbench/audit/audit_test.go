@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"runtime"
 	"slices"
 	"strings"
@@ -247,5 +248,34 @@ func TestLive(t *testing.T) {
 		if err != nil || p.Status != audit.Current || !p.Follows() {
 			t.Errorf("%v: %s, %v, %v", p.MAC, p.Status, p.Verdict, err)
 		}
+	}
+}
+
+// An ACK over UDP is answered by nothing, not even an empty datagram.
+func TestACK(t *testing.T) {
+	l, err := audit.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.Collect(ctx, evidence.New()) }()
+	conn, err := net.Dial("udp", l.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	for _, method := range []string{"ACK", "OPTIONS"} {
+		fmt.Fprintf(conn, "%s sip:a SIP/2.0\r\nCSeq: 1 %s\r\n\r\n", method, method)
+	}
+	buf := make([]byte, 4096)
+	n, err := conn.Read(buf)
+	if err != nil || !strings.HasPrefix(string(buf[:n]), "SIP/2.0 200 OK\r\nCSeq: 1 OPTIONS") {
+		t.Errorf("first answer %q, %v", buf[:n], err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

@@ -20,7 +20,7 @@ import (
 // wrote, "status" describes it, "down" ends it.
 const (
 	controlTime    = 10 * time.Second
-	controlConns   = 16
+	controlConns   = 512
 	controlRequest = 256      // bytes
 	controlLine    = 64 << 10 // bytes of an answer
 )

@@ -2,7 +2,9 @@ package p12
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"strings"
 	"testing"
 
@@ -103,6 +105,33 @@ func TestRandomBytes(t *testing.T) {
 		}
 		if n := iterations(file, 0); n != 3 { // the version
 			t.Fatalf("an iteration count of %d in %x", n, file)
+		}
+	}
+}
+
+// A trust store is opened within the same limits.
+func TestTrustStore(t *testing.T) {
+	cert := pkitest.Identity(t, "call.example.lab", 0).Certificate
+	good, err := EncodeTrustStore([]*x509.Certificate{cert}, DefaultPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if certs, err := OpenTrustStore(good, DefaultPassword); err != nil || len(certs) != 1 || !certs[0].Equal(cert) {
+		t.Errorf("%d certificates, %v", len(certs), err)
+	}
+	if _, err := OpenTrustStore(good, "another"); !errors.Is(err, ErrPassword) {
+		t.Errorf("another password: %v, want %v", err, ErrPassword)
+	}
+	many, err := pkcs12.Modern.WithIterations(MaxIterations+1).EncodeTrustStore([]*x509.Certificate{cert}, DefaultPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"iterations": many, "size": make([]byte, MaxSize+1)} {
+		if _, err := OpenTrustStore(data, DefaultPassword); !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: a trust store: %v, want %v", name, err, ErrLimit)
+		}
+		if _, err := Open(data, DefaultPassword); !errors.Is(err, ErrLimit) {
+			t.Errorf("%s: a key: %v, want %v", name, err, ErrLimit)
 		}
 	}
 }

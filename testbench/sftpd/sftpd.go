@@ -5,10 +5,12 @@
 //	defer s.Close()
 //	fmt.Println(s.Address())
 //
-// It listens on loopback. The files are served by this process, or by OpenSSH's
-// sftp-server where Options names it; the login is this package's in both cases,
-// so that each way to log in can be had. Names that begin with a slash are those
-// of the machine: whoever can log in reads and writes what this process may.
+// It listens on loopback, for at most 128 connections of a minute each. The files are
+// served by this process, or by OpenSSH's sftp-server where Options names it; the
+// login is this package's in both cases, so that each way to log in can be had. Names
+// that begin with a slash are those of the machine: whoever can log in reads and writes
+// what this process may. A Server is safe for concurrent use. Source: RFC 4251 to 4254,
+// and draft-ietf-secsh-filexfer-02.
 package sftpd
 
 import (
@@ -20,11 +22,12 @@ import (
 	"io"
 	"net"
 	"os/exec"
-	"sync"
 	"time"
 
 	"github.com/pkg/sftp"
 	"golang.org/x/crypto/ssh"
+
+	"itlagent/agent/accept"
 )
 
 // Login is a way to log in.
@@ -48,14 +51,17 @@ type Options struct {
 
 // Server is a running server.
 type Server struct {
-	opts     Options
-	listener net.Listener
-	conf     *ssh.ServerConfig
-	done     sync.WaitGroup
-
-	mu    sync.Mutex
-	conns map[net.Conn]bool // nil once closed
+	opts    Options
+	address string
+	server  *accept.Server
+	conf    *ssh.ServerConfig
 }
+
+// Limits of a server.
+const (
+	conns    = 128
+	connTime = time.Minute // for a whole connection
+)
 
 var errLogin = errors.New("not a user")
 
@@ -69,7 +75,7 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, conf: new(ssh.ServerConfig), conns: make(map[net.Conn]bool)}
+	s := &Server{opts: o, conf: new(ssh.ServerConfig)}
 	check := func(user string, ok bool) (*ssh.Permissions, error) {
 		if user != o.User || !ok {
 			return nil, errLogin
@@ -97,55 +103,23 @@ func Start(o Options) (*Server, error) {
 		}
 	}
 	s.conf.AddHostKey(signer)
-	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
 		return nil, err
 	}
-	s.done.Go(s.accept)
+	s.address = l.Addr().String()
+	s.server = accept.Serve(l, accept.Limits{Conns: conns, First: connTime}, s.serve)
 	return s, nil
 }
 
 // Address returns "host:port".
-func (s *Server) Address() string { return s.listener.Addr().String() }
+func (s *Server) Address() string { return s.address }
 
 // Close ends every connection and waits for it.
-func (s *Server) Close() {
-	s.listener.Close()
-	s.mu.Lock()
-	for c := range s.conns {
-		c.Close()
-	}
-	s.conns = nil
-	s.mu.Unlock()
-	s.done.Wait()
-}
-
-func (s *Server) accept() {
-	for {
-		conn, err := s.listener.Accept()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		if s.conns == nil {
-			s.mu.Unlock()
-			conn.Close()
-			return
-		}
-		s.conns[conn] = true
-		s.mu.Unlock()
-		s.done.Go(func() {
-			s.serve(conn)
-			conn.Close()
-			s.mu.Lock()
-			delete(s.conns, conn)
-			s.mu.Unlock()
-		})
-	}
-}
+func (s *Server) Close() { s.server.Close() }
 
 func (s *Server) serve(raw net.Conn) {
-	const most = time.Minute // for a whole connection
-	raw.SetDeadline(time.Now().Add(most))
+	raw.SetDeadline(time.Now().Add(connTime))
 	conn, channels, requests, err := ssh.NewServerConn(raw, s.conf)
 	if err != nil {
 		return
@@ -154,7 +128,7 @@ func (s *Server) serve(raw net.Conn) {
 	go ssh.DiscardRequests(requests)
 	for offered := range channels {
 		if offered.ChannelType() != "session" {
-			offered.Reject(ssh.UnknownChannelType, "sessions alone")
+			offered.Reject(ssh.UnknownChannelType, "only sessions")
 			continue
 		}
 		ch, requests, err := offered.Accept()

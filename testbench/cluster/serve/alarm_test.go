@@ -1,7 +1,9 @@
 package serve
 
 import (
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,5 +51,30 @@ func TestForgedAlarms(t *testing.T) {
 	e := alarmEvent(n, &many)
 	if back, err := events.Parse(e.String()); err != nil || back.Tag("ITLStatus") != "Not Installed" {
 		t.Errorf("a long alarm: %v, %v", back, err)
+	}
+}
+
+// What becomes of an alarm is said: one that is not an alarm is refused, one that cannot
+// be written is to be sent again. ACK is answered by nothing at all.
+func TestAlarmAnswers(t *testing.T) {
+	s := state.New(profile.Note(), time.Time{})
+	const good = "<x-cisco-alarm><Alarm Name=\"DeviceTLInfo\"><ParameterList></ParameterList></Alarm></x-cisco-alarm>"
+	for name, test := range map[string]struct {
+		method, body string
+		report       error
+		want         string
+	}{
+		"an alarm":       {"REFER", good, nil, "SIP/2.0 202 Accepted\r\n"},
+		"a full disk":    {"REFER", good, &fs.PathError{Op: "write", Path: "events.log", Err: syscall.ENOSPC}, "SIP/2.0 503 Service Unavailable\r\n"},
+		"not an event":   {"REFER", good, events.ErrLine, "SIP/2.0 400 Bad Request\r\n"},
+		"not an alarm":   {"REFER", "<nonsense/>", nil, "SIP/2.0 400 Bad Request\r\n"},
+		"another method": {"INVITE", "", nil, "SIP/2.0 405 Method Not Allowed\r\n"},
+		"ACK":            {"ACK", "", nil, ""},
+	} {
+		n := New(Config{Node: func() *state.Node { return s.Nodes[0] }, Report: func(events.Event) error { return test.report }, Logf: t.Logf})
+		answer := n.answerSIP(&running{}, &sip.Request{Method: test.method, Body: []byte(test.body)}, "UDP")
+		if !strings.HasPrefix(string(answer), test.want) || test.want == "" && answer != nil {
+			t.Errorf("%s: %q, want %q", name, answer, test.want)
+		}
 	}
 }
