@@ -115,7 +115,7 @@ func TestConfigErrors(t *testing.T) {
 		"a port twice":             {edit("    capfName: CAPF-sub", "    ports: {http: 7000, tvs: 7000}"), "line 14: tvs 127.0.0.2:7000 is that of sub http too"},
 		"a port of another node":   {edit("    address: 127.0.0.2", "    port: 7000\n    ports: {sip: 7001}"), "is that of sub"},
 		"too many nodes":           {"release: \"14\"\nnodes:" + strings.Repeat("\n  - {name: x, domain: y}", 40), "line 3: 40 nodes: a cluster has 1 to 39"},
-		"too long":                 {strings.Repeat("#", 2<<20), "at most 1048576"},
+		"too long":                 {strings.Repeat("#", 2<<20), "at most 262144"},
 	} {
 		_, err := profile.Parse([]byte(test.file))
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
