@@ -10,12 +10,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
-	"fmt"
 	"io"
 	"math/big"
 	"net"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -156,32 +154,4 @@ func TestVerifyTimeIsNotTheServers(t *testing.T) {
 		}
 		s.busy.Wait()
 	})
-}
-
-// What a server says reaches errors and the log harmless, whatever it is.
-func TestTextsAreSafe(t *testing.T) {
-	const evil = "\x1b[2J\u009b\u202e\x07\x85"
-	for name, response := range map[string]string{
-		"reason phrase":     "HTTP/1.1 500 " + evil + "\r\n\r\n",
-		"status line":       evil + "\r\n\r\n",
-		"header field":      "HTTP/1.1 200 OK\r\n" + evil + "\r\n\r\n",
-		"length":            "HTTP/1.1 200 OK\r\nContent-Length: " + evil + "\r\n\r\n",
-		"transfer encoding": "HTTP/1.1 200 OK\r\nTransfer-Encoding: " + evil + "\r\n\r\n",
-	} {
-		s := &servers{http: map[string]func(net.Conn){"one:6970": respond(response)},
-			tftp: map[string]func(context.Context, string, int) ([]byte, error){
-				"one:69": func(context.Context, string, int) ([]byte, error) { return nil, errors.New("error 0, " + evil) }}}
-		client := s.client()
-		var log strings.Builder
-		client.Logf = func(format string, args ...any) { fmt.Fprintf(&log, format, args...) }
-		_, err := client.Get(t.Context(), []string{"one", "two" + evil}, "a", 100)
-		if err == nil {
-			t.Fatalf("%s: no error", name)
-		}
-		for at, text := range map[string]string{"error": err.Error(), "log": log.String()} {
-			if strings.ContainsAny(strings.ReplaceAll(text, "\n", ""), "\x1b\u009b\u202e\x07\u0085\r") {
-				t.Errorf("%s reaches the %s raw: %q", name, at, text)
-			}
-		}
-	}
 }

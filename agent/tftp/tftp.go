@@ -65,8 +65,9 @@ type Client struct {
 }
 
 // portTries is how many sockets are opened in search of a port on which no late packet
-// can be mistaken. With nine of ten ports resting, one search in 10^11 fails.
-const portTries = 256
+// can be mistaken, before the search waits for ports to be free again. With nine of ten
+// ports resting, one search in 10^5 waits.
+const portTries = 128
 
 // farewell bounds the sending of the last ERROR when the context has ended already.
 const farewell = 10 * time.Millisecond
@@ -143,7 +144,7 @@ func (c *Client) open(ctx context.Context, t *transfer) (net.PacketConn, uint16,
 			return new(net.ListenConfig).ListenPacket(ctx, network, ":0")
 		}
 	}
-	for range portTries {
+	for try := 1; ; try++ {
 		conn, err := listen(ctx, network)
 		if err != nil {
 			return nil, 0, err
@@ -158,8 +159,13 @@ func (c *Client) open(ctx context.Context, t *transfer) (net.PacketConn, uint16,
 			return conn, port, nil
 		}
 		conn.Close()
+		if try%portTries == 0 {
+			pause(ctx, Resend)
+		}
+		if err := context.Cause(ctx); err != nil {
+			return nil, 0, fmt.Errorf("late packets may come to every local port: %w", err)
+		}
 	}
-	return nil, 0, errors.New("late packets may come to every local port: too many transfers")
 }
 
 // run carries the transfer out.

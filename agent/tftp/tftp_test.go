@@ -334,7 +334,6 @@ func TestWindowGap(t *testing.T) {
 }
 
 // Servers that never stop talking cost a bounded number of packets and a bounded time.
-// 9135b14 read such packets as fast as they came, for ever.
 func TestEndless(t *testing.T) {
 	always := func(from netip.AddrPort, p string) func() datagram {
 		return func() datagram { return datagram{from, p} }

@@ -156,11 +156,18 @@ func (t *transfer) first(from netip.AddrPort, b []byte) (result, error) {
 		t.ask = Options{}
 		t.out, err = request(t.name, t.ask)
 		return result{fresh: true, send: true}, err
-	case p.op == opERROR:
+	case p.op == opERROR && p.code == codeUnknown:
+		// No answer to a request, but to a packet that was sent to somebody else, at a port
+		// that is ours by now.
+		t.strangers++
+		return result{stray: true}, nil
+	case p.op == opERROR && p.code == codeNotFound:
 		t.peer, t.over = from, true
-		if p.code == codeNotFound {
-			return result{}, ErrNotFound
-		}
+		return result{}, ErrNotFound
+	case p.op == opERROR:
+		// It may be such an answer as well: then that of the server is still to come.
+		t.strangers++
+		t.peer, t.over = from, true
 		return result{}, fmt.Errorf("the server refused: %s", said(p))
 	case p.op == opOACK:
 		return t.accept(from, p.options)
