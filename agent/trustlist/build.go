@@ -9,6 +9,9 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -69,10 +72,11 @@ type ListSpec struct {
 	Digest        Digest  // SHA-1 where zero
 	Time          time.Time
 	Records       []RecordSpec
+	Oversize      bool // writes a list that is larger than Parse reads, as a large cluster does
 }
 
 // BuildList writes and signs a list with CUCM's order and layout. It refuses a
-// list that Parse would refuse for its size, its FILENAME or its version; the
+// list that Parse would refuse for its size, unless Oversize is set, its FILENAME or its version; the
 // latter two are ErrWrongFile.
 func BuildList(spec ListSpec, signer SigningKey) ([]byte, error) {
 	if !spec.Kind.IsList() {
@@ -99,7 +103,11 @@ func BuildList(spec ListSpec, signer SigningKey) ([]byte, error) {
 		records = append(records, b...)
 	}
 	head := head{spec.Version, spec.SignerVersion, spec.Digest, spec.FileName, spec.Time, nil}
-	return head.sign(records, signer, spec.Kind.SizeLimit())
+	limit := spec.Kind.SizeLimit()
+	if spec.Oversize {
+		limit = math.MaxInt
+	}
+	return head.sign(records, signer, limit)
 }
 
 // Resign writes the records of a list under a new header and signature, as
@@ -303,23 +311,33 @@ func (w *writer) put(tag Tag, value []byte) {
 
 func nul(s string) []byte { return append([]byte(s), 0) }
 
-// FormatName writes a distinguished name as CUCM does: the parts of the
-// certificate in reverse, "CN=..;OU=..;O=..;L=..;ST=..;C=..".
+// FormatName writes a name as CUCM's lists do: CN, OU, O, L, ST, C, whatever their order
+// in the certificate, which is another one in CUCM's own. Attributes of one type, and
+// those of other types behind, stand with the last of the certificate first, as RFC 4514
+// has it; other types are given by their short name, or as dotted numbers.
 func FormatName(name pkix.Name) string {
-	var out string
-	for i := len(name.Names) - 1; i >= 0; i-- {
-		if out != "" {
-			out += nameSeparator
+	var parts []string
+	write := func(wanted func(oid string) bool) {
+		for i := len(name.Names) - 1; i >= 0; i-- {
+			oid := name.Names[i].Type.String()
+			if !wanted(oid) {
+				continue
+			}
+			if short, ok := attributeNames[oid]; ok {
+				oid = short
+			}
+			parts = append(parts, oid+"="+fmt.Sprint(name.Names[i].Value))
 		}
-		part := name.Names[i]
-		oid := part.Type.String()
-		if short, ok := attributeNames[oid]; ok {
-			oid = short
-		}
-		out += oid + "=" + fmt.Sprint(part.Value)
 	}
-	return out
+	for _, known := range nameOrder {
+		write(func(oid string) bool { return oid == known })
+	}
+	write(func(oid string) bool { return !slices.Contains(nameOrder, oid) })
+	return strings.Join(parts, nameSeparator)
 }
+
+// nameOrder is the order of the attributes in CUCM's lists: CN, OU, O, L, ST, C.
+var nameOrder = []string{"2.5.4.3", "2.5.4.11", "2.5.4.10", "2.5.4.7", "2.5.4.8", "2.5.4.6"}
 
 var attributeNames = map[string]string{
 	"2.5.4.3": "CN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST",

@@ -39,11 +39,12 @@ type Name struct{ CN, OU, O, L, ST, C string }
 // Usage selects the extended key usages of a certificate.
 type Usage uint8
 
-// The usages. CUCM's service certificates have three purposes, the ITL recovery
-// certificate two.
+// The usages. CUCM's service certificates have three purposes; those of CAPF and of ITL
+// recovery two, by their lengths in listings.
 const (
 	Service  Usage = iota // serverAuth, clientAuth, ipsecEndSystem
 	Recovery              // serverAuth, clientAuth
+	CAPF     = Recovery
 )
 
 // Request describes a certificate to be made.
@@ -176,14 +177,14 @@ func create(template *x509.Certificate, key crypto.Signer) (*Identity, error) {
 	return &Identity{cert, key}, nil
 }
 
-// der encodes the name in the order C, ST, L, O, OU, CN, each as a
-// PrintableString where its characters allow, else UTF-8.
+// der encodes the name in the order of CUCM's certificates, C, O, OU, CN, ST, L, each
+// as a PrintableString where its characters allow, else UTF-8.
 func (n Name) der() ([]byte, error) {
 	var rdns pkix.RDNSequence
 	for _, part := range []struct {
 		id    int
 		value string
-	}{{6, n.C}, {8, n.ST}, {7, n.L}, {10, n.O}, {11, n.OU}, {3, n.CN}} {
+	}{{6, n.C}, {10, n.O}, {11, n.OU}, {3, n.CN}, {8, n.ST}, {7, n.L}} {
 		if part.value != "" {
 			rdns = append(rdns, pkix.RelativeDistinguishedNameSET{
 				{Type: asn1.ObjectIdentifier{2, 5, 4, part.id}, Value: part.value}})
@@ -195,8 +196,8 @@ func (n Name) der() ([]byte, error) {
 // extensions returns keyUsage (not critical), extKeyUsage and
 // subjectKeyIdentifier in the order and form that give CUCM's lengths.
 func extensions(usage Usage, pub crypto.PublicKey) ([]pkix.Extension, error) {
-	// digitalSignature, keyEncipherment, dataEncipherment, keyCertSign
-	keyUsage, err := asn1.Marshal(asn1.BitString{Bytes: []byte{0xb4}, BitLength: 6})
+	// digitalSignature, keyEncipherment, dataEncipherment, keyAgreement, keyCertSign
+	keyUsage, err := asn1.Marshal(asn1.BitString{Bytes: []byte{0xbc}, BitLength: 6})
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,14 @@ package pki_test
 
 import (
 	"crypto/rsa"
+	"crypto/x509"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"itlagent/agent/trustlist"
 	"itlagent/testbench/pki"
 	"itlagent/testbench/pki/pkitest"
 )
@@ -92,5 +95,28 @@ func TestLookalike(t *testing.T) {
 	}
 	if a.PublicKey.(*rsa.PublicKey).Equal(b.PublicKey) {
 		t.Error("the look-alike has the same key")
+	}
+}
+
+// Certificates have the form of CUCM's: the order of the name, the key usages, two
+// purposes for CAPF, which makes it 10 bytes shorter.
+func TestForm(t *testing.T) {
+	service, capf := pkitest.Identity(t, "cucm-1051-a-pub", pki.Service).Certificate, pkitest.Identity(t, "cucm-1051-a-pub", pki.CAPF).Certificate
+	var order []string
+	for _, part := range service.Subject.Names {
+		order = append(order, part.Type.String())
+	}
+	if got := strings.Join(order, " "); got != "2.5.4.6 2.5.4.10 2.5.4.11 2.5.4.3 2.5.4.8 2.5.4.7" { // C, O, OU, CN, ST, L
+		t.Errorf("the name has %s", got)
+	}
+	const usage = x509.KeyUsageDigitalSignature | x509.KeyUsageKeyEncipherment | x509.KeyUsageDataEncipherment | x509.KeyUsageKeyAgreement | x509.KeyUsageCertSign
+	if service.KeyUsage != usage {
+		t.Errorf("key usage %b, want %b", service.KeyUsage, usage)
+	}
+	if a, b := len(service.ExtKeyUsage), len(capf.ExtKeyUsage); a != 3 || b != 2 || len(service.Raw)-len(capf.Raw) != 10 {
+		t.Errorf("%d and %d purposes, %d and %d bytes", a, b, len(service.Raw), len(capf.Raw))
+	}
+	if got := trustlist.FormatName(service.Subject); got != "CN=cucm-1051-a-pub;OU=tac;O=cisco;L=rtp;ST=nc;C=US" {
+		t.Errorf("listed as %s", got)
 	}
 }

@@ -25,6 +25,7 @@ func issue(s *state.State, n *state.Node, u profile.Unit) (*pki.Identity, error)
 	req.Subject.CN = n.FQDN()
 	switch u {
 	case profile.CAPF:
+		req.Usage = pki.CAPF
 		if req.Subject.CN = spec.CAPFName; req.Subject.CN == "" {
 			req.Subject.CN = "CAPF-" + n.Name
 		}
@@ -48,8 +49,7 @@ func recoveryName(s *state.State) string {
 	if name := s.Profile.RecoveryName; name != "" {
 		return name
 	}
-	spec := s.Publisher().Spec()
-	return "ITLRECOVERY_" + spec.Name + "." + spec.Domain
+	return "ITLRECOVERY_" + s.Publisher().Spec().FQDN()
 }
 
 func bits(s *state.State, n *state.Node, u profile.Unit) int {

@@ -113,9 +113,12 @@ func resetSigner(s *state.State) *pki.Identity {
 // recovery, the other TVS.
 func itlSpec(s *state.State, n *state.Node) trustlist.ListSpec {
 	own := n.Units[profile.CallManager].Certificate
-	whole, hashed := trustlist.Whole, trustlist.Hashed
+	whole, hashed, vouching := trustlist.Whole, trustlist.Hashed, trustlist.Hashed
+	if s.Release().WholeTVS() {
+		vouching = trustlist.Whole
+	}
 	if s.Rollback {
-		whole, hashed = trustlist.Blank, trustlist.Blank
+		whole, hashed, vouching = trustlist.Blank, trustlist.Blank, trustlist.Blank
 	}
 	records := []trustlist.RecordSpec{
 		{Role: trustlist.SAST, Certificate: own},
@@ -126,10 +129,10 @@ func itlSpec(s *state.State, n *state.Node) trustlist.ListSpec {
 	}
 	records = append(records, trustlist.RecordSpec{Role: trustlist.CAPF, Certificate: s.Publisher().Units[profile.CAPF].Certificate, Form: trustlist.Hashed})
 	for i, other := range s.Nodes {
-		records = append(records, trustlist.RecordSpec{Role: trustlist.TVS, Certificate: other.Units[profile.TVS].Certificate, Form: hashed})
+		records = append(records, trustlist.RecordSpec{Role: trustlist.TVS, Certificate: other.Units[profile.TVS].Certificate, Form: vouching})
 		if id := s.Recovery(); i == 0 && id != nil {
 			records = append(records, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: id.Certificate})
 		}
 	}
-	return trustlist.ListSpec{Kind: trustlist.ITL, Digest: s.Digest, SignerVersion: s.Release().SignerVersion, Time: s.Now(), Records: records}
+	return trustlist.ListSpec{Kind: trustlist.ITL, Digest: s.Digest, SignerVersion: s.Release().SignerVersion, Time: s.Now(), Records: records, Oversize: true}
 }

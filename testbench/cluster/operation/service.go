@@ -81,6 +81,9 @@ func startTFTP(s *state.State, n *state.Node) error {
 	if err != nil {
 		return fmt.Errorf("%s: build ITL: %w", n.Name, err)
 	}
+	if len(itl) > trustlist.MaxListSize { // it is served all the same, as a large cluster does
+		s.Event(n, appTFTP, 3, "ITLTooLarge", fmt.Sprintf("The ITL has %d bytes; phones read %d", len(itl), trustlist.MaxListSize))
+	}
 	serveITL(s, n, itl)
 	return nil
 }

@@ -171,8 +171,10 @@ func (n *NodeSpec) check(release *Release) error {
 	if err := CheckLabel(n.Name); err != nil {
 		return field(err, "name")
 	}
-	if err := CheckDomain(n.Domain); err != nil {
-		return field(err, "domain")
+	if n.Domain != "" {
+		if err := CheckDomain(n.Domain); err != nil {
+			return field(err, "domain")
+		}
 	}
 	if err := checkSizes(n.Bits, release); err != nil {
 		return field(err, "keySizes")

@@ -21,6 +21,7 @@ var faultKinds = map[Service]map[string]string{
 		"old":      "", // the list of before the last start is served
 		"truncate": "", // the second half of every file is missing
 		"large":    "", // trust lists are larger than phones read
+		"unlisted": "", // a CTL made from now on has another address in the node's records
 		"slow":     "3s",
 		"lose":     "4", // HTTP breaks off; TFTP loses every fourth datagram
 	},

@@ -22,6 +22,17 @@ type NodeSpec struct {
 	Line         int              `json:"-"` // in the profile's file; 0 where there is none
 }
 
+// FQDN returns the node's name with its domain, where it has one.
+func (n *NodeSpec) FQDN() string { return FQDN(n.Name, n.Domain) }
+
+// FQDN joins a host name and a domain; many nodes have no domain.
+func FQDN(name, domain string) string {
+	if domain == "" {
+		return name
+	}
+	return name + "." + domain
+}
+
 // PhoneSpec describes a phone that the cluster knows.
 type PhoneSpec struct {
 	MAC      string // 12 upper-case hex digits

@@ -114,8 +114,10 @@ func (n *Node) check(release *profile.Release) error {
 	if err := profile.CheckLabel(n.Name); err != nil {
 		return at(err, "Name")
 	}
-	if err := profile.CheckDomain(n.Domain); err != nil {
-		return at(err, "Domain")
+	if n.Domain != "" {
+		if err := profile.CheckDomain(n.Domain); err != nil {
+			return at(err, "Domain")
+		}
 	}
 	for _, u := range release.Units() {
 		if err := checkIdentity(n.Units[u]); err != nil {
@@ -160,7 +162,7 @@ func (n *Node) checkLists() error {
 		data []byte
 		must bool
 	}{{"ITL", trustlist.ITL, n.ITL, true}, {"OldITL", trustlist.ITL, n.OldITL, false}, {"CTL", trustlist.CTL, n.CTL, false}} {
-		if list.data == nil && !list.must {
+		if list.data == nil && !list.must || len(list.data) > trustlist.MaxListSize { // one that phones refuse
 			continue
 		}
 		if _, err := trustlist.Parse(list.kind, list.data); err != nil {

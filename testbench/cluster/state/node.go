@@ -40,8 +40,8 @@ func (n *Node) State() *State { return n.in }
 // Spec returns what the profile says of the node.
 func (n *Node) Spec() *profile.NodeSpec { return &n.in.Profile.Nodes[n.index] }
 
-// FQDN returns the node's name with its domain.
-func (n *Node) FQDN() string { return n.Name + "." + n.Domain }
+// FQDN returns the node's name with its domain, where it has one.
+func (n *Node) FQDN() string { return profile.FQDN(n.Name, n.Domain) }
 
 // IsPublisher reports whether the node is the publisher.
 func (n *Node) IsPublisher() bool { return n.Spec().Publisher }
