@@ -15,7 +15,7 @@ var itlCommands = []command{
 	{words: "utils itl reset remotekey", args: "HOST[:PORT] USER PATH", min: 3, max: 3, publisher: true, about: "sign the ITL with a recovery key that is kept on an SFTP server", run: itlResetRemote},
 	{words: "utils ctl set-cluster mixed-mode", publisher: true, about: "make a CTL and turn mixed mode on", run: func(s *Session, _ []string) error { return s.setMode(true) }},
 	{words: "utils ctl set-cluster non-secure-mode", publisher: true, about: "turn mixed mode off", run: func(s *Session, _ []string) error { return s.setMode(false) }},
-	{words: "utils ctl update CTLFile", publisher: true, about: "make the CTL anew", run: ctlUpdate},
+	{words: "utils ctl update CTLFile", publisher: true, about: "make the CTL again", run: ctlUpdate},
 	{words: "utils ctl reset localkey", publisher: true, about: "sign the CTL with the recovery key of this publisher", run: ctlReset},
 }
 
@@ -33,6 +33,9 @@ func itlResetRemote(s *Session, args []string) error {
 	}
 	s.say("Processing token in else 0 tac\ncount is 1\nProcessing token in else 0 tac\ncount is 1")
 	kept, err := s.fetchP12(args[0], args[1], password, args[2])
+	if err == nil {
+		err = s.checkKey(kept)
+	}
 	if err != nil {
 		return fmt.Errorf("%w\nThe reset ITL file was not generated. Nothing was changed.", err)
 	}
