@@ -41,7 +41,7 @@ func clusterCommands() map[string]func(*env, []string) int {
 	return map[string]func(*env, []string) int{
 		"up": clusterUp, "down": clusterDown, "status": clusterStatus, "clock": clusterClock, "fault": clusterFault,
 		"events": clusterEvents, "set": clusterSet, "rebuild": clusterRebuild, "passwords": clusterPasswords,
-		"lists": clusterLists, "serve": clusterServe, "encrypt": clusterEncrypt,
+		"lists": clusterLists, "serve": clusterServe, "encrypt": clusterEncrypt, "apply": clusterApply, "phone": clusterPhone,
 	}
 }
 
@@ -51,21 +51,23 @@ func runCluster(e *env, args []string) int {
 			return run(e, args[1:])
 		}
 		if args[0] != "--help" && args[0] != "-h" {
-			return e.usage("cluster: no %q; there are: up, down, status, clock, fault, events, lists, serve, set, encrypt, rebuild, passwords", args[0])
+			return e.usage("cluster: no %q; there are: up, down, status, apply, phone, clock, fault, events, lists, serve, set, encrypt, rebuild, passwords", args[0])
 		}
 	}
 	fmt.Fprint(e.stdout, `usage: itlbench cluster COMMAND [--dir DIR]
   up [--profile NAME | --config FILE] [--port N] [--node NAME]  run the nodes until Ctrl-C
   down                          end the processes that run the nodes
   status [--json]               nodes, addresses, services
+  apply --config FILE           bring addresses, ports, services and phones to what a file says
+  phone add MAC [MODEL]         make a phone known; phone remove MAC
   clock [+DURATION]             show the bench clock, or move it ahead
   fault NODE SERVICE KIND       make tftp, tvs, sip or tomcat fail; none mends it
   events [--follow] [--json]    the application log
   lists [--json]                every trust list that the nodes have served
-  serve SHA1|FILE               make TFTP serve that ITL, until it starts anew
+  serve SHA1|FILE               make TFTP serve that ITL, until it starts again
   set MAC NAME VALUE            change a setting of a phone
   encrypt MAC PEM|none          encrypt the configuration of a phone for its certificate
-  rebuild --security-password-file FILE  install the publisher anew
+  rebuild --security-password-file FILE  install the publisher again
   passwords                     those of the administrator and of the cluster
 `)
 	if len(args) > 0 {
@@ -97,15 +99,8 @@ func clusterUp(e *env, args []string) int {
 		return e.usage("cluster up: %v", err)
 	}
 	if *config != "" {
-		data, err := readYAML(*config)
-		if err != nil {
-			return e.usage("cluster up: %v", plainPath(err))
-		}
-		if p, err = profile.Parse(data); err != nil {
-			return e.usage("%s: %v", *config, err)
-		}
-		if p.Name == "" {
-			p.Name = strings.TrimSuffix(filepath.Base(*config), filepath.Ext(*config))
+		if p, err = readProfile(*config); err != nil {
+			return e.usage("%v", err)
 		}
 	}
 	if *port != 0 {
@@ -122,8 +117,8 @@ func clusterUp(e *env, args []string) int {
 		return e.clusterFailed(*config, err)
 	}
 	defer c.Close()
-	if (f.Changed("profile") || *config != "") && c.State().Profile.Name != p.Name {
-		return e.usage("cluster up: %s keeps the cluster %s; give another --dir, or no profile", *dir, c.State().Profile.Name)
+	if !e.differs(c, f, *dir, &p) {
+		return e.usage("cluster up: give another --dir, or leave the flags out; cluster apply brings ports and phones to a file")
 	}
 	if err := c.Host(); err != nil {
 		return e.clusterFailed(*config, err)

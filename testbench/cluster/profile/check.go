@@ -122,6 +122,9 @@ func (p *Profile) Check() error {
 		if err := n.check(&release); err != nil {
 			return below(err, "$.nodes[%d]", i)
 		}
+		if err := checkTold(n.Host, p.Advertise); err != nil {
+			return at(err, "address")
+		}
 		if err := p.checkPorts(n, taken); err != nil {
 			return at(err, "name")
 		}
@@ -148,6 +151,9 @@ func (p *Profile) checkCommon(release *Release) error {
 			return field(err, "$.%s", address.path)
 		}
 	}
+	if err := checkTold(p.Host, p.Advertise); err != nil {
+		return field(err, "$.address")
+	}
 	for _, password := range []struct{ path, value string }{{"administrator", p.AdminPassword}, {"security", p.SecurityPassword}} {
 		if password.value == "" {
 			continue
@@ -155,6 +161,14 @@ func (p *Profile) checkCommon(release *Release) error {
 		if err := CheckPassword(password.value); err != nil {
 			return field(err, "$.passwords.%s", password.path)
 		}
+	}
+	return nil
+}
+
+// checkTold reports an address that phones could not be told.
+func checkTold(host, advertise string) error {
+	if ip := net.ParseIP(host); advertise == "" && ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("phones cannot be told the address %s: set advertise to the one that reaches it", host)
 	}
 	return nil
 }

@@ -134,8 +134,12 @@ func (n *Node) Take() *Node {
 // Follow opens and closes services as the state has them. A port that cannot be had
 // gives a *PortError.
 func (n *Node) Follow() error {
+	if n.ssh != nil && n.ssh.fault != n.places() {
+		n.ssh.close()
+		n.ssh = nil
+	}
 	if n.ssh == nil && n.SSH != nil {
-		r := &running{ending: make(chan struct{})}
+		r := &running{fault: n.places(), ending: make(chan struct{})}
 		if err := n.startSSH(r); err != nil {
 			r.close()
 			return err
@@ -161,6 +165,7 @@ func (n *Node) follow(service profile.Service) error {
 			fault += " with HTTPS" // which an upgrade brings
 		}
 	}
+	fault += n.places()
 	r := n.open[service]
 	if r != nil && (!want || r.fault != fault) {
 		r.close()
@@ -181,6 +186,17 @@ func (n *Node) follow(service profile.Service) error {
 	}
 	n.open[service] = r
 	return nil
+}
+
+// places is where the profile has the node's ports, which it may have elsewhere now.
+func (n *Node) places() string {
+	now := n.Node()
+	p, spec := &now.State().Profile, now.Spec()
+	where := " on " + p.Address(spec)
+	for _, name := range profile.AllPorts() {
+		where += fmt.Sprint(" ", p.Port(spec, name))
+	}
+	return where
 }
 
 func (n *Node) startSSH(r *running) error {

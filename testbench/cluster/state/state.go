@@ -88,7 +88,7 @@ func New(p profile.Profile, set time.Time) *State {
 		}
 	}
 	for _, ps := range p.Phones {
-		s.Phones = append(s.Phones, withDefaults(ps))
+		s.Phones = append(s.Phones, WithDefaults(ps))
 	}
 	for _, spec := range p.Nodes {
 		s.Nodes = append(s.Nodes, &Node{Name: spec.Name, Domain: spec.Domain, Units: make(map[profile.Unit]*pki.Identity),
@@ -99,8 +99,8 @@ func New(p profile.Profile, set time.Time) *State {
 	return s
 }
 
-// withDefaults adds the settings that every phone has.
-func withDefaults(ps profile.PhoneSpec) profile.PhoneSpec {
+// WithDefaults adds the settings that every phone has.
+func WithDefaults(ps profile.PhoneSpec) profile.PhoneSpec {
 	settings := map[string]string{"settingsAccess": "1", "webAccess": "1", "sshAccess": "1", "spanToPCPort": "1"}
 	maps.Copy(settings, ps.Settings)
 	return profile.PhoneSpec{MAC: ps.MAC, Model: ps.Model, Settings: settings, Certificate: ps.Certificate}
