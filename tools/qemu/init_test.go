@@ -99,7 +99,7 @@ func until(t *testing.T, e *qemu.Expect, line string) {
 }
 
 // A program that hangs is reset by the watchdog that it fed before, and starts again.
-// The watchdog is QEMU's i6300esb.
+// The watchdog is QEMU's i6300esb on arm, and the kernel's softdog on malta.
 func TestWatchdogResetsHungBoard(t *testing.T) {
 	withInit(t, "hang", nil, func(t *testing.T, m *qemu.Machine, e *qemu.Expect) {
 		for _, line := range []string{"hang: up", "hang: timeout 5s", "hang: fed 1", "hang: fed 2", "hang: fed 3", "hang: hangs"} {
