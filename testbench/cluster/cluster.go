@@ -23,7 +23,7 @@ import (
 type Options struct {
 	Dir string // of the cluster; "" leaves it in memory
 	// Tick lets the bench clock of a cluster that is installed run with the
-	// machine's. It stands still otherwise, and moves by operation.Advance alone.
+	// machine's. It stands still otherwise, and only operation.Advance moves it.
 	Tick bool
 	// Only hosts the nodes of these names; all where empty.
 	Only []string

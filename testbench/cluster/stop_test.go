@@ -88,7 +88,7 @@ func TestStopUnderCommands(t *testing.T) {
 	}
 }
 
-// The sockets of a cluster are its owner's alone.
+// The sockets of a cluster belong to its owner only.
 func TestModes(t *testing.T) {
 	dir := t.TempDir()
 	c, err := cluster.New(profile.Note(), cluster.Options{Dir: dir})

@@ -85,7 +85,7 @@ func (e Event) String() string {
 func clean(s string) string {
 	return printable.Text(strings.Map(func(r rune) rune {
 		switch {
-		case r == '\ufffd': // what is no UTF-8 becomes that, and longer
+		case r == '\ufffd': // what is not UTF-8 becomes that, and longer
 			return '?'
 		case r == ']':
 			return ')'

@@ -73,7 +73,7 @@ func TestFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	if back, err := pki.Load(public); err != nil || back.Key != nil {
-		t.Errorf("certificate alone: %v, key %v", err, back.Key)
+		t.Errorf("only the certificate: %v, key %v", err, back.Key)
 	}
 	for _, bad := range []string{"", "hello", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
 		string(public) + "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"} {

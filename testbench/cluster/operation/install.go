@@ -67,7 +67,7 @@ func hostKey() ([]byte, error) {
 var ErrUpgrade = errors.New("no upgrade")
 
 // Upgrade makes the cluster one of a later release: certificates that are new in it
-// are made, services start anew, and phones are told to reset. On the way to
+// are made, services restart, and phones are told to reset. On the way to
 // release 12.5 ITLRecovery is regenerated, a known failure that a profile with
 // Fixed leaves out.
 func Upgrade(release string) Operation {

@@ -32,8 +32,8 @@ func Set(mac, name, value string) Operation {
 	}
 }
 
-// Encrypt makes the configuration of a phone one for the key of its certificate
-// alone; nil ends that.
+// Encrypt makes the configuration of a phone one that only the key of its
+// certificate opens; nil ends that.
 func Encrypt(mac string, cert *x509.Certificate) Operation {
 	return func(s *state.State) error {
 		p := s.Phone(mac)

@@ -33,7 +33,7 @@ var (
 	settingKey = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,39}$`)
 )
 
-// CheckLabel reports a name that is no label of a host name (RFC 1123): letters,
+// CheckLabel reports a name that is not a label of a host name (RFC 1123): letters,
 // digits and hyphens, at most 63 bytes.
 func CheckLabel(label string) error {
 	if !hostLabel.MatchString(label) {

@@ -70,7 +70,7 @@ func (n *Node) answerTVS(r *running, raw net.Conn) error {
 		}
 		res := n.Node().AnswerTVS(req)
 		if res == nil {
-			return fmt.Errorf("%v is no request", req.Type)
+			return fmt.Errorf("%v is not a request", req.Type)
 		}
 		b, err := res.Append(nil)
 		if err != nil {

@@ -84,7 +84,7 @@ func (n *Node) file(name string, https bool) ([]byte, error) {
 	}
 }
 
-// encrypted writes a configuration for the phone's key alone.
+// encrypted writes a configuration that only the phone's key opens.
 func (n *Node) encrypted(name string, whole []byte, p *profile.PhoneSpec) ([]byte, error) {
 	key, ok := p.Certificate.Certificate.PublicKey.(*rsa.PublicKey)
 	if !ok {

@@ -16,7 +16,7 @@ import (
 const AnswerTTL = 86400
 
 // AnswerTVS returns what the node's TVS service says to a request, faults of its
-// answers included, whether or not it runs; nil for what is no request.
+// answers included, whether or not it runs; nil for what is not a request.
 func (n *Node) AnswerTVS(req *tvs.Message) *tvs.Message {
 	known := n.in.directories.of(n)
 	f := n.Fault(profile.TVSService)
