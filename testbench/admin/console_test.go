@@ -88,7 +88,7 @@ func logIn(t *testing.T, c *cluster.Cluster) *ssh.Client {
 }
 
 // Whatever is typed at a session, in this process or over SSH, the next command is
-// answered within a second, and nothing goes on working.
+// answered, and nothing goes on working.
 func TestHostileTyping(t *testing.T) {
 	c := startCluster(t)
 	for _, row := range []struct {
@@ -172,7 +172,8 @@ func TestControlC(t *testing.T) {
 			"utils itl reset remotekey 127.0.0.1 a b\r", "set cert import trust CallManager\r-----BEGIN CERTIFICATE-----\r", "set network hostname other\r", "utils fips enable\r",
 		} {
 			p.Type(typed + "\x03")
-			if !p.Sees("^C", consoletest.Patience) && !strings.Contains(typed, "passw") && !strings.Contains(typed, "remotekey") && !strings.Contains(typed, "localkey") {
+			hidden := strings.Contains(typed, "passw") || strings.Contains(typed, "remotekey") || strings.Contains(typed, "localkey") // nothing is echoed there
+			if !hidden && !p.Sees("^C", consoletest.Patience) {
 				t.Errorf("%s: no ^C behind %q", name, typed)
 			}
 			p.Answered(name + ", " + typed)
