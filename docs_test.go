@@ -158,7 +158,7 @@ func TestReasonsAreDocumented(t *testing.T) {
 	}
 }
 
-// The README's picture shows the rooms that are there.
+// The README's picture shows the packages that are there.
 func TestPackagesAreDocumented(t *testing.T) {
 	text, err := os.ReadFile("README.md")
 	if err != nil {

@@ -6,7 +6,7 @@
 //	code := s.Run("utils service restart Cisco Tftp")
 //	s.Loop() // a prompt, until exit
 //
-// ServeSSH serves it to SSH clients. A session is for one user at a time; several
+// ServeSSH serves it to SSH clients. A session is not safe for concurrent use at a time; several
 // sessions may change one cluster. Sources: the transcripts in Cisco's note on ITL
 // enhancements in release 10.0(1), and the command line guides of CUCM; commands
 // that stand for what is done on web pages there are marked as the bench's own.

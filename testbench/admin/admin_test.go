@@ -24,7 +24,7 @@ import (
 	"itlagent/testbench/sftpd"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files again")
 
 // sftpServer is OpenSSH's program.
 const sftpServer = "/usr/lib/openssh/sftp-server"

@@ -23,17 +23,17 @@ const (
 )
 
 var setCommands = []command{
-	{words: "set cert regen", args: "UNIT", min: 1, max: 1, about: "make a certificate of this node and its key anew", run: setCertRegen},
+	{words: "set cert regen", args: "UNIT", min: 1, max: 1, about: "make a certificate of this node and its key again", run: setCertRegen},
 	{words: "set cert import trust", args: "STORE", min: 1, max: 1, about: "put a certificate, pasted in PEM form, into CallManager-trust, Phone-SAST-trust or tomcat-trust", run: setCertImport},
 	{words: "set password user security", about: "change the security password of the cluster", publisher: true, run: setSecurityPassword},
 	{words: "set enterprise parameter", args: `"NAME" VALUE`, min: 2, max: 2, own: true, about: "change a parameter: " + parameterRollback + ", " + parameterDigest + ", " + parameterKeys, run: setParameter},
-	{words: "set network hostname", args: "NAME", min: 1, max: 1, about: "rename this node; its certificates are made anew", run: setHostname},
-	{words: "set network domain", args: "DOMAIN", min: 1, max: 1, about: "move this node to another domain; its certificates are made anew", run: setDomain},
+	{words: "set network hostname", args: "NAME", min: 1, max: 1, about: "rename this node; its certificates are made again", run: setHostname},
+	{words: "set network domain", args: "DOMAIN", min: 1, max: 1, about: "move this node to another domain; its certificates are made again", run: setDomain},
 	{words: "utils network hostname", args: "NAME", min: 1, max: 1, about: "as set network hostname", run: setHostname},
 	{words: "utils network domain", args: "DOMAIN", min: 1, max: 1, about: "as set network domain", run: setDomain},
 	{words: "utils system upgrade initiate", args: "RELEASE", min: 1, max: 1, own: true, publisher: true, about: "make the cluster one of a later release: 10.0, 10.5, 11.5, 12.5 or 14", run: upgrade},
-	{words: "utils fips enable", about: "FIPS mode; all certificates of this node are made anew, ITLRecovery among them", run: func(s *Session, _ []string) error { return s.fips(true) }},
-	{words: "utils fips disable", about: "end FIPS mode; all certificates of this node are made anew", run: func(s *Session, _ []string) error { return s.fips(false) }},
+	{words: "utils fips enable", about: "FIPS mode; all certificates of this node are made again, ITLRecovery among them", run: func(s *Session, _ []string) error { return s.fips(true) }},
+	{words: "utils fips disable", about: "end FIPS mode; all certificates of this node are made again", run: func(s *Session, _ []string) error { return s.fips(false) }},
 	{words: "utils fips status", about: "whether this node is in FIPS mode", run: fipsStatus},
 	{words: "utils reset devices", own: true, about: "tell every phone to reset", run: resetDevices},
 }

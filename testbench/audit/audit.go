@@ -57,10 +57,10 @@ type Phone struct {
 	Reason string    // why it came to be served
 
 	// Judged says that what a reset of the phone would come to is known: Verdict, and
-	// for a phone that is locked the first way back, nil where none was found.
+	// for a phone that is locked the first remedy, nil where none was found.
 	Judged  bool
 	Verdict trust.Reason
-	Way     *lockout.Way
+	Remedy  *lockout.Remedy
 	Note    string // what else is to be said; may be empty
 }
 
@@ -86,7 +86,7 @@ type Judge struct {
 type judgement struct {
 	known   bool
 	verdict trust.Reason
-	way     *lockout.Way
+	remedy  *lockout.Remedy
 	note    string
 }
 
@@ -161,7 +161,7 @@ func (j *Judge) phone(last evidence.Report, reported bool, dispute error, known 
 	}
 	name, ok := known[p.MAC.String()]
 	v, err := j.class(p, name, ok)
-	p.Judged, p.Verdict, p.Way = v.known, v.verdict, v.way
+	p.Judged, p.Verdict, p.Remedy = v.known, v.verdict, v.remedy
 	if v.note != "" {
 		p.Note = v.note
 	}
@@ -189,8 +189,8 @@ func (j *Judge) class(p *Phone, name string, known bool) (judgement, error) {
 			return v, err
 		}
 		v.known, v.verdict = true, e.Report.Reason()
-		if len(e.Ways) > 0 {
-			v.way = &e.Ways[0]
+		if len(e.Remedies) > 0 {
+			v.remedy = &e.Remedies[0]
 		}
 	}
 	j.judged[class] = v

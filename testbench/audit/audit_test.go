@@ -67,7 +67,7 @@ type kind struct {
 	itl    string // as phones report it; "" reports nothing that counts
 	status audit.Status
 	want   trust.Reason
-	way    string
+	remedy string
 	judged bool
 }
 
@@ -100,8 +100,8 @@ func kinds(w lockout.World) (all []kind) {
 			panic(err)
 		}
 		all[i].want = e.Report.Reason()
-		if len(e.Ways) > 0 {
-			all[i].way = e.Ways[0].Name
+		if len(e.Remedies) > 0 {
+			all[i].remedy = e.Remedies[0].Name
 		}
 	}
 	return all
@@ -189,12 +189,12 @@ func TestHundredThousandPhones(t *testing.T) {
 			}
 			k := log.kindOf(n)
 			n++
-			way := ""
-			if p.Way != nil {
-				way = p.Way.Name
+			remedy := ""
+			if p.Remedy != nil {
+				remedy = p.Remedy.Name
 			}
-			if p.Status != k.status || p.Judged != k.judged || p.Verdict != k.want || way != k.way {
-				t.Fatalf("phone %v: %s, judged %v, %v, %q; want %s, %v, %v, %q", p.MAC, p.Status, p.Judged, p.Verdict, way, k.status, k.judged, k.want, k.way)
+			if p.Status != k.status || p.Judged != k.judged || p.Verdict != k.want || remedy != k.remedy {
+				t.Fatalf("phone %v: %s, judged %v, %v, %q; want %s, %v, %v, %q", p.MAC, p.Status, p.Judged, p.Verdict, remedy, k.status, k.judged, k.want, k.remedy)
 			}
 			counts[p.Status]++
 		}

@@ -19,7 +19,7 @@ type Tally struct {
 	Unjudged       int // of whom it is not known what a reset would come to
 	Status         map[Status]int
 
-	ways []*wayCount
+	remedies []*remedyCount
 }
 
 // Tally judges all phones and sums them up.
@@ -35,10 +35,10 @@ func (j *Judge) Tally(r *evidence.Reports) (*Tally, error) {
 }
 
 // wayCount is how many phones a way brings back.
-type wayCount struct {
+type remedyCount struct {
 	what, commands string
 	phones         int
-	touch          bool
+	onSite         bool
 }
 
 func (t *Tally) add(p *Phone) {
@@ -52,20 +52,20 @@ func (t *Tally) add(p *Phone) {
 		return
 	}
 	t.Locked++
-	c := wayCount{what: "no way back was found"}
-	if p.Way != nil {
-		c = wayCount{what: p.Way.What, commands: wayLine(p.Way), touch: p.Way.Touch}
+	c := remedyCount{what: "no remedy was found"}
+	if p.Remedy != nil {
+		c = remedyCount{what: p.Remedy.What, commands: remedyLine(p.Remedy), onSite: p.Remedy.OnSite}
 	}
-	at := slices.IndexFunc(t.ways, func(w *wayCount) bool { return w.what == c.what && w.commands == c.commands })
+	at := slices.IndexFunc(t.remedies, func(w *remedyCount) bool { return w.what == c.what && w.commands == c.commands })
 	if at < 0 {
-		at = len(t.ways)
-		t.ways = append(t.ways, &c)
+		at = len(t.remedies)
+		t.remedies = append(t.remedies, &c)
 	}
-	t.ways[at].phones++
+	t.remedies[at].phones++
 }
 
 // wayLine writes the commands of a way on one line.
-func wayLine(w *lockout.Way) string {
+func remedyLine(w *lockout.Remedy) string {
 	var lines []string
 	for _, c := range w.Commands {
 		lines = append(lines, c.String())
@@ -87,12 +87,12 @@ func (j *Judge) Print(w io.Writer, r *evidence.Reports, t *Tally, all bool) erro
 	} else {
 		line("%d locked:", t.Locked)
 	}
-	for _, c := range t.ways {
-		touch := ""
-		if c.touch {
-			touch = " (at the phone)"
+	for _, c := range t.remedies {
+		onSite := ""
+		if c.onSite {
+			onSite = " (at the phone)"
 		}
-		line("  %s: %s%s", evidence.Count(c.phones), c.what, touch)
+		line("  %s: %s%s", evidence.Count(c.phones), c.what, onSite)
 		if c.commands != "" {
 			line("    %s", c.commands)
 		}
@@ -110,7 +110,7 @@ func (j *Judge) Print(w io.Writer, r *evidence.Reports, t *Tally, all bool) erro
 			continue
 		}
 		if shown++; shown == 1 {
-			fmt.Fprintln(tab, "\nDEVICE\tLIST\tITL\tSERVED\tBY A RESET\tWAY BACK")
+			fmt.Fprintln(tab, "\nDEVICE\tLIST\tITL\tSERVED\tBY A RESET\tREMEDY")
 		}
 		fmt.Fprintf(tab, "SEP%v\t%s\t%.12s\t%s\t%s\t%s\n", p.MAC, p.Status, dash(p.ITL.String()), served(p), next(p), back(p))
 		const flush = 1000 // lines that are lined up with each other
@@ -159,8 +159,8 @@ func next(p *Phone) string {
 }
 
 func back(p *Phone) string {
-	if p.Way == nil {
+	if p.Remedy == nil {
 		return "-"
 	}
-	return p.Way.Name
+	return p.Remedy.Name
 }

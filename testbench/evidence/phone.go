@@ -38,7 +38,7 @@ type Source struct {
 }
 
 // Ways returns in how many ways the source says what the phone holds.
-func (s Source) Ways() (n int) {
+func (s Source) Remedies() (n int) {
 	for _, given := range []bool{len(s.Installed) > 0 || s.Config != "", s.Flash != "", s.State != "", s.Page != "", s.Hash != ""} {
 		if given {
 			n++

@@ -17,7 +17,7 @@ import (
 )
 
 // ErrUnknownList says that no known cluster has ever served the list that a phone
-// reports: nothing can be said of what it would believe.
+// reports: nothing can be said of what it would trust.
 var ErrUnknownList = errors.New("no known cluster has served this list")
 
 // find returns the place of the cluster that has served a list, by a hash that ParseHash

@@ -103,7 +103,7 @@ func TestTFTPCrowd(t *testing.T) {
 		})
 	}
 	handsets.Wait()
-	t.Logf("%d handsets, %d files, %d wrong, %d tries in vain, %v", crowd, got.Load(), wrong.Load(), again.Load(), time.Since(begin).Round(time.Millisecond))
+	t.Logf("%d handsets, %d files, %d wrong, %d tries without effect, %v", crowd, got.Load(), wrong.Load(), again.Load(), time.Since(begin).Round(time.Millisecond))
 	if wrong.Load() != 0 || got.Load() != int64(crowd*len(names)) {
 		t.Errorf("%d files of %d, %d of them wrong", got.Load(), crowd*len(names), wrong.Load())
 	}

@@ -214,7 +214,7 @@ var spoils = map[string]spoil{
 	"the end": func(*rand.Rand, io.Writer, io.Reader) {},
 }
 
-// through returns a dialer whose connections to a port are spoilt on their way back.
+// through returns a dialer whose connections to a port are spoilt on their remedy.
 func through(r *rand.Rand, to string, how spoil) func(ctx context.Context, network, address string) (net.Conn, error) {
 	var mu sync.Mutex
 	return func(ctx context.Context, network, address string) (net.Conn, error) {

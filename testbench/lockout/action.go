@@ -23,7 +23,7 @@ type Op string
 
 // What administrators and whoever stands before a phone can do.
 const (
-	OpMend        Op = "mend"          // a service of a node: its fault ends, it runs
+	OpMend        Op = "fix"           // a service of a node: its fault ends, it runs
 	OpRestart     Op = "restart"       // a service of a node
 	OpRegenerate  Op = "regenerate"    // a certificate of a node
 	OpRename      Op = "rename"        // a node: Value is "host NAME" or "domain NAME"
@@ -38,7 +38,7 @@ const (
 	OpRestore     Op = "restore"       // the backup Value
 	OpImport      Op = "import"        // the other cluster's certificates, into trust stores
 	OpTFTPServers Op = "tftp-servers"  // give phones the servers of a node, or of all nodes of a cluster
-	OpDecrypt     Op = "decrypt"       // serve the phone's configuration in the open
+	OpDecrypt     Op = "decrypt"       // serve the phone's configuration unencrypted
 	OpAlternate   Op = "alternate"     // use the TFTP servers of DHCP, not those set on the phone
 	OpErase       Op = "erase"         // delete the phone's lists by hand
 	OpFactory     Op = "factory-reset" // delete all that the phone keeps
@@ -58,7 +58,7 @@ type Action struct {
 }
 
 // touches reports whether somebody must be at the phone.
-func (a *Action) touches() bool {
+func (a *Action) affects() bool {
 	return a.Op == OpErase || a.Op == OpFactory || a.Op == OpAlternate
 }
 

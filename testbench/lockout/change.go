@@ -26,12 +26,12 @@ var words = []string{"regen", "rename", "migrate", "import", "upgrade", "fips", 
 // Syntax describes changes, a line each.
 func Syntax() []string {
 	return []string{
-		"regen UNIT[@NODE|@all]       make a certificate anew and restart what uses it: CallManager, TVS, CAPF, tomcat, CallManager-ECDSA, ITLRecovery",
+		"regen UNIT[@NODE|@all]       make a certificate again and restart what uses it: CallManager, TVS, CAPF, tomcat, CallManager-ECDSA, ITLRecovery",
 		"rename host|domain [NAME][@NODE|@all]   give nodes another name; the publisher where no node is named",
 		"migrate TO                   give the phones the TFTP servers of another cluster: its directory, or the profile of a new one",
 		"import TO                    let this cluster's TVS know that one's certificates",
 		"upgrade RELEASE              10.0, 10.5, 11.5, 12.5 or 14",
-		"fips on|off[@NODE]           all certificates of a node, or of every node, are made anew",
+		"fips on|off[@NODE]           all certificates of a node, or of every node, are made again",
 		"rollback [on|off]            Prepare Cluster for Rollback to Pre 8.0",
 		"itl-reset                    utils itl reset localkey",
 		"restart tftp|tvs             on every node",
@@ -110,7 +110,7 @@ func parseWhole(c *cluster.Cluster, word string, args []string, place func(strin
 	return ch, nil
 }
 
-var errSyntax = errors.New("not a change that is known; see itlbench foresee --help")
+var errSyntax = errors.New("not a change that is known; see itlbench plan --help")
 
 func parseChange(c *cluster.Cluster, word string, args []string, place func(string) (int, error)) (Change, error) {
 	arg := strings.Join(args, " ")

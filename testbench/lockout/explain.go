@@ -22,13 +22,13 @@ import (
 	"itlagent/testbench/pki"
 )
 
-// Way is something that might bring a phone back.
-type Way struct {
+// Remedy is something that might bring a phone back.
+type Remedy struct {
 	Name     string // a stable word: "reset-localkey"
 	What     string // a sentence without its full stop
 	Actions  []Action
 	Commands []Command
-	Touch    bool // somebody must be at the phone
+	OnSite   bool // somebody must be at the phone
 	Works    bool // the phone trusts its cluster after its next reset
 	// Report is that reset; nil where the way cannot be gone, for the reason Err.
 	Report *boot.Report
@@ -39,7 +39,7 @@ type Way struct {
 }
 
 // Outcome says in one line what came of the way.
-func (w *Way) Outcome() string {
+func (w *Remedy) Outcome() string {
 	switch {
 	case w.Err != nil:
 		return w.Err.Error()
@@ -57,20 +57,20 @@ func (w *Way) Outcome() string {
 // Explanation is why a phone trusts or distrusts what it is served, and what would
 // change that.
 type Explanation struct {
-	Phone  Phone
-	Report *boot.Report // of the reset that was tried on paper
-	Locked bool
-	Ways   []Way    // that work, cheapest first; none where the phone is not locked
-	Vain   []Way    // that do not
-	Notes  []string // what could not be known
+	Phone       Phone
+	Report      *boot.Report // of the reset that was tried on paper
+	Locked      bool
+	Remedies    []Remedy // that work, cheapest first; none where the phone is not locked
+	Ineffective []Remedy // that do not
+	Notes       []string // what could not be known
 	// Partial says that only what is served is known, and not the cluster behind it: it
-	// may have ways back that were not tried.
+	// may have remedies that were not tried.
 	Partial bool
 }
 
-// TouchOnly reports whether nothing but touching the phone helps.
-func (e *Explanation) TouchOnly() bool {
-	return e.Locked && !e.Partial && len(e.Ways) > 0 && e.Ways[0].Touch
+// TouchOnly reports whether nothing helps but a visit to the phone.
+func (e *Explanation) OnSiteOnly() bool {
+	return e.Locked && !e.Partial && len(e.Remedies) > 0 && e.Remedies[0].OnSite
 }
 
 // Refused returns the first outcome that keeps the phone from its cluster, nil where
@@ -108,12 +108,12 @@ const (
 	maxBackups  = 10
 )
 
-// Explain says what a reset of the phone would come to, and finds the ways back: each
+// Explain says what a reset of the phone would come to, and finds the remedies: each
 // is gone on a copy of the world, to the phone's next reset.
 func Explain(ctx context.Context, w World, p Phone, h Hints) (*Explanation, error) {
 	if h.Open {
 		w = w.Fork(nil)
-		if err := w.inTheOpen([]Phone{p}); err != nil {
+		if err := w.unencrypted([]Phone{p}); err != nil {
 			return nil, err
 		}
 	}
@@ -122,48 +122,48 @@ func Explain(ctx context.Context, w World, p Phone, h Hints) (*Explanation, erro
 		return e, err
 	}
 	e.Notes = append(e.Notes, w.strangers(p)...)
-	ways, notes := w.ways(w.serving(e.Report, p), p, h)
+	remedies, notes := w.remedies(w.serving(e.Report, p), p, h)
 	e.Notes = append(e.Notes, notes...)
 	var keys pki.Keys
-	for _, touch := range []bool{false, true} {
+	for _, onSite := range []bool{false, true} {
 		// First what is done from afar, then what is done at the phone; each alone, and
 		// where that is not enough behind what only sets services right.
-		some := slices.DeleteFunc(slices.Clone(ways), func(way Way) bool { return way.Touch != touch })
-		if e.prove(ctx, w, some, &keys); len(e.Ways) == 0 {
-			vain := e.Vain
-			e.prove(ctx, w, pairs(ways, some), &keys)
-			e.Vain = vain // there would be too many to read
+		some := slices.DeleteFunc(slices.Clone(remedies), func(remedy Remedy) bool { return remedy.OnSite != onSite })
+		if e.prove(ctx, w, some, &keys); len(e.Remedies) == 0 {
+			ineffective := e.Ineffective
+			e.prove(ctx, w, pairs(remedies, some), &keys)
+			e.Ineffective = ineffective // there would be too many to read
 		}
 	}
-	if lost := lostKeys(w[w.serving(e.Report, p)], p); len(lost) > 0 && (len(e.Ways) == 0 || e.Ways[0].Touch) {
-		e.Notes = append(e.Notes, "the phone would believe a list that is signed by "+strings.Join(lost, " or ")+
+	if lost := lostKeys(w[w.serving(e.Report, p)], p); len(lost) > 0 && (len(e.Remedies) == 0 || e.Remedies[0].OnSite) {
+		e.Notes = append(e.Notes, "the phone would trust a list that is signed by "+strings.Join(lost, " or ")+
 			", which the cluster does not have any more; a saved "+state.P12Name+" or a backup of that time may have the key")
 	}
 	return e, ctx.Err()
 }
 
 // prove goes ways on copies of the world.
-func (e *Explanation) prove(ctx context.Context, w World, ways []Way, keys *pki.Keys) {
-	for _, way := range ways {
+func (e *Explanation) prove(ctx context.Context, w World, remedies []Remedy, keys *pki.Keys) {
+	for _, remedy := range remedies {
 		if ctx.Err() != nil {
 			return
 		}
-		w.prove(ctx, e.Phone, &way, keys)
-		e.add(way)
+		w.prove(ctx, e.Phone, &remedy, keys)
+		e.add(remedy)
 	}
 }
 
 // first are the ways that only set services right.
-var first = []string{"mend-tvs", "mend-tftp", "mend-both", "restart-tvs", "restart-tftp"}
+var first = []string{"fix-tvs", "fix-tftp", "fix-both", "restart-tvs", "restart-tftp"}
 
 // pairs are the ways that only set services right, each with one of the second ones
 // behind it.
-func pairs(all, second []Way) (both []Way) {
+func pairs(all, second []Remedy) (both []Remedy) {
 	for _, a := range all {
 		for _, b := range second {
 			if slices.Contains(first, a.Name) && !slices.Contains(first, b.Name) {
-				both = append(both, Way{Name: a.Name + "+" + b.Name, What: a.What + ", and then " + b.What,
-					Actions: slices.Concat(a.Actions, b.Actions), Touch: b.Touch})
+				both = append(both, Remedy{Name: a.Name + "+" + b.Name, What: a.What + ", and then " + b.What,
+					Actions: slices.Concat(a.Actions, b.Actions), OnSite: b.OnSite})
 			}
 		}
 	}
@@ -179,18 +179,18 @@ func ExplainServed(ctx context.Context, s Surroundings, p Phone) (*Explanation, 
 	}
 	e.Partial = true
 	e.Notes = append(e.Notes, "the cluster's keys are not known here, so that ways which need them were not tried; give its directory for that")
-	for _, way := range phoneWays() {
+	for _, remedy := range phoneWays() {
 		after := p
-		for _, a := range way.Actions {
-			way.Commands = append(way.Commands, a.Commands(World{nil})...)
-			if after, way.Err = a.Do(World{nil}, after); way.Err != nil {
+		for _, a := range remedy.Actions {
+			remedy.Commands = append(remedy.Commands, a.Commands(World{nil})...)
+			if after, remedy.Err = a.Do(World{nil}, after); remedy.Err != nil {
 				break
 			}
 		}
-		if _, way.Report, way.Err = after.Boot(ctx, s); way.Err == nil {
-			way.Works = trusts(way.Report)
+		if _, remedy.Report, remedy.Err = after.Boot(ctx, s); remedy.Err == nil {
+			remedy.Works = trusts(remedy.Report)
 		}
-		e.add(way)
+		e.add(remedy)
 	}
 	return e, nil
 }
@@ -203,42 +203,42 @@ func look(ctx context.Context, s Surroundings, p Phone) (*Explanation, error) {
 	return &Explanation{Phone: p, Report: report, Locked: !trusts(report)}, nil
 }
 
-func (e *Explanation) add(way Way) {
-	if way.Works {
-		e.Ways = append(e.Ways, way)
+func (e *Explanation) add(remedy Remedy) {
+	if remedy.Works {
+		e.Remedies = append(e.Remedies, remedy)
 	} else {
-		e.Vain = append(e.Vain, way)
+		e.Ineffective = append(e.Ineffective, remedy)
 	}
 }
 
 // prove goes a way on a copy of the world.
-func (w World) prove(ctx context.Context, p Phone, way *Way, keys *pki.Keys) {
+func (w World) prove(ctx context.Context, p Phone, remedy *Remedy, keys *pki.Keys) {
 	fork := w.Fork(keys)
 	temporary := false
-	for i := range way.Actions {
-		a := &way.Actions[i]
-		way.Commands = append(way.Commands, a.Commands(fork)...)
-		way.Touch = way.Touch || a.touches()
+	for i := range remedy.Actions {
+		a := &remedy.Actions[i]
+		remedy.Commands = append(remedy.Commands, a.Commands(fork)...)
+		remedy.OnSite = remedy.OnSite || a.affects()
 		temporary = temporary || a.Op == OpResetITL || a.Op == OpRemoteKey || a.Op == OpServeList
-		if p, way.Err = a.Do(fork, p); way.Err != nil {
+		if p, remedy.Err = a.Do(fork, p); remedy.Err != nil {
 			return
 		}
 	}
-	p, way.Report, way.Err = p.Boot(ctx, fork)
-	if way.Err != nil {
+	p, remedy.Report, remedy.Err = p.Boot(ctx, fork)
+	if remedy.Err != nil {
 		return
 	}
-	if way.Works = trusts(way.Report); !way.Works || !temporary {
+	if remedy.Works = trusts(remedy.Report); !remedy.Works || !temporary {
 		return
 	}
-	c := fork[fork.serving(way.Report, p)]
+	c := fork[fork.serving(remedy.Report, p)]
 	for _, n := range c.State().TFTPNodes() {
 		if err := c.Apply(operation.RestartTFTP(n)); err != nil {
 			return
 		}
 	}
 	if _, later, err := p.Boot(ctx, fork); err == nil {
-		way.Later = later
+		remedy.Later = later
 	}
 }
 
@@ -286,18 +286,18 @@ func (w World) strangers(p Phone) (notes []string) {
 
 // ways lists what may be tried for a phone that the cluster at a place serves, cheapest
 // first, and notes what cannot.
-func (w World) ways(at int, p Phone, h Hints) (ways []Way, notes []string) {
+func (w World) remedies(at int, p Phone, h Hints) (remedies []Remedy, notes []string) {
 	c := w[at]
 	try := func(name, what string, actions ...Action) {
 		if len(actions) > 0 {
-			ways = append(ways, Way{Name: name, What: what, Actions: actions})
+			remedies = append(remedies, Remedy{Name: name, What: what, Actions: actions})
 		}
 	}
 	tvs, tftp := w.broken(profile.TVSService), w.broken(profile.TFTPService)
-	try("mend-tvs", "make TVS answer again", tvs...)
-	try("mend-tftp", "make TFTP serve again", tftp...)
+	try("fix-tvs", "make TVS answer again", tvs...)
+	try("fix-tftp", "make TFTP serve again", tftp...)
 	if len(tvs) > 0 && len(tftp) > 0 {
-		try("mend-both", "make TVS and TFTP work again", slices.Concat(tvs, tftp)...)
+		try("fix-both", "make TVS and TFTP work again", slices.Concat(tvs, tftp)...)
 	}
 	try("restart-tvs", "restart TVS, which then knows all that was imported", w.restarts(profile.TVSService)...)
 	restart := w.restarts(profile.TFTPService)
@@ -345,23 +345,23 @@ func (w World) ways(at int, p Phone, h Hints) (ways []Way, notes []string) {
 		}
 	}
 	if known := c.State().Phone(p.MAC); known != nil && known.Certificate != nil {
-		try("decrypt", "serve the phone's configuration in the open", Action{Op: OpDecrypt, Cluster: at, Value: p.MAC})
+		try("decrypt", "serve the phone's configuration unencrypted", Action{Op: OpDecrypt, Cluster: at, Value: p.MAC})
 	}
 	if holdings.Load(p.Kept).Network.Alternate {
-		ways = append(ways, Way{Name: "alternate", What: "let the phone use the TFTP servers of DHCP", Actions: []Action{{Op: OpAlternate}}, Touch: true})
+		remedies = append(remedies, Remedy{Name: "alternate", What: "let the phone use the TFTP servers of DHCP", Actions: []Action{{Op: OpAlternate}}, OnSite: true})
 	}
-	return append(ways, phoneWays()...), notes
+	return append(remedies, phoneWays()...), notes
 }
 
 // phoneWays are those at the phone itself.
-func phoneWays() []Way {
-	return []Way{
-		{Name: "erase", What: "delete the lists of the phone by hand", Actions: []Action{{Op: OpErase}}, Touch: true},
-		{Name: "factory-reset", What: "reset the phone to factory settings", Actions: []Action{{Op: OpFactory}}, Touch: true},
+func phoneWays() []Remedy {
+	return []Remedy{
+		{Name: "erase", What: "delete the lists of the phone by hand", Actions: []Action{{Op: OpErase}}, OnSite: true},
+		{Name: "factory-reset", What: "reset the phone to factory settings", Actions: []Action{{Op: OpFactory}}, OnSite: true},
 	}
 }
 
-// broken are the actions that mend a service everywhere.
+// broken are the actions that fix a service everywhere.
 func (w World) broken(service profile.Service) (all []Action) {
 	for i, c := range w {
 		for _, n := range c.Nodes() {

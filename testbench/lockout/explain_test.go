@@ -90,7 +90,7 @@ func (h *handset) start(servers []string, answers []trust.Answer) (err error) {
 	return err
 }
 
-// savedKey returns the recovery key that a story has saved, nil before.
+// savedKey returns the recovery key that a scenario has saved, nil before.
 func savedKey(dir string) []byte {
 	data, err := os.ReadFile(filepath.Join(dir, "sftp", state.P12Name))
 	if err != nil {
@@ -100,13 +100,13 @@ func savedKey(dir string) []byte {
 }
 
 // carryOut types the commands of a way, as they are shown, and resets the phone.
-func carryOut(t *testing.T, w lockout.World, p lockout.Phone, way lockout.Way) (*boot.Report, error) {
+func carryOut(t *testing.T, w lockout.World, p lockout.Phone, remedy lockout.Remedy) (*boot.Report, error) {
 	running, h, err := live(t, w, p)
 	if err != nil {
 		return nil, err
 	}
-	for i := range way.Actions {
-		a := &way.Actions[i]
+	for i := range remedy.Actions {
+		a := &remedy.Actions[i]
 		for _, cmd := range a.Commands(running) {
 			if err := h.do(running, a, cmd); err != nil {
 				return nil, fmt.Errorf("%v: %w", cmd, err)
@@ -165,7 +165,7 @@ func (h *handset) do(w lockout.World, a *lockout.Action, cmd lockout.Command) er
 	return fmt.Errorf("nobody knows how to do %q", cmd.Line)
 }
 
-// watched is a handset of a story, of which every reset is foretold and explained.
+// watched is a handset of a scenario, of which every reset is predicted and explained.
 type watched struct {
 	*scenario.Host
 	t        *testing.T
@@ -176,7 +176,7 @@ type watched struct {
 }
 
 // counts keeps the tests from testing nothing.
-type counts struct{ resets, locked, ways, vain int }
+type counts struct{ resets, locked, remedies, ineffective int }
 
 func (h *watched) Servers(ctx context.Context, servers []string) error {
 	h.phone.Servers = servers
@@ -197,7 +197,7 @@ func (h *watched) Cycle(ctx context.Context) (*scenario.Cycle, error) {
 		return nil, err
 	}
 	if lossy(before) {
-		h.t.Log("datagrams are lost at random: this reset is not foretold")
+		h.t.Log("datagrams are lost at random: this reset is not predicted")
 		return c, nil
 	}
 	check(h.t, before, p, h.Agent().Snapshot().Last, lockout.Hints{P12: savedKey(h.dir)}, h.count)
@@ -229,7 +229,7 @@ func check(t *testing.T, w lockout.World, p lockout.Phone, got *boot.Report, hin
 	}
 	n.resets++
 	if diff := differ(e.Report, got); diff != "" {
-		t.Errorf("foretold otherwise: %s", diff)
+		t.Errorf("predicted otherwise: %s", diff)
 	}
 	if e.Locked != (got.Reason() != trust.Accepted) {
 		t.Errorf("locked %v, the handset says %v", e.Locked, got.Reason())
@@ -238,39 +238,39 @@ func check(t *testing.T, w lockout.World, p lockout.Phone, got *boot.Report, hin
 		return
 	}
 	n.locked++
-	if len(e.Ways) == 0 {
-		t.Errorf("no way back from %v", got.Reason())
+	if len(e.Remedies) == 0 {
+		t.Errorf("no remedy from %v", got.Reason())
 	}
 	type outcome struct {
 		report *boot.Report
 		err    error
 	}
-	ways := slices.Concat(e.Ways, e.Vain)
-	outcomes := make([]outcome, len(ways))
+	remedies := slices.Concat(e.Remedies, e.Ineffective)
+	outcomes := make([]outcome, len(remedies))
 	var all sync.WaitGroup
-	for i := range ways {
-		all.Go(func() { outcomes[i].report, outcomes[i].err = carryOut(t, w, p, ways[i]) })
+	for i := range remedies {
+		all.Go(func() { outcomes[i].report, outcomes[i].err = carryOut(t, w, p, remedies[i]) })
 	}
 	all.Wait()
-	for i, way := range ways {
+	for i, remedy := range remedies {
 		report, err := outcomes[i].report, outcomes[i].err
 		works := err == nil && report.Reason() == trust.Accepted
-		if works != way.Works {
-			t.Errorf("%s (%s): carried out works %v (%v, %v), foretold %v (%s)", way.Name, way.What, works, err, reasonOf(report), way.Works, way.Outcome())
+		if works != remedy.Works {
+			t.Errorf("%s (%s): carried out works %v (%v, %v), predicted %v (%s)", remedy.Name, remedy.What, works, err, reasonOf(report), remedy.Works, remedy.Outcome())
 		}
-		if (err != nil) != (way.Err != nil) {
-			t.Errorf("%s: carried out: %v, foretold: %v", way.Name, err, way.Err)
+		if (err != nil) != (remedy.Err != nil) {
+			t.Errorf("%s: carried out: %v, predicted: %v", remedy.Name, err, remedy.Err)
 		}
-		if err == nil && way.Err == nil {
-			report.Config.Changed = way.Report.Config.Changed // the ports in it are others
-			if diff := differ(way.Report, report); diff != "" {
-				t.Errorf("%s: foretold otherwise: %s", way.Name, diff)
+		if err == nil && remedy.Err == nil {
+			report.Config.Changed = remedy.Report.Config.Changed // the ports in it are others
+			if diff := differ(remedy.Report, report); diff != "" {
+				t.Errorf("%s: predicted otherwise: %s", remedy.Name, diff)
 			}
 		}
-		if way.Works {
-			n.ways++
+		if remedy.Works {
+			n.remedies++
 		} else {
-			n.vain++
+			n.ineffective++
 		}
 	}
 }
@@ -283,12 +283,12 @@ func reasonOf(r *boot.Report) string {
 }
 
 // differ compares what matters of two reports.
-func differ(foretold, got *boot.Report) string {
+func differ(predicted, got *boot.Report) string {
 	var diffs []string
 	for _, o := range []struct {
 		name string
 		a, b *boot.Outcome
-	}{{"CTL", &foretold.CTL, &got.CTL}, {"ITL", &foretold.ITL, &got.ITL}, {"configuration", &foretold.Config, &got.Config}} {
+	}{{"CTL", &predicted.CTL, &got.CTL}, {"ITL", &predicted.ITL, &got.ITL}, {"configuration", &predicted.Config, &got.Config}} {
 		line := func(o *boot.Outcome) string {
 			return fmt.Sprintf("%s %v via %q changed %v by %s", o.Name, o.Verdict.Reason, o.Verdict.Via, o.Changed, o.Transport)
 		}
@@ -296,14 +296,14 @@ func differ(foretold, got *boot.Report) string {
 			diffs = append(diffs, fmt.Sprintf("%s: %s, got %s (%s)", o.name, a, b, o.b.Verdict.Detail))
 		}
 	}
-	if !slices.Equal(foretold.Messages, got.Messages) {
-		diffs = append(diffs, fmt.Sprintf("messages %q, got %q", foretold.Messages, got.Messages))
+	if !slices.Equal(predicted.Messages, got.Messages) {
+		diffs = append(diffs, fmt.Sprintf("messages %q, got %q", predicted.Messages, got.Messages))
 	}
 	return strings.Join(diffs, "; ")
 }
 
-// Every reset of every phone in the stories is foretold; where the phone is locked,
-// each way back is gone on a live bench and works, and each vain one fails.
+// Every reset of every phone in the scenarios is predicted; where the phone is locked,
+// each remedy is gone on a live bench and works, and each ineffective one fails.
 func TestStories(t *testing.T) {
 	names := scenario.Names()
 	for _, name := range names {
@@ -334,13 +334,13 @@ func TestStories(t *testing.T) {
 			if r.Err != nil {
 				t.Error(r.Err)
 			}
-			t.Logf("%s: %d resets foretold, %d locked; %d ways back gone, %d vain ones tried", name, n.resets, n.locked, n.ways, n.vain)
+			t.Logf("%s: %d resets predicted, %d locked; %d remedies gone, %d ineffective ones tried", name, n.resets, n.locked, n.remedies, n.ineffective)
 			locked := strings.Contains(r.Journal, "Trust List Update Failed")
 			if locked != (n.locked > 0) && !locked {
 				t.Logf("locked without that message")
 			}
 			if locked && n.locked == 0 {
-				t.Error("the story has a locked phone that was not explained")
+				t.Error("the scenario has a locked phone that was not explained")
 			}
 		})
 	}

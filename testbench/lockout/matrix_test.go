@@ -80,9 +80,9 @@ func (s *site) reset(want trust.Reason) {
 	if got.Reason() != want {
 		s.t.Errorf("the handset reports %v, want %v", got.Reason(), want)
 	}
-	next, foretold, err := s.p.Boot(s.t.Context(), s.w)
+	next, predicted, err := s.p.Boot(s.t.Context(), s.w)
 	s.must(err)
-	got.Config.Changed = foretold.Config.Changed // the ports in it are others
+	got.Config.Changed = predicted.Config.Changed // the ports in it are others
 	check(s.t, s.w, s.p, got, s.hints, &s.n)
 	s.p = next
 }
@@ -94,7 +94,7 @@ func (s *site) restart(service profile.Service) {
 	}
 }
 
-// regenerate makes certificates anew, with their hold, and restarts what uses them.
+// regenerate makes certificates again, with their hold, and restarts what uses them.
 func (s *site) regenerate(units ...profile.Unit) {
 	s.t.Helper()
 	for _, u := range units {
@@ -131,8 +131,8 @@ func (s *site) serve(change func(*trustlist.ListSpec)) {
 	s.must(s.w[0].Apply(operation.ServeITL(pkitest.List(s.t, spec, call).Bytes())))
 }
 
-// The sixteen documented cases: what is foretold is what a handset reports, and every
-// way back is gone.
+// The sixteen documented cases: what is predicted is what a handset reports, and every
+// remedy is gone.
 func TestMatrix(t *testing.T) {
 	cases := []struct {
 		name string
@@ -275,7 +275,7 @@ func TestMatrix(t *testing.T) {
 			s := newSite(t, "note", "10.5")
 			s.reset(trust.Accepted)
 			c.run(s)
-			t.Logf("case %s: %d resets foretold, %d locked; %d ways back gone, %d vain ones tried", c.name, s.n.resets, s.n.locked, s.n.ways, s.n.vain)
+			t.Logf("case %s: %d resets predicted, %d locked; %d remedies gone, %d ineffective ones tried", c.name, s.n.resets, s.n.locked, s.n.remedies, s.n.ineffective)
 		})
 	}
 }

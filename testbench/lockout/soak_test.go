@@ -61,7 +61,7 @@ func use(t *testing.T) usage {
 }
 
 // A day of random deeds of an administrator, faults, and resets: what becomes of every
-// handset is what the decision foretold, and nothing grows.
+// handset is what the decision predicted, and nothing grows.
 func TestDay(t *testing.T) {
 	handsets, steps := dayHandsets, daySteps
 	if testing.Short() {
@@ -117,14 +117,14 @@ func TestDay(t *testing.T) {
 		}
 		before := u.phone
 		before.Kept, before.Answers = kept, u.agent.Snapshot().Answers
-		next, foretold, err := before.Boot(t.Context(), w)
+		next, predicted, err := before.Boot(t.Context(), w)
 		if err != nil {
 			t.Error(err)
 			return
 		}
 		got := u.agent.Cycle(t.Context())
 		where := fmt.Sprintf("seed %d, step %d (%s), phone %s", s, step, deed, u.phone.MAC)
-		if diff := differ(foretold, got); diff != "" {
+		if diff := differ(predicted, got); diff != "" {
 			t.Errorf("%s: %s", where, diff)
 		}
 		after, err := holdings.Read(u.store)
@@ -134,7 +134,7 @@ func TestDay(t *testing.T) {
 		}
 		for _, key := range holdings.Deciding() {
 			if !bytes.Equal(next.Kept[key], after[key]) {
-				t.Errorf("%s: it keeps another %s than was foretold", where, key)
+				t.Errorf("%s: it keeps another %s than was predicted", where, key)
 			}
 		}
 		mu.Lock()
@@ -206,8 +206,8 @@ func administer(t *testing.T, r *rand.Rand, w lockout.World) string {
 	var err error
 	deed := "nothing"
 	switch r.IntN(10) {
-	case 0: // mend everything
-		deed = "mend all services"
+	case 0: // fix everything
+		deed = "fix all services"
 		for _, n := range nodes {
 			for _, s := range profile.Services() {
 				err = errors.Join(err, c.Apply(operation.SetFault(n.Name(), s, profile.NoFault)), c.Apply(operation.Service(n.Name(), s, operation.Restart)))

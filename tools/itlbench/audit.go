@@ -168,9 +168,9 @@ type auditedJSON struct {
 	Served   string   `json:"served"`
 	Follows  *bool    `json:"follows"` // null where it is not known
 	Reason   string   `json:"reason"`
-	Way      string   `json:"way"`
+	Remedy   string   `json:"way"`
 	Commands []string `json:"commands"`
-	Touch    bool     `json:"touch"`
+	OnSite   bool     `json:"onSite"`
 	Note     string   `json:"note"`
 }
 
@@ -188,9 +188,9 @@ func auditedOf(p *audit.Phone) auditedJSON {
 		follows := p.Follows()
 		out.Follows, out.Reason = &follows, p.Verdict.String()
 	}
-	if p.Way != nil {
-		out.Way, out.Touch = p.Way.Name, p.Way.Touch
-		for _, c := range p.Way.Commands {
+	if p.Remedy != nil {
+		out.Remedy, out.OnSite = p.Remedy.Name, p.Remedy.OnSite
+		for _, c := range p.Remedy.Commands {
 			out.Commands = append(out.Commands, c.String())
 		}
 	}
@@ -231,7 +231,7 @@ func auditCSV(w io.Writer, reports *evidence.Reports, j *audit.Judge) error {
 		if o.Follows != nil {
 			follows = fmt.Sprint(*o.Follows)
 		}
-		out.Write([]string{o.Device, o.Status, o.ITL, o.CTL, when(p.Reported), o.Cluster, o.Node, when(p.Since), when(p.Until), o.Served, follows, o.Reason, o.Way,
+		out.Write([]string{o.Device, o.Status, o.ITL, o.CTL, when(p.Reported), o.Cluster, o.Node, when(p.Since), when(p.Until), o.Served, follows, o.Reason, o.Remedy,
 			strings.Join(o.Commands, "; "), o.Note})
 	}
 	out.Flush()

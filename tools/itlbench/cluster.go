@@ -61,7 +61,7 @@ func runCluster(e *env, args []string) int {
   apply --config FILE           bring addresses, ports, services and phones to what a file says
   phone add MAC [MODEL]         make a phone known; phone remove MAC
   clock [+DURATION]             show the bench clock, or move it ahead
-  fault NODE SERVICE KIND       make tftp, tvs, sip or tomcat fail; none mends it
+  fault NODE SERVICE KIND       make tftp, tvs, sip or tomcat fail; none fixes it
   events [--follow] [--json]    the application log
   lists [--json]                every trust list that the nodes have served
   serve SHA1|FILE               make TFTP serve that ITL, until it starts again

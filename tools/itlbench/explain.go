@@ -41,7 +41,7 @@ func (x *explainFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&x.dirs, "dir", nil, "`DIR` of a cluster; the first is the one that serves the phone")
 	f.StringArrayVar(&p.Servers, "tftp", nil, "`ADDR` of a TFTP server that the phone is given")
 	f.StringVar(&x.p12, "p12", "", "`FILE`: a saved ITLRecovery.p12")
-	f.BoolVar(&x.all, "all", false, "print what was tried of no avail, too")
+	f.BoolVar(&x.all, "all", false, "print what was tried ineffective, too")
 	f.BoolVar(&x.asJSON, "json", false, "print one JSON object")
 }
 
@@ -53,7 +53,7 @@ func runExplain(e *env, args []string) int {
 	if code, ok := e.parse(f, args, -maxFiles); !ok {
 		return code
 	}
-	x.files, x.phone.Reported = f.Args(), f.Changed("mac") && x.phone.Ways() == 0
+	x.files, x.phone.Reported = f.Args(), f.Changed("mac") && x.phone.Remedies() == 0
 	if code := x.check(e); code != exitOK {
 		return code
 	}
@@ -100,7 +100,7 @@ func (x *explainFlags) check(e *env) int {
 		}
 	}
 	switch {
-	case x.phone.Ways() > 1:
+	case x.phone.Remedies() > 1:
 		return e.usage("explain: --installed, --flash, --state, --phone and --hash are different ways to say what the phone holds; give one")
 	case clusters != 1:
 		return e.usage("explain: what the cluster serves is wanted one way: --dir, files, or --tftp")

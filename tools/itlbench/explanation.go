@@ -13,41 +13,41 @@ import (
 )
 
 // wayJSON and explanationJSON are the object that `explain --json` prints.
-type wayJSON struct {
+type remedyJSON struct {
 	Name     string   `json:"name"`
 	What     string   `json:"what"`
 	Commands []string `json:"commands"`
-	Touch    bool     `json:"touch"`
+	OnSite   bool     `json:"onSite"`
 	Works    bool     `json:"works"`
 	Outcome  string   `json:"outcome"`
 	Later    string   `json:"later"` // reason after the next ordinary start of TFTP; "" where that changes nothing
 }
 
 type explanationJSON struct {
-	Device     string         `json:"device"`
-	Locked     bool           `json:"locked"`
-	Reason     string         `json:"reason"`
-	Text       string         `json:"text"`
-	File       string         `json:"file"`
-	Signer     listing.Signer `json:"signer"`
-	Server     string         `json:"server"`
-	Detail     string         `json:"detail"`
-	Steps      []stepJSON     `json:"steps"`
-	Ways       []wayJSON      `json:"ways"`
-	Vain       []wayJSON      `json:"vain"`
-	TouchOnly  bool           `json:"touchOnly"` // no way but at the phone itself
-	Notes      []string       `json:"notes"`
-	Trusts     []string       `json:"trusts"`
-	ITL        outcomeJSON    `json:"itl"`
-	CTL        outcomeJSON    `json:"ctl"`
-	ConfigFile outcomeJSON    `json:"config"`
+	Device      string         `json:"device"`
+	Locked      bool           `json:"locked"`
+	Reason      string         `json:"reason"`
+	Text        string         `json:"text"`
+	File        string         `json:"file"`
+	Signer      listing.Signer `json:"signer"`
+	Server      string         `json:"server"`
+	Detail      string         `json:"detail"`
+	Steps       []stepJSON     `json:"steps"`
+	Remedies    []remedyJSON   `json:"remedies"`
+	Ineffective []remedyJSON   `json:"ineffective"`
+	OnSiteOnly  bool           `json:"onSiteOnly"` // no way but at the phone itself
+	Notes       []string       `json:"notes"`
+	Trusts      []string       `json:"trusts"`
+	ITL         outcomeJSON    `json:"itl"`
+	CTL         outcomeJSON    `json:"ctl"`
+	ConfigFile  outcomeJSON    `json:"config"`
 }
 
 func explanationOf(ex *lockout.Explanation) explanationJSON {
 	r := reportOf(ex.Report)
 	out := explanationJSON{
 		Device: r.Device, Locked: ex.Locked, Reason: r.Reason, Text: ex.Report.Reason().Text(), Steps: []stepJSON{},
-		Ways: []wayJSON{}, Vain: []wayJSON{}, TouchOnly: ex.TouchOnly(), Notes: append([]string{}, ex.Notes...),
+		Remedies: []remedyJSON{}, Ineffective: []remedyJSON{}, OnSiteOnly: ex.OnSiteOnly(), Notes: append([]string{}, ex.Notes...),
 		Trusts: trusts(ex), ITL: r.ITL, CTL: r.CTL, ConfigFile: r.Config,
 	}
 	if o := ex.Refused(); o != nil {
@@ -60,12 +60,12 @@ func explanationOf(ex *lockout.Explanation) explanationJSON {
 		}
 	}
 	for _, list := range []struct {
-		from []lockout.Way
-		to   *[]wayJSON
-	}{{ex.Ways, &out.Ways}, {ex.Vain, &out.Vain}} {
+		from []lockout.Remedy
+		to   *[]remedyJSON
+	}{{ex.Remedies, &out.Remedies}, {ex.Ineffective, &out.Ineffective}} {
 		for i := range list.from {
 			w := &list.from[i]
-			j := wayJSON{Name: w.Name, What: w.What, Commands: []string{}, Touch: w.Touch, Works: w.Works, Outcome: w.Outcome()}
+			j := remedyJSON{Name: w.Name, What: w.What, Commands: []string{}, OnSite: w.OnSite, Works: w.Works, Outcome: w.Outcome()}
 			for _, c := range w.Commands {
 				j.Commands = append(j.Commands, c.String())
 			}
@@ -110,20 +110,20 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 	switch {
 	case ex.Partial:
 		line("to do: %s", reason.Advice())
-	case len(ex.Ways) == 0:
+	case len(ex.Remedies) == 0:
 		line("to do: %s", reason.Advice())
-		line("no way back was found among those that could be tried")
+		line("no remedy was found among those that could be tried")
 	default:
-		best := &ex.Ways[0]
+		best := &ex.Remedies[0]
 		line("to do: %s", best.What)
 		for _, c := range best.Commands {
 			line("       %s", c)
 		}
 		line("       then reset the phone: %s", best.Outcome())
-		if ex.TouchOnly() {
-			line("nothing but touching the phone helps")
+		if ex.OnSiteOnly() {
+			line("nothing helps but a visit to the phone")
 		} else {
-			line("nobody has to touch the phone")
+			line("no visit to the phone is needed")
 		}
 	}
 	line("\nwhat was tried:")
@@ -139,36 +139,36 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 	for _, b := range trusts(ex) {
 		line("  the phone %s", b)
 	}
-	for i := range ex.Ways {
-		way := &ex.Ways[i]
+	for i := range ex.Remedies {
+		remedy := &ex.Remedies[i]
 		if i == 0 {
 			where := "each tried on a copy of the cluster"
 			if ex.Partial {
 				where = "as far as could be tried here"
 			}
-			line("\nways back, cheapest first, %s:", where)
+			line("\nremedies, cheapest first, %s:", where)
 		}
-		touch := ""
-		if way.Touch {
-			touch = " (at the phone)"
+		onSite := ""
+		if remedy.OnSite {
+			onSite = " (at the phone)"
 		}
-		line("  %d. %s%s", i+1, way.What, touch)
-		for _, c := range way.Commands {
+		line("  %d. %s%s", i+1, remedy.What, onSite)
+		for _, c := range remedy.Commands {
 			line("       %s", c)
 		}
-		line("     then reset the phone: %s", way.Outcome())
+		line("     then reset the phone: %s", remedy.Outcome())
 		switch {
-		case way.Later == nil:
-		case way.Later.Reason() == trust.Accepted:
+		case remedy.Later == nil:
+		case remedy.Later.Reason() == trust.Accepted:
 			line("     then restart Cisco Tftp on every node and reset the phone again: it follows")
 		default:
-			line("     an ordinary restart of Cisco Tftp would lock the phone again: %v", way.Later.Reason())
+			line("     an ordinary restart of Cisco Tftp would lock the phone again: %v", remedy.Later.Reason())
 		}
 	}
 	if all {
 		line("\nof no avail:")
-		for i := range ex.Vain {
-			line("  %s: %s", ex.Vain[i].What, strings.ReplaceAll(ex.Vain[i].Outcome(), "\n", "; "))
+		for i := range ex.Ineffective {
+			line("  %s: %s", ex.Ineffective[i].What, strings.ReplaceAll(ex.Ineffective[i].Outcome(), "\n", "; "))
 		}
 	}
 	printNotes(w, ex)

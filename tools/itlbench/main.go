@@ -50,7 +50,7 @@ func commands() []command {
 		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "run scenarios with expectations", runScenario},
 		{"audit", "[--dir DIR]... [--log FILE]... [--listen ADDR] [--all] [--csv | --json]", "say which phone holds which list, and who is locked", runAudit},
 		{"explain", "[PHONE] --dir DIR | FILE... | --tftp ADDR [--all] [--json]", "say why a phone is locked, and what would bring it back", runExplain},
-		{"foresee", "CHANGE... [--dir DIR] [--online | --offline] [--details] [--json]", "say whom changes would lock out, before they are made", runForesee},
+		{"plan", "CHANGE... [--dir DIR] [--online | --offline] [--details] [--json]", "say whom changes would lock out, before they are made", runPlan},
 		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},
 		{"qemu", "BOARD --cluster PROFILE [--dir DIR] [--print]", "run an emulated board", runQEMU},
 		{"demo", "", "show a lock-out and its recovery", runDemo},

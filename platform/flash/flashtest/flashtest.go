@@ -419,7 +419,7 @@ func (d *Device) tornErase(kind Kind, mem []byte, off int) {
 	case TornAllButOne:
 		erased, unstable = 250, 4
 	}
-	// Long runs of one fate are as likely as a fine mix: a record may survive
+	// Long runs of one outcome are as likely as a fine mix: a record may survive
 	// whole, or a header alone.
 	run := []int{1, 16, 256, len(mem) / 4}[d.rng.IntN(4)]
 	for i := 0; i < len(mem); i += run {

@@ -18,8 +18,8 @@ import (
 	"itlagent/testbench/lockout"
 )
 
-func runForesee(e *env, args []string) int {
-	f := e.flags("foresee")
+func runPlan(e *env, args []string) int {
+	f := e.flags("plan")
 	dir := dirFlag(f)
 	audited := f.String("phones", "", "`FILE` that audit --json wrote; otherwise what the cluster's event log tells")
 	current := f.Bool("assume-current", false, "take phones that have reported nothing, or contradictions, to hold what is served now")
@@ -35,7 +35,7 @@ func runForesee(e *env, args []string) int {
 		return code
 	}
 	if *online && *offline {
-		return e.usage("foresee: --online and --offline exclude each other")
+		return e.usage("plan: --online and --offline exclude each other")
 	}
 	w, code := e.world([]string{*dir})
 	if code != exitOK {
@@ -45,16 +45,16 @@ func runForesee(e *env, args []string) int {
 	defer func() { closeWorld(w); closeWorld(others.opened) }()
 	changes, w2, err := lockout.ParseChanges(w, f.Args(), others.find)
 	if err != nil {
-		return e.usage("foresee: %v", err)
+		return e.usage("plan: %v", err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	fleet, err := fleetOf(w2, *audited, *current)
 	if err != nil {
-		return e.fail(exitNo, "foresee: %v", plainPath(err))
+		return e.fail(exitNo, "plan: %v", plainPath(err))
 	}
 	if len(fleet.Phones) == 0 {
-		return e.fail(exitNo, "foresee: nothing is known of what %s would hold; let them report, or take --assume-current", evidence.Count(fleet.Uncounted()))
+		return e.fail(exitNo, "plan: nothing is known of what %s would hold; let them report, or take --assume-current", evidence.Count(fleet.Uncounted()))
 	}
 	when := lockout.Sometimes
 	if *online {
@@ -62,17 +62,17 @@ func runForesee(e *env, args []string) int {
 	} else if *offline {
 		when = lockout.Never
 	}
-	told, err := lockout.Foresee(ctx, w2, fleet.Phones, changes, lockout.Options{Online: when, Plan: true})
+	told, err := lockout.Predict(ctx, w2, fleet.Phones, changes, lockout.Options{Online: when, Sequence: true})
 	switch {
 	case errors.Is(err, lockout.ErrImpossible):
-		return e.fail(exitNo, "foresee: %v", err)
+		return e.fail(exitNo, "plan: %v", err)
 	case err != nil:
-		return e.fail(exitInfra, "foresee: %v", err)
+		return e.fail(exitInfra, "plan: %v", err)
 	}
 	if *asJSON {
-		e.foresightJSON(told, fleet)
+		e.planJSON(told, fleet)
 	} else {
-		e.printForesight(told, fleet, w2, *details)
+		e.printPlan(told, fleet, w2, *details)
 	}
 	if !told.Safe() || told.Count(lockout.Already) > 0 {
 		return exitNo
@@ -123,24 +123,24 @@ func (o *otherClusters) find(name string) (*cluster.Cluster, error) {
 	return c, nil
 }
 
-// fateJSON is what `foresee --json` prints of a phone, foresightJSON of them all.
-type fateJSON struct {
+// fateJSON is what `plan --json` prints of a phone, foresightJSON of them all.
+type predictionJSON struct {
 	Device  string `json:"device"`
-	Fate    string `json:"fate"`
+	Outcome string `json:"outcome"`
 	Windows []int  `json:"windows"` // steps after which it has to reset; 0 is before the first
 	Exact   bool   `json:"exact"`   // and at no other
 	Reason  string `json:"reason"`
 	Refuses []int  `json:"refuses"`
 }
 
-type foresightJSON struct {
-	Safe    bool           `json:"safe"`
-	Steps   []string       `json:"steps"`
-	Totals  map[string]int `json:"totals"`
-	Unknown int            `json:"unknown"`
-	Plan    []string       `json:"plan"`
-	PlanWhy string         `json:"planWhy"`
-	Notes   []string       `json:"notes"`
+type planJSON struct {
+	Safe        bool           `json:"safe"`
+	Steps       []string       `json:"steps"`
+	Totals      map[string]int `json:"totals"`
+	Unknown     int            `json:"unknown"`
+	Sequence    []string       `json:"sequence"`
+	SequenceWhy string         `json:"sequenceWhy"`
+	Notes       []string       `json:"notes"`
 }
 
 func texts(changes []lockout.Change) []string {
@@ -151,24 +151,24 @@ func texts(changes []lockout.Change) []string {
 	return out
 }
 
-var fates = []lockout.Fate{lockout.Throughout, lockout.IfReset, lockout.LockedOut, lockout.Already}
+var outcomes = []lockout.Outcome{lockout.Throughout, lockout.IfReset, lockout.LockedOut, lockout.Already}
 
-func (e *env) foresightJSON(told *lockout.Foresight, fleet *evidence.Fleet) {
-	out := foresightJSON{Safe: told.Safe(), Steps: texts(told.Changes), Totals: make(map[string]int), Unknown: fleet.Uncounted(),
-		Plan: texts(told.Plan), PlanWhy: told.PlanWhy, Notes: append([]string{}, fleet.Notes...)}
-	for _, fate := range fates {
-		out.Totals[string(fate)] = told.Count(fate)
+func (e *env) planJSON(told *lockout.Plan, fleet *evidence.Fleet) {
+	out := planJSON{Safe: told.Safe(), Steps: texts(told.Changes), Totals: make(map[string]int), Unknown: fleet.Uncounted(),
+		Sequence: texts(told.Sequence), SequenceWhy: told.SequenceWhy, Notes: append([]string{}, fleet.Notes...)}
+	for _, outcome := range outcomes {
+		out.Totals[string(outcome)] = told.Count(outcome)
 	}
 	printJSON(e.stdout, out)
 	for i := range told.Phones {
 		p := &told.Phones[i]
-		printJSON(e.stdout, fateJSON{"SEP" + p.Phone.MAC, string(p.Fate), append([]int{}, p.Windows...), p.Exact, p.Reason.String(), append([]int{}, p.Refuses...)})
+		printJSON(e.stdout, predictionJSON{"SEP" + p.Phone.MAC, string(p.Outcome), append([]int{}, p.Windows...), p.Exact, p.Reason.String(), append([]int{}, p.Refuses...)})
 	}
 }
 
-// fateLine says of a phone's fate what is to be known, in a line.
-func fateLine(p *lockout.Foretold) string {
-	switch p.Fate {
+// fateLine says of a phone's outcome what is to be known, in a line.
+func predictionLine(p *lockout.Prediction) string {
+	switch p.Outcome {
 	case lockout.Throughout:
 		if len(p.Refuses) > 0 {
 			return fmt.Sprintf("trusts its cluster in the end; if it resets after step %s it refuses what it is served for a while", numbers(p.Refuses))
@@ -207,7 +207,7 @@ func numbers(list []int) string {
 
 // printForesight says in the first lines how many phones are lost, and what to do
 // instead.
-func (e *env) printForesight(told *lockout.Foresight, fleet *evidence.Fleet, w lockout.World, details bool) {
+func (e *env) printPlan(told *lockout.Plan, fleet *evidence.Fleet, w lockout.World, details bool) {
 	line := func(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
 	already := told.Count(lockout.Already)
 	line("of %s: %d trusted throughout, %d trusted only if they reset in between, %d locked out, %d locked already", evidence.Count(len(told.Phones)),
@@ -217,10 +217,10 @@ func (e *env) printForesight(told *lockout.Foresight, fleet *evidence.Fleet, w l
 		line("nobody else is locked out; itlbench explain --mac says what brings the others back")
 	case told.Safe():
 		line("safe: nobody is locked out")
-	case told.Plan == nil:
+	case told.Sequence == nil:
 		line("not safe, and no safe sequence was found: test with one phone first")
 	default:
-		line("not safe; this is, with %s: %s", told.PlanWhy, strings.Join(texts(told.Plan), ", "))
+		line("not safe; this is, with %s: %s", told.SequenceWhy, strings.Join(texts(told.Sequence), ", "))
 	}
 	type group struct {
 		text    string
@@ -229,7 +229,7 @@ func (e *env) printForesight(told *lockout.Foresight, fleet *evidence.Fleet, w l
 	var groups []*group
 	for i := range told.Phones {
 		p := &told.Phones[i]
-		text := fateLine(p)
+		text := predictionLine(p)
 		at := slices.IndexFunc(groups, func(g *group) bool { return g.text == text })
 		if at < 0 {
 			at = len(groups)
@@ -248,9 +248,9 @@ func (e *env) printForesight(told *lockout.Foresight, fleet *evidence.Fleet, w l
 			}
 		}
 	}
-	if told.Plan != nil {
+	if told.Sequence != nil {
 		line("\nwhat is safe:")
-		printSteps(e.stdout, told.Plan, w)
+		printSteps(e.stdout, told.Sequence, w)
 	}
 	for i, n := range fleet.Notes {
 		if i == 0 {

@@ -16,20 +16,20 @@ import (
 	"itlagent/testbench/pki"
 )
 
-// Fate is what becomes of a phone.
-type Fate string
+// Outcome is what becomes of a phone.
+type Outcome string
 
-// The fates.
+// The outcomes.
 const (
 	// Throughout: however often the phone resets in between, it trusts its cluster in
 	// the end.
-	Throughout Fate = "trusted-throughout"
+	Throughout Outcome = "trusted-throughout"
 	// IfReset: it does so only if it resets at certain steps.
-	IfReset Fate = "trusted-if-reset"
+	IfReset Outcome = "trusted-if-reset"
 	// LockedOut: it does not, whenever it resets.
-	LockedOut Fate = "locked-out"
+	LockedOut Outcome = "locked-out"
 	// Already: it is locked before anything is changed, and stays so.
-	Already Fate = "locked-already"
+	Already Outcome = "locked-already"
 )
 
 // Online says when phones reset beside the resets of the sequence itself.
@@ -42,10 +42,10 @@ const (
 	Never                   // no phone is online until the end
 )
 
-// Foretold is what becomes of one phone.
-type Foretold struct {
-	Phone Phone
-	Fate  Fate
+// Prediction is what becomes of one phone.
+type Prediction struct {
+	Phone   Phone
+	Outcome Outcome
 	// Windows are the steps after which an IfReset phone has to reset for sure, from 0:
 	// before the first. Exact says that it must not reset at any other step.
 	Windows []int
@@ -58,20 +58,20 @@ type Foretold struct {
 	Refuses []int
 }
 
-// Foresight is what becomes of phones.
-type Foresight struct {
+// Plan is what becomes of phones.
+type Plan struct {
 	Changes []Change
-	Phones  []Foretold // in the order in which they were given
+	Phones  []Prediction // in the order in which they were given
 	// Plan is the nearest sequence that locks nobody out, where the one that was asked
 	// about does; nil where none was found. PlanWhy says what differs.
-	Plan    []Change
-	PlanWhy string
+	Sequence    []Change
+	SequenceWhy string
 }
 
-// Count returns how many phones have a fate.
-func (f *Foresight) Count(fate Fate) (n int) {
+// Count returns how many phones have a outcome.
+func (f *Plan) Count(outcome Outcome) (n int) {
 	for i := range f.Phones {
-		if f.Phones[i].Fate == fate {
+		if f.Phones[i].Outcome == outcome {
 			n++
 		}
 	}
@@ -79,33 +79,33 @@ func (f *Foresight) Count(fate Fate) (n int) {
 }
 
 // Safe reports whether no phone is locked out or may be.
-func (f *Foresight) Safe() bool { return f.Count(IfReset)+f.Count(LockedOut) == 0 }
+func (f *Plan) Safe() bool { return f.Count(IfReset)+f.Count(LockedOut) == 0 }
 
 // Options are how to look ahead.
 type Options struct {
-	Online Online
-	Plan   bool // look for a safe sequence
+	Online   Online
+	Sequence bool // look for a safe sequence
 }
 
 // maxChanges bounds a sequence.
 const maxChanges = 12
 
-// Foresee makes changes to a copy of a world and says what becomes of each phone.
+// Predict makes changes to a copy of a world and says what becomes of each phone.
 // What cannot be done is an error that wraps ErrImpossible.
-func Foresee(ctx context.Context, w World, phones []Phone, changes []Change, o Options) (*Foresight, error) {
+func Predict(ctx context.Context, w World, phones []Phone, changes []Change, o Options) (*Plan, error) {
 	if len(changes) == 0 || len(changes) > maxChanges {
 		return nil, fmt.Errorf("%d changes: from 1 to %d", len(changes), maxChanges)
 	}
 	start := w.Fork(new(pki.Keys))
-	if err := start.inTheOpen(phones); err != nil {
+	if err := start.unencrypted(phones); err != nil {
 		return nil, err
 	}
-	s := &seer{ctx: ctx, online: o.Online, worlds: map[string]World{"": start}, boots: make(map[string]booted)}
-	f := &Foresight{Changes: changes}
+	s := &predictor{ctx: ctx, online: o.Online, worlds: map[string]World{"": start}, boots: make(map[string]booted)}
+	f := &Plan{Changes: changes}
 	if _, err := s.world(changes); err != nil {
 		return nil, err
 	}
-	classes := make(map[string]*Foretold)
+	classes := make(map[string]*Prediction)
 	for _, p := range phones {
 		class := classOf(w, &p)
 		if classes[class] == nil {
@@ -119,24 +119,24 @@ func Foresee(ctx context.Context, w World, phones []Phone, changes []Change, o O
 		told.Phone = p
 		f.Phones = append(f.Phones, told)
 	}
-	if o.Plan && !f.Safe() {
+	if o.Sequence && !f.Safe() {
 		var some []Phone
 		for _, class := range slices.Sorted(maps.Keys(classes)) {
-			if told := classes[class]; told.Fate != Already {
+			if told := classes[class]; told.Outcome != Already {
 				some = append(some, told.Phone)
 			}
 		}
 		var err error
-		if f.Plan, f.PlanWhy, err = s.plan(some, changes); err != nil {
+		if f.Sequence, f.SequenceWhy, err = s.plan(some, changes); err != nil {
 			return nil, err
 		}
 	}
 	return f, nil
 }
 
-// inTheOpen makes the clusters serve configurations in the open for phones whose key is
+// inTheOpen makes the clusters serve configurations unencrypted for phones whose key is
 // not known here: whether they can read them is not what is asked.
-func (w World) inTheOpen(phones []Phone) error {
+func (w World) unencrypted(phones []Phone) error {
 	known := make(map[string]bool)
 	for _, p := range phones {
 		known[p.MAC] = p.Kept["lsc"] != nil || p.Kept["mic"] != nil
@@ -153,7 +153,7 @@ func (w World) inTheOpen(phones []Phone) error {
 	return nil
 }
 
-// classOf tells phones apart that may have different fates: two of one class hold the
+// classOf tells phones apart that may have different outcomes: two of one class hold the
 // same lists and ask the same servers.
 func classOf(w World, p *Phone) string {
 	rest := *p
@@ -170,8 +170,8 @@ func classOf(w World, p *Phone) string {
 	return class
 }
 
-// seer tries courses of events, and remembers what it has tried.
-type seer struct {
+// predictor tries courses of events, and remembers what it has tried.
+type predictor struct {
 	ctx    context.Context
 	online Online
 	worlds map[string]World // by the changes that led there
@@ -195,7 +195,7 @@ func key(changes []Change) string {
 }
 
 // world returns the world after changes.
-func (s *seer) world(changes []Change) (World, error) {
+func (s *predictor) world(changes []Change) (World, error) {
 	at := key(changes)
 	if w, ok := s.worlds[at]; ok {
 		return w, nil
@@ -217,7 +217,7 @@ func (s *seer) world(changes []Change) (World, error) {
 }
 
 // boot resets a phone in the world after changes.
-func (s *seer) boot(changes []Change, p Phone) (booted, error) {
+func (s *predictor) boot(changes []Change, p Phone) (booted, error) {
 	at := key(changes) + p.identity() + p.MAC
 	if b, ok := s.boots[at]; ok {
 		return b, nil
@@ -244,7 +244,7 @@ type course struct {
 
 // courses follows a phone through the changes, in all the ways that its resets allow:
 // those in must happen for sure, others may. Courses that come to the same count once.
-func (s *seer) courses(p Phone, changes []Change, must []int, online Online) ([]course, error) {
+func (s *predictor) courses(p Phone, changes []Change, must []int, online Online) ([]course, error) {
 	now := []course{{phone: p}}
 	for k := 0; k <= len(changes); k++ {
 		so := changes[:k]
@@ -297,7 +297,7 @@ func (s *seer) courses(p Phone, changes []Change, must []int, online Online) ([]
 }
 
 // outcome sums courses up: all of them lead to trust, or some.
-func outcome(all []course) (every, some bool, locked *boot.Report) {
+func sum(all []course) (every, some bool, locked *boot.Report) {
 	every = true
 	for _, c := range all {
 		if trusts(c.report) {
@@ -313,13 +313,13 @@ func outcome(all []course) (every, some bool, locked *boot.Report) {
 }
 
 // tell says what becomes of one phone.
-func (s *seer) tell(p Phone, changes []Change) (*Foretold, error) {
-	told := &Foretold{Phone: p}
+func (s *predictor) tell(p Phone, changes []Change) (*Prediction, error) {
+	told := &Prediction{Phone: p}
 	all, err := s.courses(p, changes, nil, s.online)
 	if err != nil {
 		return nil, err
 	}
-	every, some, locked := outcome(all)
+	every, some, locked := sum(all)
 	for _, c := range all {
 		for _, k := range c.refuses {
 			if !slices.Contains(told.Refuses, k) {
@@ -336,29 +336,29 @@ func (s *seer) tell(p Phone, changes []Change) (*Foretold, error) {
 	}
 	switch {
 	case every:
-		told.Fate = Throughout
+		told.Outcome = Throughout
 	case some:
-		told.Fate = IfReset
+		told.Outcome = IfReset
 		told.Windows, told.Exact, err = s.windows(p, changes, all)
 	default:
-		told.Fate = LockedOut
+		told.Outcome = LockedOut
 		var before booted
 		if before, err = s.boot(nil, p); err == nil && !trusts(before.report) {
-			told.Fate, told.Reason = Already, before.report.Reason()
+			told.Outcome, told.Reason = Already, before.report.Reason()
 		}
 	}
 	return told, err
 }
 
 // windows finds the fewest steps after which a phone has to reset for sure.
-func (s *seer) windows(p Phone, changes []Change, all []course) (windows []int, exact bool, err error) {
+func (s *predictor) windows(p Phone, changes []Change, all []course) (windows []int, exact bool, err error) {
 	for size := 1; size <= len(changes); size++ {
 		for must := range subsets(len(changes), size) {
 			got, err := s.courses(p, changes, must, s.online)
 			if err != nil {
 				return nil, false, err
 			}
-			if every, _, _ := outcome(got); every {
+			if every, _, _ := sum(got); every {
 				return must, false, nil
 			}
 		}
@@ -430,7 +430,7 @@ func reset() Change { return Change{Text: "reset", Reset: true} }
 // plan looks for the nearest sequence that locks nobody out: the order that was asked
 // for with resets in it; other orders, the nearest first; with a reset of the list,
 // certificates imported, or a rollback around it.
-func (s *seer) plan(phones []Phone, changes []Change) ([]Change, string, error) {
+func (s *predictor) plan(phones []Phone, changes []Change) ([]Change, string, error) {
 	var bare []Change
 	for _, c := range changes {
 		if !c.Reset {
@@ -557,7 +557,7 @@ func orders(changes []Change) [][]Change {
 }
 
 // spaced puts resets between changes, as few as will do; nil where none help.
-func (s *seer) spaced(phones []Phone, changes []Change) ([]Change, error) {
+func (s *predictor) spaced(phones []Phone, changes []Change) ([]Change, error) {
 	var full []Change
 	for i, c := range changes {
 		if full = append(full, c); i < len(changes)-1 && !c.Reset && !changes[i+1].Reset {
@@ -589,13 +589,13 @@ func (s *seer) spaced(phones []Phone, changes []Change) ([]Change, error) {
 
 // safe reports whether no phone is locked out by changes whatever other resets there
 // are.
-func (s *seer) safe(phones []Phone, changes []Change) (bool, error) {
+func (s *predictor) safe(phones []Phone, changes []Change) (bool, error) {
 	for _, p := range phones {
 		all, err := s.courses(p, changes, nil, Sometimes)
 		if err != nil {
 			return false, err
 		}
-		if every, _, _ := outcome(all); !every {
+		if every, _, _ := sum(all); !every {
 			return false, nil
 		}
 	}

@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	courses = flag.Int("courses", 300, "random courses of events that are foretold and carried out")
+	courses = flag.Int("courses", 300, "random courses of events that are predicted and carried out")
 	seed    = flag.Uint64("seed", 0, "carry the course of this seed out alone")
 )
 
@@ -63,7 +63,7 @@ func fresh(t *testing.T, release string, net int) *cluster.Cluster {
 	return installed.byName[name].Fork(&installed.keys)
 }
 
-// story is a random course of events.
+// scenario is a random course of events.
 type story struct {
 	world   lockout.World
 	phones  []lockout.Phone
@@ -225,9 +225,9 @@ func (s *story) carryOut(t *testing.T) (reports [][]*boot.Report, err error) {
 	return reports, nil
 }
 
-// Random clusters, phones and changes: what is foretold of each phone is what becomes
+// Random clusters, phones and changes: what is predicted of each phone is what becomes
 // of a real handset.
-func TestForesight(t *testing.T) {
+func TestPredictions(t *testing.T) {
 	n := *courses
 	if testing.Short() {
 		n = min(n, 12)
@@ -243,7 +243,7 @@ func TestForesight(t *testing.T) {
 	}
 	close(seeds)
 	var mu sync.Mutex
-	fates := make(map[lockout.Fate]int)
+	outcomes := make(map[lockout.Outcome]int)
 	impossible, phones, resets, plans := 0, 0, 0, 0
 	const atOnce = 4
 	var all sync.WaitGroup
@@ -251,21 +251,21 @@ func TestForesight(t *testing.T) {
 		all.Go(func() {
 			for seed := range seeds {
 				s := newStory(t, seed)
-				told, err := lockout.Foresee(t.Context(), s.world, s.phones, s.changes, lockout.Options{Plan: seed%plansOf == 0})
+				told, err := lockout.Predict(t.Context(), s.world, s.phones, s.changes, lockout.Options{Sequence: seed%plansOf == 0})
 				reports, liveErr := s.carryOut(t)
 				differs := func(format string, args ...any) {
 					t.Errorf("seed %d: %v: %s", seed, s, fmt.Sprintf(format, args...))
 				}
 				if err != nil || liveErr != nil {
 					if !errors.Is(err, lockout.ErrImpossible) || !errors.Is(liveErr, lockout.ErrImpossible) {
-						differs("foretold %v, carried out %v", err, liveErr)
+						differs("predicted %v, carried out %v", err, liveErr)
 					}
 					mu.Lock()
 					impossible++
 					mu.Unlock()
 					continue
 				}
-				if told.Plan != nil {
+				if told.Sequence != nil {
 					if problem := s.tryPlan(t, told, rand.New(rand.NewPCG(seed, 2))); problem != "" {
 						differs("%s", problem)
 					}
@@ -274,14 +274,14 @@ func TestForesight(t *testing.T) {
 					mu.Unlock()
 				}
 				for i := range s.phones {
-					foretold, err := lockout.Follow(t.Context(), s.world.Fork(&installed.keys), s.phones[i], s.changes, s.windows[i])
-					if err != nil || len(foretold) != len(reports[i]) {
-						differs("phone %d: %d resets foretold, %d carried out, %v", i, len(foretold), len(reports[i]), err)
+					predicted, err := lockout.Follow(t.Context(), s.world.Fork(&installed.keys), s.phones[i], s.changes, s.windows[i])
+					if err != nil || len(predicted) != len(reports[i]) {
+						differs("phone %d: %d resets predicted, %d carried out, %v", i, len(predicted), len(reports[i]), err)
 						continue
 					}
 					for k, got := range reports[i] {
-						got.Config.Changed = foretold[k].Config.Changed // the ports in it are others
-						if diff := differ(foretold[k], got); diff != "" {
+						got.Config.Changed = predicted[k].Config.Changed // the ports in it are others
+						if diff := differ(predicted[k], got); diff != "" {
 							differs("phone %d, reset %d: %s", i, k, diff)
 						}
 					}
@@ -289,7 +289,7 @@ func TestForesight(t *testing.T) {
 						differs("phone %d: %s", i, problem)
 					}
 					mu.Lock()
-					fates[told.Phones[i].Fate]++
+					outcomes[told.Phones[i].Outcome]++
 					phones++
 					resets += len(reports[i])
 					mu.Unlock()
@@ -298,10 +298,10 @@ func TestForesight(t *testing.T) {
 		})
 	}
 	all.Wait()
-	t.Logf("%d courses (%d of them impossible), %d phones, %d resets carried out: %v; %d safe sequences carried out", n, impossible, phones, resets, fates, plans)
+	t.Logf("%d courses (%d of them impossible), %d phones, %d resets carried out: %v; %d safe sequences carried out", n, impossible, phones, resets, outcomes, plans)
 	const enough = 100 // courses, to show everything
-	if n >= enough && *seed == 0 && (len(fates) < 3 || plans == 0 || impossible == 0 || impossible > n/2) {
-		t.Errorf("the courses do not show every fate: %v, %d impossible", fates, impossible)
+	if n >= enough && *seed == 0 && (len(outcomes) < 3 || plans == 0 || impossible == 0 || impossible > n/2) {
+		t.Errorf("the courses do not show every outcome: %v, %d impossible", outcomes, impossible)
 	}
 }
 
@@ -310,12 +310,12 @@ const plansOf = 4
 
 // tryPlan carries a safe sequence out, with resets at random beside those in it, and
 // says which phone it loses.
-func (s *story) tryPlan(t *testing.T, told *lockout.Foresight, r *rand.Rand) string {
+func (s *story) tryPlan(t *testing.T, told *lockout.Plan, r *rand.Rand) string {
 	safe := *s
-	safe.changes, safe.windows = told.Plan, nil
+	safe.changes, safe.windows = told.Sequence, nil
 	for range s.phones {
 		var windows []int
-		for k := range told.Plan {
+		for k := range told.Sequence {
 			if r.IntN(2) == 0 {
 				windows = append(windows, k)
 			}
@@ -327,7 +327,7 @@ func (s *story) tryPlan(t *testing.T, told *lockout.Foresight, r *rand.Rand) str
 		return fmt.Sprintf("%v: %v", &safe, err)
 	}
 	for i := range s.phones {
-		if last := reports[i][len(reports[i])-1]; last.Reason() != trust.Accepted && told.Phones[i].Fate != lockout.Already {
+		if last := reports[i][len(reports[i])-1]; last.Reason() != trust.Accepted && told.Phones[i].Outcome != lockout.Already {
 			return fmt.Sprintf("%v: phone %d is locked: %v", &safe, i, last.Reason())
 		}
 	}
@@ -358,7 +358,7 @@ func TestPlans(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := lockout.Foresee(t.Context(), w, []lockout.Phone{p}, changes, lockout.Options{Plan: true})
+		f, err := lockout.Predict(t.Context(), w, []lockout.Phone{p}, changes, lockout.Options{Sequence: true})
 		if err != nil {
 			t.Errorf("%s: %s: %v", c.profile, c.changes, err)
 			continue
@@ -367,11 +367,11 @@ func TestPlans(t *testing.T) {
 			t.Errorf("%s: %s: totals %s, want %s", c.profile, c.changes, got, c.totals)
 		}
 		var plan []string
-		for _, ch := range f.Plan {
+		for _, ch := range f.Sequence {
 			plan = append(plan, ch.Text)
 		}
 		if got := strings.Join(plan, ", "); got != c.plan {
-			t.Errorf("%s: %s: plan %q (%s), want %q", c.profile, c.changes, got, f.PlanWhy, c.plan)
+			t.Errorf("%s: %s: plan %q (%s), want %q", c.profile, c.changes, got, f.SequenceWhy, c.plan)
 		}
 	}
 }
@@ -390,25 +390,25 @@ func TestBadChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := lockout.Foresee(t.Context(), w, nil, changes, lockout.Options{}); !errors.Is(err, lockout.ErrImpossible) {
+		if _, err := lockout.Predict(t.Context(), w, nil, changes, lockout.Options{}); !errors.Is(err, lockout.ErrImpossible) {
 			t.Errorf("%q: %v, want ErrImpossible", words, err)
 		}
 	}
 }
 
-// disproves says how what became of a handset is not what was foretold of it.
-func disproves(told *lockout.Foretold, windows []int, reports []*boot.Report) string {
+// disproves says how what became of a handset is not what was predicted of it.
+func disproves(told *lockout.Prediction, windows []int, reports []*boot.Report) string {
 	trusted := reports[len(reports)-1].Reason() == trust.Accepted
 	sure := len(told.Windows) > 0
 	for _, w := range told.Windows {
 		sure = sure && slices.Contains(windows, w)
 	}
 	switch {
-	case told.Fate == lockout.Throughout && !trusted:
-		return "it is locked, foretold as trusted throughout"
-	case (told.Fate == lockout.LockedOut || told.Fate == lockout.Already) && trusted:
-		return fmt.Sprintf("it trusts its cluster, foretold as %s", told.Fate)
-	case told.Fate == lockout.IfReset && sure && !trusted && !told.Exact:
+	case told.Outcome == lockout.Throughout && !trusted:
+		return "it is locked, predicted as trusted throughout"
+	case (told.Outcome == lockout.LockedOut || told.Outcome == lockout.Already) && trusted:
+		return fmt.Sprintf("it trusts its cluster, predicted as %s", told.Outcome)
+	case told.Outcome == lockout.IfReset && sure && !trusted && !told.Exact:
 		return fmt.Sprintf("it is locked, and it did reset after %v", told.Windows)
 	}
 	return ""
