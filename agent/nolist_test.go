@@ -171,7 +171,12 @@ type bounded struct {
 	limit int
 }
 
-func (b *bounded) Limit() int { return b.limit }
+func (b *bounded) Limit(key string) int {
+	if key == holdings.Config {
+		return b.limit
+	}
+	return 1 << 20
+}
 
 // A configuration that the storage cannot take is not fetched where its size is known,
 // and is too large.

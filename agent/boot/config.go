@@ -48,7 +48,7 @@ func (p *Phone) configuration(ctx context.Context, out *Outcome) bool {
 // getConfig gets one configuration and judges it.
 func (p *Phone) getConfig(ctx context.Context, names []string, out *Outcome) (content []byte, parsed settings.Settings, ok bool) {
 	state := p.state()
-	signed, limit := state.WantsSigned(), min(settings.MaxSize, p.Holdings.Limit())
+	signed, limit := state.WantsSigned(), min(settings.MaxSize, p.Holdings.ConfigLimit())
 	if signed {
 		limit = min(trustlist.MaxSignedSize, limit+signedHeader)
 	}
@@ -123,7 +123,7 @@ const signedHeader = 4 << 10
 
 // getEncrypted gets the whole configuration, encrypted for the phone's own key.
 func (p *Phone) getEncrypted(ctx context.Context, reduced settings.Settings, out *Outcome) (content []byte, parsed settings.Settings, ok bool) {
-	data, ok := p.fetch(ctx, p.files.Get, []string{p.Device + ".cnf.xml.enc.sgn"}, min(trustlist.MaxSignedSize, p.Holdings.Limit()+signedHeader), out)
+	data, ok := p.fetch(ctx, p.files.Get, []string{p.Device + ".cnf.xml.enc.sgn"}, min(trustlist.MaxSignedSize, p.Holdings.ConfigLimit()+signedHeader), out)
 	if !ok {
 		return nil, parsed, false
 	}

@@ -183,10 +183,11 @@ func (h *Holdings) persist(name string, value []byte) error {
 	return nil
 }
 
-// Limit returns how many bytes a value may have, as far as the storage says.
-func (h *Holdings) Limit() int {
-	if s, ok := h.store.(interface{ Limit() int }); ok {
-		return s.Limit()
+// ConfigLimit returns how many bytes a configuration may have to be stored, as far as the
+// storage says.
+func (h *Holdings) ConfigLimit() int {
+	if s, ok := h.store.(interface{ Limit(key string) int }); ok {
+		return max(s.Limit(Config), 0)
 	}
 	return math.MaxInt32
 }

@@ -166,7 +166,7 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 		}
 	}
 	if all {
-		line("\nof no avail:")
+		line("\nineffective:")
 		for i := range ex.Ineffective {
 			line("  %s: %s", ex.Ineffective[i].What, strings.ReplaceAll(ex.Ineffective[i].Outcome(), "\n", "; "))
 		}
