@@ -184,10 +184,13 @@ func (h *Holdings) persist(name string, value []byte) error {
 }
 
 // ConfigLimit returns how many bytes a configuration may have to be stored, as far as the
-// storage says.
+// storage says. One that stores nothing at all sets no limit: that it failed is another
+// reason than too large.
 func (h *Holdings) ConfigLimit() int {
 	if s, ok := h.store.(interface{ Limit(key string) int }); ok {
-		return max(s.Limit(Config), 0)
+		if n := s.Limit(Config); n >= 0 {
+			return n
+		}
 	}
 	return math.MaxInt32
 }
