@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -52,7 +51,7 @@ func initBoard() {
 	switch {
 	case err == nil:
 		fmt.Fprintf(os.Stdout, "itlagent: a program that hangs is reset by the watchdog after %v\n", dog.Timeout())
-	case !errors.Is(err, fs.ErrNotExist):
+	case !errors.Is(err, os.ErrNotExist):
 		fail(err)
 	}
 	var once sync.Once
