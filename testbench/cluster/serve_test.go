@@ -304,3 +304,26 @@ func TestFaults(t *testing.T) {
 		t.Errorf("after a start: %+v", a)
 	}
 }
+
+// A node of a release without HTTPS gets its TFTP service back, also where somebody else
+// has taken the next port meanwhile.
+func TestNeighbourTaken(t *testing.T) {
+	c := startProfile(t, "note")
+	pub := c.Publisher()
+	if err := c.Apply(operation.Service(pub.Name(), profile.TFTPService, operation.Stop)); err != nil {
+		t.Fatal(err)
+	}
+	at, err := net.ResolveTCPAddr("tcp", pub.Endpoint("http"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at.Port++
+	l, err := net.ListenTCP("tcp", at)
+	if err != nil {
+		t.Skipf("SKIPPED: port %d is taken already", at.Port)
+	}
+	defer l.Close()
+	if err := c.Apply(operation.Service(pub.Name(), profile.TFTPService, operation.Start)); err != nil {
+		t.Error(err)
+	}
+}

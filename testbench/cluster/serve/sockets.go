@@ -79,6 +79,7 @@ func (n *Node) listenFiles(r *running) (*fileSockets, error) {
 
 // tryFiles returns the name of the port that could not be had.
 func (n *Node) tryFiles(f *fileSockets) (port string, err error) {
+	free := strings.HasSuffix(n.Node().Endpoint("http"), ":0")
 	if f.http, err = listenTCP(n.Node().Endpoint("http")); err != nil {
 		return "http", err
 	}
@@ -97,6 +98,9 @@ func (n *Node) tryFiles(f *fileSockets) (port string, err error) {
 	if n.Node().Web == nil {
 		if strings.HasSuffix(n.Node().Endpoint("https"), ":0") && here.Port < 65535 {
 			f.reserved, err = reserve(here.IP, here.Port+1)
+		}
+		if !free { // the node has its port already, and this release does without HTTPS
+			err = nil
 		}
 		return "https", err
 	}
