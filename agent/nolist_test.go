@@ -191,9 +191,11 @@ func TestConfigurationLargerThanTheStorage(t *testing.T) {
 		if r.Config.Verdict.Reason != trust.TooLarge || r.ExitCode() != 1 {
 			t.Errorf("signed %v: %v", signed, r.Config.Verdict.Reason)
 		}
-		if signed && len(s.sent) > 0 && s.sent[confName+".sgn"] > 32<<10 {
-			t.Errorf("%d bytes were fetched", s.sent[confName+".sgn"])
+		s.mu.Lock()
+		if n := s.sent[confName+".sgn"]; n > 32<<10 {
+			t.Errorf("%d bytes were fetched", n)
 		}
+		s.mu.Unlock()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ type site struct {
 	busy     string                          // HTTP answers 503 for this file, TFTP not at all
 	asked    func(name string) (hangUp bool) // is told of every file
 	tvsAsked func()                          // and of every question
+	mu       sync.Mutex                      // guards sent
 	sent     map[string]int                  // bytes of a file that went out
 }
 
@@ -135,6 +137,8 @@ func (s *site) serveHTTP(c net.Conn) {
 	default:
 		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-length: %d\r\n\r\n", len(data))
 		n, _ := c.Write(data)
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		if s.sent == nil {
 			s.sent = make(map[string]int)
 		}
