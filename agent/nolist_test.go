@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,12 +229,13 @@ func TestAlive(t *testing.T) {
 	s.publish("1")
 	synctest.Test(t, func(t *testing.T) {
 		w := world{"pub": s}
-		var last time.Time
+		var fed atomic.Int64 // Unix nanoseconds
+		last := func() time.Time { return time.Unix(0, fed.Load()) }
 		hang := make(chan struct{})
-		hangs := false
-		p := w.phoneWith(t, agent.Config{Store: new(holdings.MemStore), Servers: []string{"pub"}, Alive: func() { last = time.Now() },
+		var hangs atomic.Bool
+		p := w.phoneWith(t, agent.Config{Store: new(holdings.MemStore), Servers: []string{"pub"}, Alive: func() { fed.Store(time.Now().UnixNano()) },
 			Dial: func(context.Context, string, string) (net.Conn, error) {
-				if hangs {
+				if hangs.Load() {
 					<-hang // it does not look at its context
 				}
 				return nil, errors.New("connection refused")
@@ -244,13 +246,13 @@ func TestAlive(t *testing.T) {
 		go func() { defer close(done); p.Run(ctx, time.Hour, reset, nil) }()
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
-		if age := time.Since(last); age > agent.AliveInterval {
+		if age := time.Since(last()); age > agent.AliveInterval {
 			t.Errorf("waiting: fed %v ago", age)
 		}
-		hangs = true
+		hangs.Store(true)
 		ask()
 		time.Sleep(30 * time.Minute)
-		if age := time.Since(last); age < 29*time.Minute {
+		if age := time.Since(last()); age < 29*time.Minute {
 			t.Errorf("hanging: fed %v ago", age)
 		}
 		close(hang)
