@@ -57,9 +57,11 @@ type Phone struct {
 	Reason string    // why it came to be served
 
 	// Judged says that what a reset of the phone would come to is known: Verdict, and
-	// for a phone that is locked the first remedy, nil where none was found.
+	// for a phone that does not follow the first remedy, nil where none was found. Locked
+	// says that its own list keeps it from following.
 	Judged  bool
 	Verdict trust.Reason
+	Locked  bool
 	Remedy  *lockout.Remedy
 	Note    string // what else is to be said; may be empty
 }
@@ -86,6 +88,7 @@ type Judge struct {
 type judgement struct {
 	known   bool
 	verdict trust.Reason
+	locked  bool
 	remedy  *lockout.Remedy
 	note    string
 }
@@ -161,7 +164,7 @@ func (j *Judge) phone(last evidence.Report, reported bool, dispute error, known 
 	}
 	name, ok := known[p.MAC.String()]
 	v, err := j.class(p, name, ok)
-	p.Judged, p.Verdict, p.Remedy = v.known, v.verdict, v.remedy
+	p.Judged, p.Verdict, p.Locked, p.Remedy = v.known, v.verdict, v.locked, v.remedy
 	if v.note != "" {
 		p.Note = v.note
 	}
@@ -171,8 +174,12 @@ func (j *Judge) phone(last evidence.Report, reported bool, dispute error, known 
 // class judges the phones that hold the same lists: what a reset would come to, and
 // what would bring them back.
 func (j *Judge) class(p *Phone, name string, known bool) (judgement, error) {
-	https := model.Find(name, "").HTTPS()
-	class := fmt.Sprintf("%s %s %v %v", p.ITL, p.CTL, known, https)
+	class := fmt.Sprintf("%s %s %v %v", p.ITL, p.CTL, known, model.Find(name, "").HTTPS())
+	for _, c := range j.w {
+		if spec := c.State().Phone(p.MAC.String()); spec != nil {
+			class += " " + spec.Settings["settingsAccess"] // 0 rules some remedies out
+		}
+	}
 	if v, ok := j.judged[class]; ok {
 		return v, nil
 	}
@@ -188,7 +195,7 @@ func (j *Judge) class(p *Phone, name string, known bool) (judgement, error) {
 		if err != nil {
 			return v, err
 		}
-		v.known, v.verdict = true, e.Report.Reason()
+		v.known, v.verdict, v.locked = true, e.Report.Reason(), e.Locked
 		if len(e.Remedies) > 0 {
 			v.remedy = &e.Remedies[0]
 		}

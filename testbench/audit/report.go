@@ -15,9 +15,11 @@ import (
 
 // Tally sums phones up.
 type Tally struct {
-	Phones, Locked int
-	Unjudged       int // of whom it is not known what a reset would come to
-	Status         map[Status]int
+	Phones   int
+	Locked   int // that hold a list which keeps them from following
+	Unserved int // that hold no list, and get nothing that they can use
+	Unjudged int // of whom it is not known what a reset would come to
+	Status   map[Status]int
 
 	remedies []*remedyCount
 }
@@ -34,7 +36,7 @@ func (j *Judge) Tally(r *evidence.Reports) (*Tally, error) {
 	return t, nil
 }
 
-// wayCount is how many phones a way brings back.
+// remedyCount is how many phones a remedy works for.
 type remedyCount struct {
 	what, commands string
 	phones         int
@@ -51,7 +53,11 @@ func (t *Tally) add(p *Phone) {
 	if p.Follows() {
 		return
 	}
-	t.Locked++
+	if p.Locked {
+		t.Locked++
+	} else {
+		t.Unserved++
+	}
 	c := remedyCount{what: "no remedy was found"}
 	if p.Remedy != nil {
 		c = remedyCount{what: p.Remedy.What, commands: remedyLine(p.Remedy), onSite: p.Remedy.OnSite}
@@ -64,7 +70,7 @@ func (t *Tally) add(p *Phone) {
 	t.remedies[at].phones++
 }
 
-// wayLine writes the commands of a way on one line.
+// remedyLine writes the commands of a remedy on one line.
 func remedyLine(w *lockout.Remedy) string {
 	var lines []string
 	for _, c := range w.Commands {
@@ -82,15 +88,18 @@ func (j *Judge) Print(w io.Writer, r *evidence.Reports, t *Tally, all bool) erro
 		parts = append(parts, fmt.Sprintf("%d %s", t.Status[s], s))
 	}
 	line("%s: %s", evidence.Count(t.Phones), strings.Join(parts, ", "))
-	if t.Locked == 0 {
+	switch {
+	case t.Unserved == 0 && t.Locked == 0:
 		line("none of those whose lists are known is locked")
-	} else {
+	case t.Unserved == 0:
 		line("%d locked:", t.Locked)
+	default:
+		line("%d locked, and %d without lists that get nothing:", t.Locked, t.Unserved)
 	}
 	for _, c := range t.remedies {
 		onSite := ""
 		if c.onSite {
-			onSite = " (at the phone)"
+			onSite = " (on-site)"
 		}
 		line("  %s: %s%s", evidence.Count(c.phones), c.what, onSite)
 		if c.commands != "" {
@@ -100,6 +109,23 @@ func (j *Judge) Print(w io.Writer, r *evidence.Reports, t *Tally, all bool) erro
 	if t.Unjudged > 0 {
 		line("%s cannot be judged: no known cluster has served their lists, or nothing is known of them", evidence.Count(t.Unjudged))
 	}
+	if err := j.table(w, r, all); err != nil {
+		return err
+	}
+	if r.Unusable+r.Long > 0 {
+		line("\n%d lines could not be used:", r.Unusable+r.Long)
+		for _, fault := range r.Faults {
+			line("  %s", fault)
+		}
+		if r.Long > 0 {
+			line("  %d lines of more than %d bytes", r.Long, evidence.MaxLine)
+		}
+	}
+	return nil
+}
+
+// table prints the phones that need something, or all.
+func (j *Judge) table(w io.Writer, r *evidence.Reports, all bool) error {
 	tab := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	shown := 0
 	for p, err := range j.Phones(r) {
@@ -119,15 +145,6 @@ func (j *Judge) Print(w io.Writer, r *evidence.Reports, t *Tally, all bool) erro
 		}
 	}
 	tab.Flush()
-	if r.Unusable+r.Long > 0 {
-		line("\n%d lines could not be used:", r.Unusable+r.Long)
-		for _, fault := range r.Faults {
-			line("  %s", fault)
-		}
-		if r.Long > 0 {
-			line("  %d lines of more than %d bytes", r.Long, evidence.MaxLine)
-		}
-	}
 	return nil
 }
 
@@ -154,6 +171,9 @@ func next(p *Phone) string {
 		return "not known"
 	case p.Verdict == trust.Accepted:
 		return "follows"
+	}
+	if !p.Locked {
+		return "gets nothing: " + p.Verdict.String()
 	}
 	return "locked: " + p.Verdict.String()
 }

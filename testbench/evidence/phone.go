@@ -37,8 +37,8 @@ type Source struct {
 	Reported  bool
 }
 
-// Ways returns in how many ways the source says what the phone holds.
-func (s Source) Remedies() (n int) {
+// Given returns in how many ways the source says what the phone holds.
+func (s Source) Given() (n int) {
 	for _, given := range []bool{len(s.Installed) > 0 || s.Config != "", s.Flash != "", s.State != "", s.Page != "", s.Hash != ""} {
 		if given {
 			n++

@@ -97,9 +97,11 @@ func Recall(w lockout.World, mac, itl, ctl string) (p lockout.Phone, notes []str
 // presume takes what a cluster serves now for the configuration that the phone holds, as
 // it would be without a fault of TFTP.
 func presume(p *lockout.Phone, c *cluster.Cluster) (note string, err error) {
-	c = c.Fork(nil)
-	if err := c.Apply(operation.SetFault(c.Publisher().Name(), profile.TFTPService, profile.NoFault)); err != nil {
-		return "", err
+	if c.Publisher().State().Fault(profile.TFTPService).Kind != "" {
+		c = c.Fork(nil)
+		if err := c.Apply(operation.SetFault(c.Publisher().Name(), profile.TFTPService, profile.NoFault)); err != nil {
+			return "", err
+		}
 	}
 	n := c.Publisher().State()
 	config, err := n.File("SEP"+p.MAC+".cnf.xml", false)

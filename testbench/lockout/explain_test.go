@@ -99,14 +99,15 @@ func savedKey(dir string) []byte {
 	return data
 }
 
-// carryOut types the commands of a way, as they are shown, and resets the phone.
+// carryOut types the commands of a remedy, as they are shown, and resets the phone.
 func carryOut(t *testing.T, w lockout.World, p lockout.Phone, remedy lockout.Remedy) (*boot.Report, error) {
 	running, h, err := live(t, w, p)
 	if err != nil {
 		return nil, err
 	}
-	for i := range remedy.Actions {
-		a := &remedy.Actions[i]
+	actions := remedy.Actions()
+	for i := range actions {
+		a := &actions[i]
 		for _, cmd := range a.Commands(running) {
 			if err := h.do(running, a, cmd); err != nil {
 				return nil, fmt.Errorf("%v: %w", cmd, err)
@@ -117,7 +118,7 @@ func carryOut(t *testing.T, w lockout.World, p lockout.Phone, remedy lockout.Rem
 }
 
 func (h *handset) do(w lockout.World, a *lockout.Action, cmd lockout.Command) error {
-	c := w[a.Cluster]
+	c := w[a.Place()]
 	words := strings.Fields(cmd.Line)
 	switch cmd.Where {
 	case "phone":
@@ -147,8 +148,8 @@ func (h *handset) do(w lockout.World, a *lockout.Action, cmd lockout.Command) er
 			return err
 		}
 	case "admin":
-		if a.Op == lockout.OpRemoteKey { // what the command does once the file is fetched
-			return c.Apply(operation.ResetITL(a.Key))
+		if key := a.Key(); key != nil { // what the command does once the file is fetched
+			return c.Apply(operation.ResetITL(key))
 		}
 		n, err := c.Node(cmd.Node)
 		if err != nil {
@@ -218,8 +219,8 @@ func lossy(w lockout.World) bool {
 	return false
 }
 
-// check compares an explanation with what a handset reported, and goes every way that
-// it names.
+// check compares an explanation with what a handset reported, and carries out every remedy
+// that it names.
 func check(t *testing.T, w lockout.World, p lockout.Phone, got *boot.Report, hints lockout.Hints, n *counts) {
 	t.Helper()
 	e, err := lockout.Explain(t.Context(), w, p, hints)
@@ -231,10 +232,10 @@ func check(t *testing.T, w lockout.World, p lockout.Phone, got *boot.Report, hin
 	if diff := differ(e.Report, got); diff != "" {
 		t.Errorf("predicted otherwise: %s", diff)
 	}
-	if e.Locked != (got.Reason() != trust.Accepted) {
-		t.Errorf("locked %v, the handset says %v", e.Locked, got.Reason())
+	if e.Works != (got.Reason() == trust.Accepted) || e.Locked != (!e.Works && got.HoldsList()) {
+		t.Errorf("works %v, locked %v; the handset says %v, and holds a list: %v", e.Works, e.Locked, got.Reason(), got.HoldsList())
 	}
-	if !e.Locked {
+	if e.Works {
 		return
 	}
 	n.locked++
@@ -303,8 +304,8 @@ func differ(predicted, got *boot.Report) string {
 }
 
 // Every reset of every phone in the scenarios is predicted; where the phone is locked,
-// each remedy is gone on a live bench and works, and each ineffective one fails.
-func TestStories(t *testing.T) {
+// each remedy is carried out on a live bench and works, and each ineffective one fails.
+func TestScenarios(t *testing.T) {
 	names := scenario.Names()
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {

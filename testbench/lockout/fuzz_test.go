@@ -22,7 +22,7 @@ func FuzzChanges(f *testing.F) {
 			return
 		}
 		for i := range changes {
-			if changes[i].Text == "" || len(changes[i].Actions) == 0 && !changes[i].Reset {
+			if changes[i].Text == "" || len(changes[i].Actions()) == 0 && !changes[i].Reset {
 				t.Fatalf("%q: change %d is empty", words, i)
 			}
 			changes[i].Commands(world)

@@ -131,145 +131,145 @@ func (s *site) serve(change func(*trustlist.ListSpec)) {
 	s.must(s.w[0].Apply(operation.ServeITL(pkitest.List(s.t, spec, call).Bytes())))
 }
 
+// matrix is the sixteen documented cases.
+var matrix = []struct {
+	name string
+	run  func(s *site)
+}{
+	{"1 first use", func(s *site) {}},
+	// Its TVS responses have a reserved byte that is not zero: case 14.
+	{"2 and 14 CallManager regenerated, TVS vouches", func(s *site) {
+		s.regenerate(profile.CallManager)
+		s.reset(trust.Accepted)
+	}},
+	{"3 TVS stopped", func(s *site) {
+		s.regenerate(profile.CallManager)
+		for _, n := range s.w[0].Nodes() {
+			s.must(s.w[0].Apply(operation.Service(n.Name(), profile.TVSService, operation.Stop)))
+		}
+		s.reset(trust.TVSUnreachable)
+	}},
+	{"3 TLS fails", func(s *site) {
+		s.regenerate(profile.CallManager)
+		s.fault(profile.TVSService, "close")
+		s.reset(trust.TVSUnreachable)
+	}},
+	{"3 TVS is not trusted", func(s *site) {
+		s.regenerate(profile.TVS, profile.CallManager)
+		s.reset(trust.TVSUntrusted)
+	}},
+	{"3 TVS does not know the signer", func(s *site) {
+		s.regenerate(profile.CallManager)
+		s.fault(profile.TVSService, "invalid")
+		s.reset(trust.TVSInvalid)
+	}},
+	{"4 both regenerated, then the recovery key", func(s *site) {
+		s.regenerate(profile.CallManager, profile.TVS)
+		s.reset(trust.TVSUntrusted)
+		s.must(s.w[0].Apply(operation.ResetITL(nil)))
+		s.reset(trust.Accepted)
+	}},
+	{"5 the recovery key regenerated too", func(s *site) {
+		s.hints.P12 = s.w[0].Publisher().State().RecoveryP12()
+		s.regenerate(profile.ITLRecovery, profile.CallManager, profile.TVS)
+		s.reset(trust.TVSUntrusted)
+		s.must(s.w[0].Apply(operation.ResetITL(nil)))
+		s.reset(trust.TVSUntrusted)
+	}},
+	{"6 rollback", func(s *site) {
+		s.must(s.w[0].Apply(operation.SetRollback(true)))
+		s.restart(profile.TVSService)
+		s.restart(profile.TFTPService)
+		s.reset(trust.Accepted)
+		s.p.Servers = servers(s.w[1])
+		s.reset(trust.Accepted)
+	}},
+	{"7 secure migration", func(s *site) {
+		s.secure()
+		s.must(s.w[1].Apply(operation.SetMixedMode(true)))
+		for _, n := range s.w[1].Nodes() {
+			s.must(s.w[1].Apply(operation.RestartTFTP(n.Name())))
+		}
+		s.p.Servers = servers(s.w[1])
+		s.reset(trust.TVSInvalid)
+		s.must(lockout.Import(s.w, 0, 1))
+		s.reset(trust.Accepted)
+	}},
+	{"8 rollback with a CTL, then another cluster", func(s *site) {
+		s.secure()
+		s.must(s.w[0].Apply(operation.SetRollback(true)))
+		s.restart(profile.TFTPService)
+		s.reset(trust.Accepted)
+		s.must(s.w[1].Apply(operation.SetMixedMode(true)))
+		for _, n := range s.w[1].Nodes() {
+			s.must(s.w[1].Apply(operation.RestartTFTP(n.Name())))
+		}
+		s.p.Servers = servers(s.w[1])
+		s.reset(trust.UnknownSigner)
+	}},
+	{"9 SHA-512", func(s *site) {
+		s.must(s.w[0].Apply(operation.SetDigest(trustlist.SHA512)))
+		s.restart(profile.TFTPService)
+		s.reset(trust.Accepted)
+		s.must(s.w[0].Apply(operation.Advance(time.Minute)))
+		s.restart(profile.TFTPService)
+		s.p.Policy.NoSHA512 = true
+		s.reset(trust.UnsupportedDigest)
+	}},
+	{"10 a list of more than 64 KiB", func(s *site) {
+		s.fault(profile.TFTPService, "large")
+		s.reset(trust.TooLarge)
+	}},
+	{"10 three SAST records", func(s *site) {
+		s.p.Policy.MaxSAST = 2
+		s.serve(func(l *trustlist.ListSpec) {
+			l.Records = append(l.Records, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: pkitest.Identity(s.t, "third", pki.Service).Certificate})
+		})
+		s.reset(trust.TooManySAST)
+	}},
+	{"11 a newer header", func(s *site) {
+		s.serve(func(l *trustlist.ListSpec) {
+			l.Version, l.SignerVersion = trustlist.Version{Major: 1, Minor: 3}, trustlist.Version{Major: 1, Minor: 1}
+		})
+		s.reset(trust.Accepted)
+	}},
+	{"12 a visiting phone is handed the home list", func(s *site) {
+		s.p.Servers = servers(s.w[1])
+		s.reset(trust.TVSInvalid)
+		s.must(lockout.Import(s.w, 0, 1))
+		s.reset(trust.Accepted)
+	}},
+	{"13 HTTP is busy", func(s *site) {
+		s.fault(profile.TFTPService, "busy")
+		s.reset(trust.Accepted)
+	}},
+	{"13 no file is found", func(s *site) {
+		s.fault(profile.TFTPService, "missing")
+		s.reset(trust.NotFound)
+	}},
+	{"15 TVS answers with another certificate", func(s *site) {
+		s.regenerate(profile.CallManager)
+		s.fault(profile.TVSService, "mismatch")
+		s.reset(trust.TVSMismatch)
+	}},
+	{"15 TVS answers with no fitting role", func(s *site) {
+		s.regenerate(profile.CallManager)
+		s.fault(profile.TVSService, "norole")
+		s.reset(trust.RoleMissing)
+	}},
+	{"16 unknown device, a default configuration without TVS", func(s *site) {
+		s.w = lockout.World{paperCluster(s.t, "8.6", 9)}
+		s.p = lockout.Phone{MAC: "001122334455", Model: "CP-7965G", Servers: servers(s.w[0])}
+		s.reset(trust.Accepted)
+		s.regenerate(profile.CallManager)
+		s.reset(trust.UnknownSigner)
+	}},
+}
+
 // The sixteen documented cases: what is predicted is what a handset reports, and every
 // remedy is gone.
 func TestMatrix(t *testing.T) {
-	cases := []struct {
-		name string
-		run  func(s *site)
-	}{
-		{"1 first use", func(s *site) {}},
-		// Its TVS responses have a reserved byte that is not zero: case 14.
-		{"2 and 14 CallManager regenerated, TVS vouches", func(s *site) {
-			s.regenerate(profile.CallManager)
-			s.reset(trust.Accepted)
-		}},
-		{"3 TVS stopped", func(s *site) {
-			s.regenerate(profile.CallManager)
-			for _, n := range s.w[0].Nodes() {
-				s.must(s.w[0].Apply(operation.Service(n.Name(), profile.TVSService, operation.Stop)))
-			}
-			s.reset(trust.TVSUnreachable)
-		}},
-		{"3 TLS fails", func(s *site) {
-			s.regenerate(profile.CallManager)
-			s.fault(profile.TVSService, "close")
-			s.reset(trust.TVSUnreachable)
-		}},
-		{"3 TVS is not trusted", func(s *site) {
-			s.regenerate(profile.TVS, profile.CallManager)
-			s.reset(trust.TVSUntrusted)
-		}},
-		{"3 TVS does not know the signer", func(s *site) {
-			s.regenerate(profile.CallManager)
-			s.fault(profile.TVSService, "invalid")
-			s.reset(trust.TVSInvalid)
-		}},
-		{"4 both regenerated, then the recovery key", func(s *site) {
-			s.regenerate(profile.CallManager, profile.TVS)
-			s.reset(trust.TVSUntrusted)
-			s.must(s.w[0].Apply(operation.ResetITL(nil)))
-			s.reset(trust.Accepted)
-		}},
-		{"5 the recovery key regenerated too", func(s *site) {
-			s.hints.P12 = s.w[0].Publisher().State().RecoveryP12()
-			s.regenerate(profile.ITLRecovery, profile.CallManager, profile.TVS)
-			s.reset(trust.TVSUntrusted)
-			s.must(s.w[0].Apply(operation.ResetITL(nil)))
-			s.reset(trust.TVSUntrusted)
-		}},
-		{"6 rollback", func(s *site) {
-			s.must(s.w[0].Apply(operation.SetRollback(true)))
-			s.restart(profile.TVSService)
-			s.restart(profile.TFTPService)
-			s.reset(trust.Accepted)
-			s.p.Servers = servers(s.w[1])
-			s.reset(trust.Accepted)
-		}},
-		{"7 secure migration", func(s *site) {
-			s.secure()
-			s.must(s.w[1].Apply(operation.SetMixedMode(true)))
-			for _, n := range s.w[1].Nodes() {
-				s.must(s.w[1].Apply(operation.RestartTFTP(n.Name())))
-			}
-			s.p.Servers = servers(s.w[1])
-			s.reset(trust.TVSInvalid)
-			_, err := (&lockout.Action{Op: lockout.OpImport, Cluster: 0, From: 1}).Do(s.w, s.p)
-			s.must(err)
-			s.reset(trust.Accepted)
-		}},
-		{"8 rollback with a CTL, then another cluster", func(s *site) {
-			s.secure()
-			s.must(s.w[0].Apply(operation.SetRollback(true)))
-			s.restart(profile.TFTPService)
-			s.reset(trust.Accepted)
-			s.must(s.w[1].Apply(operation.SetMixedMode(true)))
-			for _, n := range s.w[1].Nodes() {
-				s.must(s.w[1].Apply(operation.RestartTFTP(n.Name())))
-			}
-			s.p.Servers = servers(s.w[1])
-			s.reset(trust.UnknownSigner)
-		}},
-		{"9 SHA-512", func(s *site) {
-			s.must(s.w[0].Apply(operation.SetDigest(trustlist.SHA512)))
-			s.restart(profile.TFTPService)
-			s.reset(trust.Accepted)
-			s.must(s.w[0].Apply(operation.Advance(time.Minute)))
-			s.restart(profile.TFTPService)
-			s.p.Policy.NoSHA512 = true
-			s.reset(trust.UnsupportedDigest)
-		}},
-		{"10 a list of more than 64 KiB", func(s *site) {
-			s.fault(profile.TFTPService, "large")
-			s.reset(trust.TooLarge)
-		}},
-		{"10 three SAST records", func(s *site) {
-			s.p.Policy.MaxSAST = 2
-			s.serve(func(l *trustlist.ListSpec) {
-				l.Records = append(l.Records, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: pkitest.Identity(s.t, "third", pki.Service).Certificate})
-			})
-			s.reset(trust.TooManySAST)
-		}},
-		{"11 a newer header", func(s *site) {
-			s.serve(func(l *trustlist.ListSpec) {
-				l.Version, l.SignerVersion = trustlist.Version{Major: 1, Minor: 3}, trustlist.Version{Major: 1, Minor: 1}
-			})
-			s.reset(trust.Accepted)
-		}},
-		{"12 a visiting phone is handed the home list", func(s *site) {
-			s.p.Servers = servers(s.w[1])
-			s.reset(trust.TVSInvalid)
-			_, err := (&lockout.Action{Op: lockout.OpImport, Cluster: 0, From: 1}).Do(s.w, s.p)
-			s.must(err)
-			s.reset(trust.Accepted)
-		}},
-		{"13 HTTP is busy", func(s *site) {
-			s.fault(profile.TFTPService, "busy")
-			s.reset(trust.Accepted)
-		}},
-		{"13 no file is found", func(s *site) {
-			s.fault(profile.TFTPService, "missing")
-			s.reset(trust.NotFound)
-		}},
-		{"15 TVS answers with another certificate", func(s *site) {
-			s.regenerate(profile.CallManager)
-			s.fault(profile.TVSService, "mismatch")
-			s.reset(trust.TVSMismatch)
-		}},
-		{"15 TVS answers with no fitting role", func(s *site) {
-			s.regenerate(profile.CallManager)
-			s.fault(profile.TVSService, "norole")
-			s.reset(trust.RoleMissing)
-		}},
-		{"16 unknown device, a default configuration without TVS", func(s *site) {
-			s.w = lockout.World{paperCluster(s.t, "8.6", 9)}
-			s.p = lockout.Phone{MAC: "001122334455", Model: "CP-7965G", Servers: servers(s.w[0])}
-			s.reset(trust.Accepted)
-			s.regenerate(profile.CallManager)
-			s.reset(trust.UnknownSigner)
-		}},
-	}
-	for _, c := range cases {
+	for _, c := range matrix {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, "note", "10.5")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -29,9 +28,6 @@ type Phone struct {
 // Kept is what a phone decides by, under the names of holdings.Deciding: "itl", "ctl",
 // "config" and others. It is not changed either.
 type Kept map[string][]byte
-
-// ErrNothingKept says that a store has nothing that a phone decides by.
-var ErrNothingKept = errors.New("it keeps nothing of a phone: no list, no configuration")
 
 // Get implements what holdings.Load reads from.
 func (k Kept) Get(key string) ([]byte, error) {
@@ -59,6 +55,9 @@ func (k Kept) with(key string, value []byte) Kept {
 	}
 	return next
 }
+
+// menu reports whether somebody at the phone can use its settings menu.
+func (p *Phone) menu() bool { return holdings.Load(p.Kept).Settings.MayChangeSettings() }
 
 // identity tells states of phones apart that may decide otherwise.
 func (p *Phone) identity() string {

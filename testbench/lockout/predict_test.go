@@ -12,223 +12,19 @@ import (
 	"time"
 
 	"itlagent/agent/boot"
-	"itlagent/agent/holdings"
 	"itlagent/agent/trust"
-	"itlagent/testbench/cluster"
-	"itlagent/testbench/cluster/operation"
-	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/lockout"
-	"itlagent/testbench/pki"
 )
 
 var (
-	courses = flag.Int("courses", 300, "random courses of events that are predicted and carried out")
-	seed    = flag.Uint64("seed", 0, "carry the course of this seed out alone")
+	trials = flag.Int("trials", 300, "random trials that are predicted and carried out")
+	seed   = flag.Uint64("seed", 0, "carry the trial of this seed out alone")
 )
-
-// installed are clusters of every release, each installed once.
-var installed struct {
-	sync.Mutex
-	byName map[string]*cluster.Cluster
-	keys   pki.Keys
-}
-
-// fresh returns a copy of a newly installed cluster.
-func fresh(t *testing.T, release string, net int) *cluster.Cluster {
-	t.Helper()
-	installed.Lock()
-	defer installed.Unlock()
-	name := fmt.Sprint(release, net)
-	if installed.byName == nil {
-		installed.byName = make(map[string]*cluster.Cluster)
-	}
-	if installed.byName[name] == nil {
-		p, err := profile.Builtin(release)
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.Name, p.Installed = fmt.Sprintf("%s-%d", release, net), profile.Note().Installed
-		for i := range p.Nodes {
-			p.Nodes[i].Host = fmt.Sprintf("127.0.%d.%d", net, i+1)
-		}
-		if net == 3 { // a cluster of one node
-			p.Nodes = p.Nodes[:1]
-		}
-		c, err := cluster.New(p, cluster.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		installed.byName[name] = c // it has no listener and no file: nothing to close
-	}
-	return installed.byName[name].Fork(&installed.keys)
-}
-
-// scenario is a random course of events.
-type story struct {
-	world   lockout.World
-	phones  []lockout.Phone
-	changes []lockout.Change
-	windows [][]int // in which each phone resets
-}
-
-// randomChanges returns words of changes that are mostly possible.
-func randomChanges(r *rand.Rand, n int) (list []string) {
-	pick := func(words ...string) string { return words[r.IntN(len(words))] }
-	for range n {
-		switch r.IntN(14) {
-		case 0, 1, 2, 3, 4, 5:
-			list = append(list, "regen "+pick("CallManager", "TVS", "ITLRecovery", "CAPF", "tomcat", "CallManager-ECDSA", "CallManager", "TVS")+"@"+pick("pub", "sub", "all"))
-		case 6:
-			list = append(list, "rename "+pick("host@pub", "domain@all", "domain", "host@sub"))
-		case 7, 8:
-			list = append(list, pick("migrate", "import", "migrate")+" other")
-		case 9:
-			list = append(list, "upgrade "+pick("10.5", "11.5", "12.5", "14"))
-		case 10:
-			list = append(list, "fips "+pick("on", "on", "off"))
-		case 11:
-			list = append(list, "rollback "+pick("on", "on", "off"))
-		case 12:
-			list = append(list, "itl-reset")
-		case 13:
-			list = append(list, pick("restart tftp", "restart tvs", "reset"))
-		}
-	}
-	return list
-}
-
-func parse(t *testing.T, w lockout.World, words []string) ([]lockout.Change, lockout.World, error) {
-	t.Helper()
-	return lockout.ParseChanges(w[:1], words, func(string) (*cluster.Cluster, error) { return w[1], nil })
-}
-
-// newStory makes a course: clusters, phones that have followed them more or less, and
-// what is to come.
-func newStory(t *testing.T, seed uint64) *story {
-	t.Helper()
-	r := rand.New(rand.NewPCG(seed, 1))
-	profiles := profile.ProfileNames()
-	s := &story{world: lockout.World{fresh(t, profiles[r.IntN(len(profiles))], 1+2*r.IntN(2)), fresh(t, profiles[r.IntN(len(profiles))], 2)}}
-	c := s.world[0]
-	if c.State().Release().Recovery && r.IntN(4) == 0 {
-		if err := c.Apply(operation.SetMixedMode(true)); err != nil {
-			t.Fatal(err)
-		}
-		for _, n := range c.Nodes() {
-			if err := c.Apply(operation.RestartTFTP(n.Name())); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	for i := range 1 + r.IntN(3) {
-		p := lockout.Phone{MAC: mac, Model: []string{"CP-7965G", "CP-8861"}[r.IntN(2)], Servers: servers(c)}
-		if r.IntN(6) == 0 {
-			p.MAC = fmt.Sprintf("00112233445%d", i) // of a phone that no cluster knows
-		}
-		if r.IntN(3) == 0 {
-			slices.Reverse(p.Servers)
-		}
-		s.phones = append(s.phones, p)
-	}
-	// What was before: some phones were there, some were not.
-	boot := func() {
-		for i, p := range s.phones {
-			if r.IntN(4) > 0 {
-				next, _, err := p.Boot(t.Context(), s.world)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.phones[i] = next
-			}
-		}
-	}
-	boot()
-	if past, _, err := parse(t, s.world, randomChanges(r, 1)); err == nil && r.IntN(3) == 0 {
-		if past[0].Do(s.world) == nil {
-			boot()
-		}
-	}
-	for {
-		var err error
-		var w lockout.World
-		if s.changes, w, err = parse(t, s.world, randomChanges(r, 1+r.IntN(4))); err == nil {
-			s.world = w
-			break
-		}
-	}
-	for range s.phones {
-		var windows []int
-		for k := range len(s.changes) {
-			if r.IntN(2) == 0 {
-				windows = append(windows, k)
-			}
-		}
-		s.windows = append(s.windows, windows)
-	}
-	return s
-}
-
-func (s *story) String() string {
-	var words []string
-	for _, c := range s.changes {
-		words = append(words, c.Text)
-	}
-	return fmt.Sprintf("%s of release %s: %s; resets after %v", s.world[0].State().Profile.Name, s.world[0].State().Release().Name, strings.Join(words, ", "), s.windows)
-}
-
-// carryOut makes the changes on a live bench, with a handset for each phone that resets
-// in its windows.
-func (s *story) carryOut(t *testing.T) (reports [][]*boot.Report, err error) {
-	running := s.world.Fork(&installed.keys)
-	for _, c := range running {
-		defer c.Close()
-		if err := errors.Join(c.Apply(operation.Unbind()), c.Start()); err != nil {
-			return nil, err
-		}
-	}
-	handsets := make([]*handset, len(s.phones))
-	for i, p := range s.phones {
-		h := &handset{t: t, phone: p, store: new(holdings.MemStore), was: s.world, now: running}
-		for key, value := range p.Kept {
-			if err := h.store.Put(key, value); err != nil {
-				return nil, err
-			}
-		}
-		if err := h.start(p.Servers, p.Answers); err != nil {
-			return nil, err
-		}
-		handsets[i] = h
-	}
-	reports = make([][]*boot.Report, len(s.phones))
-	for k := 0; k <= len(s.changes); k++ {
-		if k > 0 {
-			ch := &s.changes[k-1]
-			if err := ch.Do(running); err != nil {
-				return nil, err
-			}
-			for _, h := range handsets {
-				if p, err := ch.Move(running, lockout.Phone{}); err != nil {
-					return nil, err
-				} else if p.Servers != nil {
-					if err := h.start(p.Servers, h.agent.Snapshot().Answers); err != nil {
-						return nil, err
-					}
-				}
-			}
-		}
-		for i, h := range handsets {
-			if k == len(s.changes) || slices.Contains(s.windows[i], k) || k > 0 && s.changes[k-1].Reset {
-				reports[i] = append(reports[i], h.agent.Cycle(t.Context()))
-			}
-		}
-	}
-	return reports, nil
-}
 
 // Random clusters, phones and changes: what is predicted of each phone is what becomes
 // of a real handset.
 func TestPredictions(t *testing.T) {
-	n := *courses
+	n := *trials
 	if testing.Short() {
 		n = min(n, 12)
 	}
@@ -242,92 +38,98 @@ func TestPredictions(t *testing.T) {
 		}
 	}
 	close(seeds)
-	var mu sync.Mutex
-	outcomes := make(map[lockout.Outcome]int)
-	impossible, phones, resets, plans := 0, 0, 0, 0
+	sum := tally{outcomes: make(map[lockout.Outcome]int)}
 	const atOnce = 4
 	var all sync.WaitGroup
 	for range atOnce {
 		all.Go(func() {
 			for seed := range seeds {
-				s := newStory(t, seed)
-				told, err := lockout.Predict(t.Context(), s.world, s.phones, s.changes, lockout.Options{Sequence: seed%plansOf == 0})
-				reports, liveErr := s.carryOut(t)
-				differs := func(format string, args ...any) {
-					t.Errorf("seed %d: %v: %s", seed, s, fmt.Sprintf(format, args...))
-				}
-				if err != nil || liveErr != nil {
-					if !errors.Is(err, lockout.ErrImpossible) || !errors.Is(liveErr, lockout.ErrImpossible) {
-						differs("predicted %v, carried out %v", err, liveErr)
-					}
-					mu.Lock()
-					impossible++
-					mu.Unlock()
-					continue
-				}
-				if told.Sequence != nil {
-					if problem := s.tryPlan(t, told, rand.New(rand.NewPCG(seed, 2))); problem != "" {
-						differs("%s", problem)
-					}
-					mu.Lock()
-					plans++
-					mu.Unlock()
-				}
-				for i := range s.phones {
-					predicted, err := lockout.Follow(t.Context(), s.world.Fork(&installed.keys), s.phones[i], s.changes, s.windows[i])
-					if err != nil || len(predicted) != len(reports[i]) {
-						differs("phone %d: %d resets predicted, %d carried out, %v", i, len(predicted), len(reports[i]), err)
-						continue
-					}
-					for k, got := range reports[i] {
-						got.Config.Changed = predicted[k].Config.Changed // the ports in it are others
-						if diff := differ(predicted[k], got); diff != "" {
-							differs("phone %d, reset %d: %s", i, k, diff)
-						}
-					}
-					if problem := disproves(&told.Phones[i], s.windows[i], reports[i]); problem != "" {
-						differs("phone %d: %s", i, problem)
-					}
-					mu.Lock()
-					outcomes[told.Phones[i].Outcome]++
-					phones++
-					resets += len(reports[i])
-					mu.Unlock()
-				}
+				compare(t, seed, &sum)
 			}
 		})
 	}
 	all.Wait()
-	t.Logf("%d courses (%d of them impossible), %d phones, %d resets carried out: %v; %d safe sequences carried out", n, impossible, phones, resets, outcomes, plans)
-	const enough = 100 // courses, to show everything
-	if n >= enough && *seed == 0 && (len(outcomes) < 3 || plans == 0 || impossible == 0 || impossible > n/2) {
-		t.Errorf("the courses do not show every outcome: %v, %d impossible", outcomes, impossible)
+	t.Logf("%d trials (%d of them impossible), %d phones, %d resets carried out: %v; %d safe sequences carried out", n, sum.impossible, sum.phones, sum.resets, sum.outcomes, sum.sequences)
+	const enough = 100 // trials, to show everything
+	if n >= enough && *seed == 0 && (len(sum.outcomes) < 3 || sum.sequences == 0 || sum.impossible == 0 || sum.impossible > n/2) {
+		t.Errorf("the trials do not show every outcome: %v, %d impossible", sum.outcomes, sum.impossible)
 	}
 }
 
-// plansOf is how many courses there are for one whose safe sequence is tried.
+// tally is what trials have shown.
+type tally struct {
+	sync.Mutex
+	outcomes                              map[lockout.Outcome]int
+	impossible, phones, resets, sequences int
+}
+
+func (s *tally) add(do func()) {
+	s.Lock()
+	defer s.Unlock()
+	do()
+}
+
+// compare predicts a trial, carries it out, and compares.
+func compare(t *testing.T, seed uint64, sum *tally) {
+	s := newTrial(t, seed)
+	plan, err := lockout.Predict(t.Context(), s.world, s.phones, s.changes, lockout.Options{Sequence: seed%plansOf == 0})
+	reports, liveErr := s.carryOut(t)
+	differs := func(format string, args ...any) {
+		t.Errorf("seed %d: %v: %s", seed, s, fmt.Sprintf(format, args...))
+	}
+	if err != nil || liveErr != nil {
+		if !errors.Is(err, lockout.ErrImpossible) || !errors.Is(liveErr, lockout.ErrImpossible) {
+			differs("predicted %v, carried out %v", err, liveErr)
+		}
+		sum.add(func() { sum.impossible++ })
+		return
+	}
+	if plan.Sequence != nil {
+		if problem := s.tryPlan(t, plan, rand.New(rand.NewPCG(seed, 2))); problem != "" {
+			differs("%s", problem)
+		}
+		sum.add(func() { sum.sequences++ })
+	}
+	for i := range s.phones {
+		predicted, err := follow(t.Context(), s.world.Fork(&installed.keys), s.phones[i], s.changes, s.windows[i])
+		if err != nil || len(predicted) != len(reports[i]) {
+			differs("phone %d: %d resets predicted, %d carried out, %v", i, len(predicted), len(reports[i]), err)
+			continue
+		}
+		for k, got := range reports[i] {
+			got.Config.Changed = predicted[k].Config.Changed // the ports in it are others
+			if diff := differ(predicted[k], got); diff != "" {
+				differs("phone %d, reset %d: %s", i, k, diff)
+			}
+		}
+		if problem := disproves(&plan.Phones[i], s.windows[i], reports[i]); problem != "" {
+			differs("phone %d: %s", i, problem)
+		}
+		sum.add(func() {
+			sum.outcomes[plan.Phones[i].Outcome]++
+			sum.phones++
+			sum.resets += len(reports[i])
+		})
+	}
+}
+
+// plansOf is how many trials there are for one whose safe sequence is tried.
 const plansOf = 4
 
 // tryPlan carries a safe sequence out, with resets at random beside those in it, and
 // says which phone it loses.
-func (s *story) tryPlan(t *testing.T, told *lockout.Plan, r *rand.Rand) string {
+func (s *trial) tryPlan(t *testing.T, plan *lockout.Plan, r *rand.Rand) string {
 	safe := *s
-	safe.changes, safe.windows = told.Sequence, nil
-	for range s.phones {
-		var windows []int
-		for k := range told.Sequence {
-			if r.IntN(2) == 0 {
-				windows = append(windows, k)
-			}
-		}
-		safe.windows = append(safe.windows, windows)
-	}
+	safe.changes = plan.Sequence
+	safe.windows = randomWindows(r, len(s.phones), len(plan.Sequence))
 	reports, err := safe.carryOut(t)
 	if err != nil {
 		return fmt.Sprintf("%v: %v", &safe, err)
 	}
 	for i := range s.phones {
-		if last := reports[i][len(reports[i])-1]; last.Reason() != trust.Accepted && told.Phones[i].Outcome != lockout.Already {
+		p := &plan.Phones[i]
+		before := p.Outcome == lockout.Already || p.Outcome == lockout.Unserved && p.Before != trust.Accepted
+		if last := reports[i][len(reports[i])-1]; last.Reason() != trust.Accepted && !before {
 			return fmt.Sprintf("%v: phone %d is locked: %v", &safe, i, last.Reason())
 		}
 	}
@@ -406,7 +208,7 @@ func disproves(told *lockout.Prediction, windows []int, reports []*boot.Report) 
 	switch {
 	case told.Outcome == lockout.Throughout && !trusted:
 		return "it is locked, predicted as trusted throughout"
-	case (told.Outcome == lockout.LockedOut || told.Outcome == lockout.Already) && trusted:
+	case (told.Outcome == lockout.LockedOut || told.Outcome == lockout.Already || told.Outcome == lockout.Unserved) && trusted:
 		return fmt.Sprintf("it trusts its cluster, predicted as %s", told.Outcome)
 	case told.Outcome == lockout.IfReset && sure && !trusted && !told.Exact:
 		return fmt.Sprintf("it is locked, and it did reset after %v", told.Windows)

@@ -13,37 +13,62 @@ import (
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"itlagent/platform/limits"
 	"itlagent/testbench/audit"
+	"itlagent/testbench/events"
 	"itlagent/testbench/evidence"
 )
 
+// auditFlags are where reports come from, and what is printed.
+type auditFlags struct {
+	dirs, logs         []string
+	listen             string
+	span               time.Duration // of listening; 0 until it is ended
+	all, asCSV, asJSON bool
+}
+
+func (x *auditFlags) add(f *pflag.FlagSet) {
+	f.StringArrayVar(&x.dirs, "dir", nil, "`DIR` of a cluster: the first is the one whose phones these are, lists are looked up in all (default "+defaultDir+")")
+	f.StringArrayVar(&x.logs, "log", nil, "`FILE` of an application log or syslog, - for standard input; the event logs of the clusters where none is given")
+	f.StringVar(&x.listen, "listen", "", "`ADDR` to take alarms by SIP, host:port, until Ctrl-C or --for")
+	const longest = 366 * 24 * time.Hour
+	f.Var(limits.Duration(&x.span, time.Second, longest), "for", "with --listen: `TIME` after which to end")
+	f.BoolVar(&x.all, "all", false, "show every phone, not only those that need something")
+	f.BoolVar(&x.asCSV, "csv", false, "print every phone as CSV")
+	f.BoolVar(&x.asJSON, "json", false, "print one JSON object, and one a phone")
+}
+
+// sources returns the logs to read.
+func (x *auditFlags) sources() []string {
+	if len(x.logs) > 0 || x.listen != "" {
+		return x.logs
+	}
+	var files []string
+	for _, dir := range x.dirs {
+		files = append(files, events.Files(filepath.Join(dir, evidence.EventLog))...)
+	}
+	return files
+}
+
 func runAudit(e *env, args []string) int {
 	f := e.flags("audit")
-	dirs := f.StringArray("dir", nil, "`DIR` of a cluster: the first is the one whose phones these are, lists are looked up in all (default "+defaultDir+")")
-	logs := f.StringArray("log", nil, "`FILE` of an application log or syslog, - for standard input; the event logs of the clusters where none is given")
-	listen := f.String("listen", "", "`ADDR` to take alarms by SIP, host:port, until Ctrl-C or --for")
-	const longest = 366 * 24 * time.Hour
-	var span time.Duration
-	f.Var(limits.Duration(&span, time.Second, longest), "for", "with --listen: `TIME` after which to end")
-	all := f.Bool("all", false, "show every phone, not only those that need something")
-	asCSV := f.Bool("csv", false, "print every phone as CSV")
-	asJSON := f.Bool("json", false, "print one JSON object, and one a phone")
+	var x auditFlags
+	x.add(f)
 	if code, ok := e.parse(f, args, 0); !ok {
 		return code
 	}
 	switch {
-	case *asCSV && *asJSON:
+	case x.asCSV && x.asJSON:
 		return e.usage("audit: --csv and --json are two forms of one output")
-	case span != 0 && *listen == "":
+	case x.span != 0 && x.listen == "":
 		return e.usage("audit: --for belongs to --listen")
+	case len(x.dirs) == 0:
+		x.dirs = []string{defaultDir}
 	}
-	if len(*dirs) == 0 {
-		*dirs = []string{defaultDir}
-	}
-	w, code := e.world(*dirs)
+	w, code := e.world(x.dirs)
 	if code != exitOK {
 		return code
 	}
@@ -51,43 +76,40 @@ func runAudit(e *env, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	reports := evidence.New()
-	sources := *logs
-	if len(sources) == 0 && *listen == "" {
-		for _, dir := range *dirs {
-			sources = append(sources, filepath.Join(dir, evidence.EventLog))
-		}
-	}
-	for _, path := range sources {
+	for _, path := range x.sources() {
 		if err := e.readLog(reports, path); err != nil {
 			return e.fail(exitInfra, "audit: %v", plainPath(err))
 		}
 	}
-	if *listen != "" {
-		if err := e.collect(ctx, reports, *listen, span); err != nil {
+	if x.listen != "" {
+		if err := e.collect(ctx, reports, x.listen, x.span); err != nil {
 			return e.fail(exitInfra, "audit: %v", err)
 		}
 		ctx = context.Background() // Ctrl-C ended the listening
 	}
-	j := audit.NewJudge(ctx, w)
-	t, err := j.Tally(reports)
-	if err != nil {
-		return e.fail(exitInfra, "audit: %v", err)
-	}
+	t, err := x.print(e, audit.NewJudge(ctx, w), reports)
 	switch {
-	case *asJSON:
-		err = e.auditJSON(reports, j, t)
-	case *asCSV:
-		err = auditCSV(e.stdout, reports, j)
-	default:
-		err = j.Print(e.stdout, reports, t, *all)
-	}
-	if err != nil {
+	case err != nil:
 		return e.fail(exitInfra, "audit: %v", err)
-	}
-	if t.Locked > 0 {
+	case t.Locked+t.Unserved > 0:
 		return exitNo
 	}
 	return exitOK
+}
+
+// print judges the phones and prints them.
+func (x *auditFlags) print(e *env, j *audit.Judge, reports *evidence.Reports) (*audit.Tally, error) {
+	t, err := j.Tally(reports)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case x.asJSON:
+		return t, e.auditJSON(reports, j, t)
+	case x.asCSV:
+		return t, auditCSV(e.stdout, reports, j)
+	}
+	return t, j.Print(e.stdout, reports, t, x.all)
 }
 
 // readLog reads a log, with a bar that shows how far it is on a terminal.
@@ -147,6 +169,7 @@ type totalsJSON struct {
 	Phones   int            `json:"phones"`
 	Status   map[string]int `json:"totals"`
 	Locked   int            `json:"locked"`
+	Unserved int            `json:"unserved"` // without lists, and without anything that they can use
 	Lines    int            `json:"lines"`
 	Reports  int            `json:"reports"`
 	Unusable int            `json:"unusable"`
@@ -167,8 +190,9 @@ type auditedJSON struct {
 	Until    int64    `json:"until"` // 0 where it is served now
 	Served   string   `json:"served"`
 	Follows  *bool    `json:"follows"` // null where it is not known
+	Locked   bool     `json:"locked"`
 	Reason   string   `json:"reason"`
-	Remedy   string   `json:"way"`
+	Remedy   string   `json:"remedy"`
 	Commands []string `json:"commands"`
 	OnSite   bool     `json:"onSite"`
 	Note     string   `json:"note"`
@@ -186,7 +210,7 @@ func auditedOf(p *audit.Phone) auditedJSON {
 		Cluster: p.Home, Node: p.Node, Since: unix(p.Since), Until: unix(p.Until), Served: p.Reason, Commands: []string{}, Note: p.Note}
 	if p.Judged {
 		follows := p.Follows()
-		out.Follows, out.Reason = &follows, p.Verdict.String()
+		out.Follows, out.Reason, out.Locked = &follows, p.Verdict.String(), p.Locked
 	}
 	if p.Remedy != nil {
 		out.Remedy, out.OnSite = p.Remedy.Name, p.Remedy.OnSite
@@ -198,7 +222,7 @@ func auditedOf(p *audit.Phone) auditedJSON {
 }
 
 func (e *env) auditJSON(reports *evidence.Reports, j *audit.Judge, t *audit.Tally) error {
-	totals := totalsJSON{Phones: t.Phones, Status: make(map[string]int), Locked: t.Locked, Lines: reports.Lines, Reports: reports.Count, Unusable: reports.Unusable, Long: reports.Long,
+	totals := totalsJSON{Phones: t.Phones, Status: make(map[string]int), Locked: t.Locked, Unserved: t.Unserved, Lines: reports.Lines, Reports: reports.Count, Unusable: reports.Unusable, Long: reports.Long,
 		Faults: append([]string{}, reports.Faults...)}
 	for _, s := range audit.Statuses() {
 		totals.Status[string(s)] = t.Status[s]
@@ -215,7 +239,7 @@ func (e *env) auditJSON(reports *evidence.Reports, j *audit.Judge, t *audit.Tall
 
 func auditCSV(w io.Writer, reports *evidence.Reports, j *audit.Judge) error {
 	out := csv.NewWriter(w)
-	out.Write([]string{"device", "status", "itl", "ctl", "reported", "cluster", "node", "since", "until", "served", "follows", "reason", "way", "commands", "note"})
+	out.Write([]string{"device", "status", "itl", "ctl", "reported", "cluster", "node", "since", "until", "served", "follows", "reason", "remedy", "commands", "note"})
 	when := func(t time.Time) string {
 		if t.IsZero() {
 			return ""

@@ -41,7 +41,7 @@ func (x *explainFlags) add(f *pflag.FlagSet) {
 	f.StringArrayVar(&x.dirs, "dir", nil, "`DIR` of a cluster; the first is the one that serves the phone")
 	f.StringArrayVar(&p.Servers, "tftp", nil, "`ADDR` of a TFTP server that the phone is given")
 	f.StringVar(&x.p12, "p12", "", "`FILE`: a saved ITLRecovery.p12")
-	f.BoolVar(&x.all, "all", false, "print what was tried ineffective, too")
+	f.BoolVar(&x.all, "all", false, "print the remedies that are ineffective, too")
 	f.BoolVar(&x.asJSON, "json", false, "print one JSON object")
 }
 
@@ -53,7 +53,7 @@ func runExplain(e *env, args []string) int {
 	if code, ok := e.parse(f, args, -maxFiles); !ok {
 		return code
 	}
-	x.files, x.phone.Reported = f.Args(), f.Changed("mac") && x.phone.Remedies() == 0
+	x.files, x.phone.Reported = f.Args(), f.Changed("mac") && x.phone.Given() == 0
 	if code := x.check(e); code != exitOK {
 		return code
 	}
@@ -79,7 +79,7 @@ func runExplain(e *env, args []string) int {
 	switch reason := ex.Report.Reason(); {
 	case reason == trust.DownloadFailed:
 		return exitInfra
-	case ex.Locked:
+	case !ex.Works:
 		return exitNo
 	}
 	return exitOK
@@ -100,8 +100,8 @@ func (x *explainFlags) check(e *env) int {
 		}
 	}
 	switch {
-	case x.phone.Remedies() > 1:
-		return e.usage("explain: --installed, --flash, --state, --phone and --hash are different ways to say what the phone holds; give one")
+	case x.phone.Given() > 1:
+		return e.usage("explain: --installed, --flash, --state, --phone and --hash are different sources of what the phone holds; give one")
 	case clusters != 1:
 		return e.usage("explain: what the cluster serves is wanted one way: --dir, files, or --tftp")
 	case len(x.dirs) == 0 && (x.phone.Hash != "" || x.phone.Page != "" || x.phone.Reported):
@@ -131,18 +131,13 @@ func (x *explainFlags) explain(ctx context.Context, w lockout.World) (*lockout.E
 	if err != nil {
 		return nil, err
 	}
-	var ex *lockout.Explanation
-	if len(w) == 0 {
-		ex, err = lockout.ExplainServed(ctx, around, p.Phone)
-	} else {
-		hints := lockout.Hints{Open: p.Recalled}
-		if x.p12 != "" {
-			if hints.P12, err = evidence.ReadFile(x.p12); err != nil {
-				return nil, err
-			}
+	hints := lockout.Hints{Open: p.Recalled}
+	if x.p12 != "" {
+		if hints.P12, err = evidence.ReadFile(x.p12); err != nil {
+			return nil, err
 		}
-		ex, err = lockout.Explain(ctx, w, p.Phone, hints)
 	}
+	ex, err := lockout.Explain(ctx, around, p.Phone, hints)
 	if err == nil {
 		ex.Notes = append(p.Notes, ex.Notes...)
 	}

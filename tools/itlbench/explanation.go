@@ -12,7 +12,7 @@ import (
 	"itlagent/testbench/lockout"
 )
 
-// wayJSON and explanationJSON are the object that `explain --json` prints.
+// remedyJSON and explanationJSON are the object that `explain --json` prints.
 type remedyJSON struct {
 	Name     string   `json:"name"`
 	What     string   `json:"what"`
@@ -25,7 +25,8 @@ type remedyJSON struct {
 
 type explanationJSON struct {
 	Device      string         `json:"device"`
-	Locked      bool           `json:"locked"`
+	Works       bool           `json:"works"`  // it trusts its cluster, or works without trust lists
+	Locked      bool           `json:"locked"` // it does not, and holds a list
 	Reason      string         `json:"reason"`
 	Text        string         `json:"text"`
 	File        string         `json:"file"`
@@ -35,7 +36,7 @@ type explanationJSON struct {
 	Steps       []stepJSON     `json:"steps"`
 	Remedies    []remedyJSON   `json:"remedies"`
 	Ineffective []remedyJSON   `json:"ineffective"`
-	OnSiteOnly  bool           `json:"onSiteOnly"` // no way but at the phone itself
+	OnSiteOnly  bool           `json:"onSiteOnly"` // nothing helps but somebody at the phone
 	Notes       []string       `json:"notes"`
 	Trusts      []string       `json:"trusts"`
 	ITL         outcomeJSON    `json:"itl"`
@@ -46,7 +47,7 @@ type explanationJSON struct {
 func explanationOf(ex *lockout.Explanation) explanationJSON {
 	r := reportOf(ex.Report)
 	out := explanationJSON{
-		Device: r.Device, Locked: ex.Locked, Reason: r.Reason, Text: ex.Report.Reason().Text(), Steps: []stepJSON{},
+		Device: r.Device, Works: ex.Works, Locked: ex.Locked, Reason: r.Reason, Text: ex.Report.Reason().Text(), Steps: []stepJSON{},
 		Remedies: []remedyJSON{}, Ineffective: []remedyJSON{}, OnSiteOnly: ex.OnSiteOnly(), Notes: append([]string{}, ex.Notes...),
 		Trusts: trusts(ex), ITL: r.ITL, CTL: r.CTL, ConfigFile: r.Config,
 	}
@@ -90,7 +91,7 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	reason := ex.Report.Reason()
 	line("%s", ex.Report.Summary())
-	if !ex.Locked {
+	if ex.Works {
 		for _, o := range []*boot.Outcome{&ex.Report.CTL, &ex.Report.ITL, &ex.Report.Config} {
 			if o.Name != "" {
 				line("%s", outcomeLine(o))
@@ -126,6 +127,20 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 			line("no visit to the phone is needed")
 		}
 	}
+	printTried(w, ex)
+	printRemedies(w, ex)
+	if all {
+		line("\nineffective:")
+		for i := range ex.Ineffective {
+			line("  %s: %s", ex.Ineffective[i].What, strings.ReplaceAll(ex.Ineffective[i].Outcome(), "\n", "; "))
+		}
+	}
+	printNotes(w, ex)
+}
+
+// printTried prints what the phone tried, and whom it trusts.
+func printTried(w io.Writer, ex *lockout.Explanation) {
+	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	line("\nwhat was tried:")
 	for _, o := range []*boot.Outcome{&ex.Report.CTL, &ex.Report.ITL, &ex.Report.Config} {
 		if o.Name == "" {
@@ -139,6 +154,11 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 	for _, b := range trusts(ex) {
 		line("  the phone %s", b)
 	}
+}
+
+// printRemedies prints the remedies that work, with what is typed.
+func printRemedies(w io.Writer, ex *lockout.Explanation) {
+	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	for i := range ex.Remedies {
 		remedy := &ex.Remedies[i]
 		if i == 0 {
@@ -150,7 +170,7 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 		}
 		onSite := ""
 		if remedy.OnSite {
-			onSite = " (at the phone)"
+			onSite = " (on-site)"
 		}
 		line("  %d. %s%s", i+1, remedy.What, onSite)
 		for _, c := range remedy.Commands {
@@ -165,13 +185,6 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 			line("     an ordinary restart of Cisco Tftp would lock the phone again: %v", remedy.Later.Reason())
 		}
 	}
-	if all {
-		line("\nineffective:")
-		for i := range ex.Ineffective {
-			line("  %s: %s", ex.Ineffective[i].What, strings.ReplaceAll(ex.Ineffective[i].Outcome(), "\n", "; "))
-		}
-	}
-	printNotes(w, ex)
 }
 
 func printNotes(w io.Writer, ex *lockout.Explanation) {

@@ -8,9 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"slices"
 	"strings"
 	"syscall"
+
+	"github.com/spf13/pflag"
 
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
@@ -18,15 +19,37 @@ import (
 	"itlagent/testbench/lockout"
 )
 
+// planFlags are what is asked about, and how.
+type planFlags struct {
+	phones                                    string
+	current, online, offline, details, asJSON bool
+}
+
+func (x *planFlags) add(f *pflag.FlagSet) {
+	f.StringVar(&x.phones, "phones", "", "`FILE` that audit --json wrote; otherwise what the cluster's event log tells")
+	f.BoolVar(&x.current, "assume-current", false, "take phones that have reported nothing, or contradictions, to hold what is served now")
+	f.BoolVar(&x.online, "online", false, "every phone resets after every step")
+	f.BoolVar(&x.offline, "offline", false, "no phone resets before the end, but where the sequence says so")
+	f.BoolVar(&x.details, "details", false, "a line for every phone")
+	f.BoolVar(&x.asJSON, "json", false, "print one JSON object, and one a phone")
+}
+
+// resets says when phones reset.
+func (x *planFlags) resets() lockout.Online {
+	switch {
+	case x.online:
+		return lockout.Always
+	case x.offline:
+		return lockout.Never
+	}
+	return lockout.Sometimes
+}
+
 func runPlan(e *env, args []string) int {
 	f := e.flags("plan")
+	var x planFlags
 	dir := dirFlag(f)
-	audited := f.String("phones", "", "`FILE` that audit --json wrote; otherwise what the cluster's event log tells")
-	current := f.Bool("assume-current", false, "take phones that have reported nothing, or contradictions, to hold what is served now")
-	online := f.Bool("online", false, "every phone resets after every step")
-	offline := f.Bool("offline", false, "no phone resets before the end, but where the sequence says so")
-	details := f.Bool("details", false, "a line for every phone")
-	asJSON := f.Bool("json", false, "print one JSON object, and one a phone")
+	x.add(f)
 	const maxWords = 64
 	if code, ok := e.parse(f, args, -maxWords); !ok {
 		if code == exitOK {
@@ -34,7 +57,7 @@ func runPlan(e *env, args []string) int {
 		}
 		return code
 	}
-	if *online && *offline {
+	if x.online && x.offline {
 		return e.usage("plan: --online and --offline exclude each other")
 	}
 	w, code := e.world([]string{*dir})
@@ -49,32 +72,26 @@ func runPlan(e *env, args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	fleet, err := fleetOf(w2, *audited, *current)
+	fleet, err := fleetOf(w2, x.phones, x.current)
 	if err != nil {
 		return e.fail(exitNo, "plan: %v", plainPath(err))
 	}
 	if len(fleet.Phones) == 0 {
 		return e.fail(exitNo, "plan: nothing is known of what %s would hold; let them report, or take --assume-current", evidence.Count(fleet.Uncounted()))
 	}
-	when := lockout.Sometimes
-	if *online {
-		when = lockout.Always
-	} else if *offline {
-		when = lockout.Never
-	}
-	told, err := lockout.Predict(ctx, w2, fleet.Phones, changes, lockout.Options{Online: when, Sequence: true})
+	plan, err := lockout.Predict(ctx, w2, fleet.Phones, changes, lockout.Options{Online: x.resets(), Sequence: true})
 	switch {
 	case errors.Is(err, lockout.ErrImpossible):
 		return e.fail(exitNo, "plan: %v", err)
 	case err != nil:
 		return e.fail(exitInfra, "plan: %v", err)
 	}
-	if *asJSON {
-		e.planJSON(told, fleet)
+	if x.asJSON {
+		e.planJSON(plan, fleet)
 	} else {
-		e.printPlan(told, fleet, w2, *details)
+		e.printPlan(plan, fleet, w2, x.details)
 	}
-	if !told.Safe() || told.Count(lockout.Already) > 0 {
+	if !plan.Safe() || plan.Count(lockout.Already)+plan.Count(lockout.Unserved) > 0 {
 		return exitNo
 	}
 	return exitOK
@@ -123,10 +140,11 @@ func (o *otherClusters) find(name string) (*cluster.Cluster, error) {
 	return c, nil
 }
 
-// fateJSON is what `plan --json` prints of a phone, foresightJSON of them all.
+// predictionJSON is what `plan --json` prints of a phone, planJSON of them all.
 type predictionJSON struct {
 	Device  string `json:"device"`
 	Outcome string `json:"outcome"`
+	Locked  bool   `json:"locked"`  // it is a list of its own that keeps it from its cluster
 	Windows []int  `json:"windows"` // steps after which it has to reset; 0 is before the first
 	Exact   bool   `json:"exact"`   // and at no other
 	Reason  string `json:"reason"`
@@ -151,22 +169,20 @@ func texts(changes []lockout.Change) []string {
 	return out
 }
 
-var outcomes = []lockout.Outcome{lockout.Throughout, lockout.IfReset, lockout.LockedOut, lockout.Already}
-
-func (e *env) planJSON(told *lockout.Plan, fleet *evidence.Fleet) {
-	out := planJSON{Safe: told.Safe(), Steps: texts(told.Changes), Totals: make(map[string]int), Unknown: fleet.Uncounted(),
-		Sequence: texts(told.Sequence), SequenceWhy: told.SequenceWhy, Notes: append([]string{}, fleet.Notes...)}
-	for _, outcome := range outcomes {
-		out.Totals[string(outcome)] = told.Count(outcome)
+func (e *env) planJSON(plan *lockout.Plan, fleet *evidence.Fleet) {
+	out := planJSON{Safe: plan.Safe(), Steps: texts(plan.Changes), Totals: make(map[string]int), Unknown: fleet.Uncounted(),
+		Sequence: texts(plan.Sequence), SequenceWhy: plan.SequenceWhy, Notes: append([]string{}, fleet.Notes...)}
+	for _, outcome := range lockout.Outcomes() {
+		out.Totals[string(outcome)] = plan.Count(outcome)
 	}
 	printJSON(e.stdout, out)
-	for i := range told.Phones {
-		p := &told.Phones[i]
-		printJSON(e.stdout, predictionJSON{"SEP" + p.Phone.MAC, string(p.Outcome), append([]int{}, p.Windows...), p.Exact, p.Reason.String(), append([]int{}, p.Refuses...)})
+	for i := range plan.Phones {
+		p := &plan.Phones[i]
+		printJSON(e.stdout, predictionJSON{"SEP" + p.Phone.MAC, string(p.Outcome), p.Locked, append([]int{}, p.Windows...), p.Exact, p.Reason.String(), append([]int{}, p.Refuses...)})
 	}
 }
 
-// fateLine says of a phone's outcome what is to be known, in a line.
+// predictionLine says in a line what becomes of a phone.
 func predictionLine(p *lockout.Prediction) string {
 	switch p.Outcome {
 	case lockout.Throughout:
@@ -190,7 +206,13 @@ func predictionLine(p *lockout.Prediction) string {
 		case p.Exact:
 			only += ", and at no other time"
 		}
-		return fmt.Sprintf("trusts its cluster %s; otherwise locked: %v", only, p.Reason)
+		otherwise := "locked"
+		if !p.Locked {
+			otherwise = "it gets nothing"
+		}
+		return fmt.Sprintf("trusts its cluster %s; otherwise %s: %v", only, otherwise, p.Reason)
+	case lockout.Unserved:
+		return fmt.Sprintf("holds no trust list in the end, and gets nothing: %v (%s)", p.Reason, p.Reason.Text())
 	case lockout.Already:
 		return fmt.Sprintf("is locked now, and stays so: %v", p.Reason)
 	}
@@ -205,58 +227,61 @@ func numbers(list []int) string {
 	return strings.Join(words, ", ")
 }
 
-// printForesight says in the first lines how many phones are lost, and what to do
+// printPlan says in the first lines how many phones are lost, and what to do
 // instead.
-func (e *env) printPlan(told *lockout.Plan, fleet *evidence.Fleet, w lockout.World, details bool) {
+func (e *env) printPlan(plan *lockout.Plan, fleet *evidence.Fleet, w lockout.World, details bool) {
 	line := func(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
-	already := told.Count(lockout.Already)
-	line("of %s: %d trusted throughout, %d trusted only if they reset in between, %d locked out, %d locked already", evidence.Count(len(told.Phones)),
-		told.Count(lockout.Throughout), told.Count(lockout.IfReset), told.Count(lockout.LockedOut), already)
+	already := plan.Count(lockout.Already)
+	unserved := ""
+	if n := plan.Count(lockout.Unserved); n > 0 {
+		unserved = fmt.Sprintf(", %d without lists that get nothing", n)
+	}
+	line("of %s: %d trusted throughout, %d trusted only if they reset in between, %d locked out, %d locked already%s", evidence.Count(len(plan.Phones)),
+		plan.Count(lockout.Throughout), plan.Count(lockout.IfReset), plan.Count(lockout.LockedOut), already, unserved)
 	switch {
-	case told.Safe() && already > 0:
+	case plan.Safe() && already > 0:
 		line("nobody else is locked out; itlbench explain --mac says what brings the others back")
-	case told.Safe():
+	case plan.Safe():
 		line("safe: nobody is locked out")
-	case told.Sequence == nil:
+	case plan.Sequence == nil:
 		line("not safe, and no safe sequence was found: test with one phone first")
 	default:
-		line("not safe; this is, with %s: %s", told.SequenceWhy, strings.Join(texts(told.Sequence), ", "))
-	}
-	type group struct {
-		text    string
-		devices []string
-	}
-	var groups []*group
-	for i := range told.Phones {
-		p := &told.Phones[i]
-		text := predictionLine(p)
-		at := slices.IndexFunc(groups, func(g *group) bool { return g.text == text })
-		if at < 0 {
-			at = len(groups)
-			groups = append(groups, &group{text: text})
-		}
-		groups[at].devices = append(groups[at].devices, "SEP"+p.Phone.MAC)
+		line("not safe; this is, with %s: %s", plan.SequenceWhy, strings.Join(texts(plan.Sequence), ", "))
 	}
 	line("\nwhat was asked:")
-	printSteps(e.stdout, told.Changes, w)
+	printSteps(e.stdout, plan.Changes, w)
 	line("\nphones:")
-	for _, g := range groups {
-		line("  %d: %s", len(g.devices), g.text)
-		if details {
-			for _, d := range g.devices {
-				line("     %s", d)
-			}
-		}
-	}
-	if told.Sequence != nil {
+	printPredictions(e.stdout, plan.Phones, details)
+	if plan.Sequence != nil {
 		line("\nwhat is safe:")
-		printSteps(e.stdout, told.Sequence, w)
+		printSteps(e.stdout, plan.Sequence, w)
 	}
 	for i, n := range fleet.Notes {
 		if i == 0 {
 			line("\nnot known:")
 		}
 		line("  %s", n)
+	}
+}
+
+// printPredictions counts the phones of which the same is to be said.
+func printPredictions(w io.Writer, phones []lockout.Prediction, details bool) {
+	devices := make(map[string][]string)
+	var lines []string
+	for i := range phones {
+		text := predictionLine(&phones[i])
+		if devices[text] == nil {
+			lines = append(lines, text)
+		}
+		devices[text] = append(devices[text], "SEP"+phones[i].Phone.MAC)
+	}
+	for _, text := range lines {
+		fmt.Fprintf(w, "  %d: %s\n", len(devices[text]), text)
+		if details {
+			for _, d := range devices[text] {
+				fmt.Fprintf(w, "     %s\n", d)
+			}
+		}
 	}
 }
 
