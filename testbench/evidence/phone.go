@@ -72,22 +72,22 @@ func (s Source) Phone(ctx context.Context, w lockout.World, around lockout.Surro
 	files := false
 	switch {
 	case s.Flash != "":
-		p.Kept, err = readFlash(s.Flash, s.EraseSize)
+		p.Stored, err = readFlash(s.Flash, s.EraseSize)
 	case s.State != "":
-		p.Kept, err = readState(s.State)
+		p.Stored, err = readState(s.State)
 	case len(s.Installed) > 0 || s.Config != "":
 		files = true
-		p.Kept, err = readFiles(s.Installed, s.Config)
+		p.Stored, err = readFiles(s.Installed, s.Config)
 	case s.Page != "" || s.Hash != "" || s.Reported:
 		return s.recall(ctx, w, mac)
 	default:
-		p.Kept = lockout.Kept{}
+		p.Stored = lockout.Stored{}
 		p.Notes = []string{"the phone is taken to be new: it holds nothing"}
 	}
 	if err == nil {
-		err = p.Kept.Check()
+		err = p.Stored.Check()
 	}
-	if err == nil && files && p.Kept["config"] == nil {
+	if err == nil && files && p.Stored["config"] == nil {
 		err = p.presume(ctx, w, around)
 	}
 	return p, err
@@ -97,10 +97,10 @@ func (s Source) Phone(ctx context.Context, w lockout.World, around lockout.Surro
 // configuration, it would seem to have no TVS.
 func (p *Phone) presume(ctx context.Context, w lockout.World, around lockout.Surroundings) error {
 	for _, key := range []string{"itl", "ctl"} {
-		if p.Kept[key] == nil {
+		if p.Stored[key] == nil {
 			continue
 		}
-		if at, _, err := find(w, HashOf(p.Kept[key])); err == nil {
+		if at, _, err := find(w, HashOf(p.Stored[key])); err == nil {
 			note, err := presume(&p.Phone, w[at])
 			p.Notes = append(p.Notes, note+"; --config gives another")
 			return err

@@ -71,8 +71,8 @@ func TestHashes(t *testing.T) {
 				t.Errorf("%s, %s: %v", name, how, err)
 				continue
 			}
-			if string(p.Kept["itl"]) != string(list) || p.Kept["ctl"] != nil || !p.Recalled {
-				t.Errorf("%s, %s: a list of %d bytes, want %d; CTL %d bytes", name, how, len(p.Kept["itl"]), len(list), len(p.Kept["ctl"]))
+			if string(p.Stored["itl"]) != string(list) || p.Stored["ctl"] != nil || !p.Recalled {
+				t.Errorf("%s, %s: a list of %d bytes, want %d; CTL %d bytes", name, how, len(p.Stored["itl"]), len(list), len(p.Stored["ctl"]))
 			}
 			if how == "page" && p.Model != "CP-8861" {
 				t.Errorf("model %q of the page", p.Model)
@@ -138,12 +138,7 @@ func TestPresumedConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stranger := profile.Note() // whose list no known cluster has served
-	other, err := cluster.New(stranger, cluster.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(other.Close)
+	other := note(t) // whose list no known cluster has served
 	serves := func(config []byte) lockout.Surroundings {
 		return lockout.Files{At: c.Now(), ITL: c.Publisher().ITL(), Config: config}
 	}
@@ -195,8 +190,8 @@ func TestDirectoryWithoutConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Kept["config"] != nil || len(p.Notes) != 0 {
-		t.Errorf("configuration of %d bytes, notes %q", len(p.Kept["config"]), p.Notes)
+	if p.Stored["config"] != nil || len(p.Notes) != 0 {
+		t.Errorf("configuration of %d bytes, notes %q", len(p.Stored["config"]), p.Notes)
 	}
 }
 
@@ -228,7 +223,7 @@ func TestAssumeCurrent(t *testing.T) {
 			t.Errorf("assume current %v: %d counted, %d not; %v disputed, %v silent", test.current, len(f.Phones), f.Uncounted(), f.Disputed, f.Silent)
 		}
 		for _, p := range f.Phones {
-			if string(p.Kept["itl"]) != string(c.Publisher().ITL()) {
+			if string(p.Stored["itl"]) != string(c.Publisher().ITL()) {
 				t.Errorf("%s does not hold what is served now", p.MAC)
 			}
 		}

@@ -61,7 +61,7 @@ func served(c *cluster.Cluster, hash string) ([]byte, error) {
 // presumed to be the one that the cluster of its list serves now, which the notes say.
 // An error wraps ErrUnknownList where no cluster has served a list.
 func Recall(w lockout.World, mac, itl, ctl string) (p lockout.Phone, notes []string, err error) {
-	p = lockout.Phone{MAC: mac, Model: defaultModel, Kept: make(lockout.Kept)}
+	p = lockout.Phone{MAC: mac, Model: defaultModel, Stored: make(lockout.Stored)}
 	home := -1
 	for _, list := range []struct {
 		key  string
@@ -78,7 +78,7 @@ func Recall(w lockout.World, mac, itl, ctl string) (p lockout.Phone, notes []str
 		if _, err := trustlist.Parse(list.kind, data); err != nil {
 			return p, nil, fmt.Errorf("%v %.60s: %w", list.kind, list.hash, err)
 		}
-		home, p.Kept[list.key] = at, data
+		home, p.Stored[list.key] = at, data
 	}
 	for _, c := range w {
 		if known := c.State().Phone(mac); known != nil {
@@ -111,7 +111,7 @@ func presume(p *lockout.Phone, c *cluster.Cluster) (note string, err error) {
 	if err != nil {
 		return "", err
 	}
-	p.Kept["config"] = config
+	p.Stored["config"] = config
 	return "the phone's stored configuration, which names its TVS servers, is not known: the one that " + c.State().Profile.Name + " serves now is presumed", nil
 }
 
@@ -128,7 +128,7 @@ func presumeServed(ctx context.Context, p *lockout.Phone, s lockout.Surroundings
 			if err != nil {
 				continue
 			}
-			p.Kept["config"] = content
+			p.Stored["config"] = content
 			return "the phone's stored configuration, which names its TVS servers, is not known: the one that is served now is presumed; --config gives another"
 		}
 	}

@@ -20,10 +20,10 @@ const (
 	maxFaults = 10       // that are described; all are counted
 )
 
-// ErrTooMany says that more phones report than are kept.
+// ErrTooMany says that more phones report than are remembered.
 var ErrTooMany = fmt.Errorf("more than %d phones", MaxPhones)
 
-// entry is what is kept of a phone.
+// entry is what is remembered of a phone.
 type entry struct {
 	at       int64  // Unix nanoseconds; 0 where not known
 	node     uint64 // hash of its name; 0 where not known

@@ -142,7 +142,7 @@ func (e *Explanation) try(ctx context.Context, remedies []Remedy, try func(*Reme
 
 // strangers notes the servers of the phone that no known cluster has.
 func (w World) strangers(p Phone) (notes []string) {
-	s, _ := settings.Parse(p.Kept["config"])
+	s, _ := settings.Parse(p.Stored["config"])
 	for _, list := range []struct {
 		what    string
 		servers []string

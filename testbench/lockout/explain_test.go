@@ -41,7 +41,7 @@ func live(t *testing.T, w lockout.World, p lockout.Phone) (lockout.World, *hands
 		}
 	}
 	h := &handset{t: t, phone: p, store: new(holdings.MemStore), was: w, now: running}
-	for key, value := range p.Kept {
+	for key, value := range p.Stored {
 		if err := h.store.Put(key, value); err != nil {
 			return nil, nil, err
 		}
@@ -176,7 +176,7 @@ type watched struct {
 	count    *counts
 }
 
-// counts keeps the tests from testing nothing.
+// counts says how much was tested: not nothing.
 type counts struct{ resets, locked, remedies, ineffective int }
 
 func (h *watched) Servers(ctx context.Context, servers []string) error {
@@ -185,12 +185,12 @@ func (h *watched) Servers(ctx context.Context, servers []string) error {
 }
 
 func (h *watched) Cycle(ctx context.Context) (*scenario.Cycle, error) {
-	kept, err := holdings.Read(h.Store())
+	stored, err := holdings.Read(h.Store())
 	if err != nil {
 		return nil, err
 	}
 	p := h.phone
-	p.Kept, p.Answers = kept, h.Agent().Snapshot().Answers
+	p.Stored, p.Answers = stored, h.Agent().Snapshot().Answers
 	w := h.clusters()
 	before := w.Fork(nil) // as it is now
 	c, err := h.Host.Cycle(ctx)
@@ -335,7 +335,7 @@ func TestScenarios(t *testing.T) {
 			if r.Err != nil {
 				t.Error(r.Err)
 			}
-			t.Logf("%s: %d resets predicted, %d locked; %d remedies gone, %d ineffective ones tried", name, n.resets, n.locked, n.remedies, n.ineffective)
+			t.Logf("%s: %d resets predicted, %d locked; %d remedies and %d ineffective ones carried out", name, n.resets, n.locked, n.remedies, n.ineffective)
 			locked := strings.Contains(r.Journal, "Trust List Update Failed")
 			if locked != (n.locked > 0) && !locked {
 				t.Logf("locked without that message")

@@ -267,7 +267,7 @@ var matrix = []struct {
 }
 
 // The sixteen documented cases: what is predicted is what a handset reports, and every
-// remedy is gone.
+// remedy is carried out.
 func TestMatrix(t *testing.T) {
 	for _, c := range matrix {
 		t.Run(c.name, func(t *testing.T) {
@@ -275,7 +275,7 @@ func TestMatrix(t *testing.T) {
 			s := newSite(t, "note", "10.5")
 			s.reset(trust.Accepted)
 			c.run(s)
-			t.Logf("case %s: %d resets predicted, %d locked; %d remedies gone, %d ineffective ones tried", c.name, s.n.resets, s.n.locked, s.n.remedies, s.n.ineffective)
+			t.Logf("case %s: %d resets predicted, %d locked; %d remedies and %d ineffective ones carried out", c.name, s.n.resets, s.n.locked, s.n.remedies, s.n.ineffective)
 		})
 	}
 }

@@ -25,7 +25,7 @@ func TestExplainWithoutLists(t *testing.T) {
 		{"nothing", lockout.Files{}, false, trust.NotFound},
 		{"rubbish for a list", lockout.Files{ITL: []byte("rubbish"), Config: []byte(config)}, false, trust.Malformed},
 	} {
-		p := lockout.Phone{MAC: mac, Model: "CP-7965G", Servers: []string{"served"}, Kept: lockout.Kept{}}
+		p := lockout.Phone{MAC: mac, Model: "CP-7965G", Servers: []string{"served"}, Stored: lockout.Stored{}}
 		e, err := lockout.Explain(t.Context(), test.served, p, lockout.Hints{})
 		if err != nil {
 			t.Fatal(err)
@@ -56,7 +56,7 @@ func TestPredictWithoutLists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	empty := lockout.Phone{MAC: mac, Model: "CP-7965G", Servers: servers(w[0]), Kept: lockout.Kept{}}
+	empty := lockout.Phone{MAC: mac, Model: "CP-7965G", Servers: servers(w[0]), Stored: lockout.Stored{}}
 	lost := empty
 	lost.Servers = servers(w[1])
 	plan, err := lockout.Predict(t.Context(), w, []lockout.Phone{empty, lost}, changes, lockout.Options{Online: lockout.Never})

@@ -179,7 +179,7 @@ func alternate() *row {
 			return p.changed(func(h *holdings.Holdings) error { return h.SetNetwork(holdings.Network{}) })
 		},
 		remedies: func(s *situation) []Remedy {
-			if !holdings.Load(s.p.Kept).Network.Alternate || !s.menu() {
+			if !holdings.Load(s.p.Stored).Network.Alternate || !s.menu() {
 				return nil
 			}
 			return []Remedy{{Name: "alternate", What: "let the phone use the TFTP servers of DHCP", actions: []action{{op: alternate()}}}}
@@ -201,7 +201,7 @@ func erase() *row {
 			return p.changed(func(h *holdings.Holdings) error { return h.Erase(trustlist.ITL, trustlist.CTL) })
 		},
 		remedies: func(s *situation) []Remedy {
-			if s.p.Kept["itl"] == nil && s.p.Kept["ctl"] == nil || !s.menu() {
+			if s.p.Stored["itl"] == nil && s.p.Stored["ctl"] == nil || !s.menu() {
 				return nil
 			}
 			return []Remedy{{Name: "erase", What: "delete the lists of the phone by hand", actions: []action{{op: erase()}}}}

@@ -103,7 +103,7 @@ func (pr *predictor) paths(p Phone, changes []Change, must []int, online Online)
 		}
 		seen := make(map[string]bool)
 		var next []path
-		keep := func(c path) {
+		add := func(c path) {
 			id := c.phone.identity()
 			if c.report != nil {
 				id += c.report.Reason().String()
@@ -115,7 +115,7 @@ func (pr *predictor) paths(p Phone, changes []Change, must []int, online Online)
 		}
 		for _, c := range now {
 			if !sure {
-				keep(c)
+				add(c)
 			}
 		}
 		for _, c := range now {
@@ -127,7 +127,7 @@ func (pr *predictor) paths(p Phone, changes []Change, must []int, online Online)
 			if !trusts(b.report) && k < len(changes) && k > 0 {
 				after.refuses = append(slices.Clone(c.refuses), k)
 			}
-			keep(after)
+			add(after)
 		}
 		now = next
 	}

@@ -15,22 +15,22 @@ import (
 	"itlagent/agent/trust"
 )
 
-// Phone is a phone on paper: what it is, what it keeps, and which TFTP servers it is
+// Phone is a phone on paper: what it is, what it stores, and which TFTP servers it is
 // given. A Phone is never changed: what becomes of it is another one.
 type Phone struct {
 	MAC, Model, Firmware string
 	Servers              []string // TFTP: "host" or "host:port"
-	Kept                 Kept
+	Stored               Stored
 	Answers              []trust.Answer // of TVS, that it remembers
 	Policy               trust.Policy
 }
 
-// Kept is what a phone decides by, under the names of holdings.Deciding: "itl", "ctl",
+// Stored is what a phone decides by, under the names of holdings.Deciding: "itl", "ctl",
 // "config" and others. It is not changed either.
-type Kept map[string][]byte
+type Stored map[string][]byte
 
 // Get implements what holdings.Load reads from.
-func (k Kept) Get(key string) ([]byte, error) {
+func (k Stored) Get(key string) ([]byte, error) {
 	if v, ok := k[key]; ok {
 		return v, nil
 	}
@@ -38,15 +38,15 @@ func (k Kept) Get(key string) ([]byte, error) {
 }
 
 // Check reports what is not what its key says.
-func (k Kept) Check() error {
+func (k Stored) Check() error {
 	return holdings.Load(k).Damage(holdings.CTL, holdings.ITL, holdings.Config)
 }
 
-// with returns what is kept with one value changed; nil deletes it.
-func (k Kept) with(key string, value []byte) Kept {
+// with returns what is stored with one value changed; nil deletes it.
+func (k Stored) with(key string, value []byte) Stored {
 	next := maps.Clone(k)
 	if next == nil {
-		next = make(Kept)
+		next = make(Stored)
 	}
 	if value == nil {
 		delete(next, key)
@@ -57,14 +57,14 @@ func (k Kept) with(key string, value []byte) Kept {
 }
 
 // menu reports whether somebody at the phone can use its settings menu.
-func (p *Phone) menu() bool { return holdings.Load(p.Kept).Settings.MayChangeSettings() }
+func (p *Phone) menu() bool { return holdings.Load(p.Stored).Settings.MayChangeSettings() }
 
 // identity tells states of phones apart that may decide otherwise.
 func (p *Phone) identity() string {
 	h := sha256.New()
 	for _, key := range holdings.Deciding() {
-		fmt.Fprintf(h, "%s %d ", key, len(p.Kept[key]))
-		h.Write(p.Kept[key])
+		fmt.Fprintf(h, "%s %d ", key, len(p.Stored[key]))
+		h.Write(p.Stored[key])
 	}
 	for _, a := range p.Answers {
 		fmt.Fprintf(h, "%x %s %d ", a.Question.Serial, a.Question.Issuer, a.Expires.UnixNano())
@@ -91,7 +91,7 @@ func (p Phone) Boot(ctx context.Context, s Surroundings) (Phone, *boot.Report, e
 		return p, nil, err
 	}
 	m := model.Find(p.Model, p.Firmware)
-	store := holdings.NewMemStore(p.Kept)
+	store := holdings.NewMemStore(p.Stored)
 	phone := boot.New(boot.Config{
 		Device: device, Model: m, Servers: p.Servers, Holdings: holdings.Open(store, holdings.Options{Model: m}),
 		Transport: s, Now: s.Now, Policy: p.Policy,
@@ -102,19 +102,19 @@ func (p Phone) Boot(ctx context.Context, s Surroundings) (Phone, *boot.Report, e
 	report := phone.Cycle(ctx)
 	next := p
 	next.Answers = phone.Answers()
-	next.Kept, err = holdings.Read(store)
+	next.Stored, err = holdings.Read(store)
 	return next, report, err
 }
 
 // changed returns the phone after something was done at it by hand.
 func (p Phone) changed(do func(*holdings.Holdings) error) (Phone, error) {
-	store := holdings.NewMemStore(p.Kept)
+	store := holdings.NewMemStore(p.Stored)
 	if err := do(holdings.Open(store, holdings.Options{Model: model.Find(p.Model, p.Firmware)})); err != nil {
 		return p, err
 	}
 	next := p
 	next.Answers = nil
 	var err error
-	next.Kept, err = holdings.Read(store)
+	next.Stored, err = holdings.Read(store)
 	return next, err
 }

@@ -157,7 +157,7 @@ func Predict(ctx context.Context, w World, phones []Phone, changes []Change, o O
 func (w World) unencrypted(phones []Phone) error {
 	known := make(map[string]bool)
 	for _, p := range phones {
-		known[p.MAC] = p.Kept["lsc"] != nil || p.Kept["mic"] != nil
+		known[p.MAC] = p.Stored["lsc"] != nil || p.Stored["mic"] != nil
 	}
 	for _, c := range w {
 		for _, ph := range c.State().Phones {
@@ -175,8 +175,8 @@ func (w World) unencrypted(phones []Phone) error {
 // same lists and ask the same servers.
 func classOf(w World, p *Phone) string {
 	rest := *p
-	set, err := settings.Parse(p.Kept["config"])
-	rest.Kept = p.Kept.with("config", fmt.Appendf(nil, "%v %v", set.TVS, err))
+	set, err := settings.Parse(p.Stored["config"])
+	rest.Stored = p.Stored.with("config", fmt.Appendf(nil, "%v %v", set.TVS, err))
 	class := rest.identity()
 	for _, c := range w {
 		known := c.State().Phone(p.MAC)

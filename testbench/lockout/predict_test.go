@@ -199,19 +199,19 @@ func TestBadChanges(t *testing.T) {
 }
 
 // disproves says how what became of a handset is not what was predicted of it.
-func disproves(told *lockout.Prediction, windows []int, reports []*boot.Report) string {
+func disproves(p *lockout.Prediction, windows []int, reports []*boot.Report) string {
 	trusted := reports[len(reports)-1].Reason() == trust.Accepted
-	sure := len(told.Windows) > 0
-	for _, w := range told.Windows {
+	sure := len(p.Windows) > 0
+	for _, w := range p.Windows {
 		sure = sure && slices.Contains(windows, w)
 	}
 	switch {
-	case told.Outcome == lockout.Throughout && !trusted:
+	case p.Outcome == lockout.Throughout && !trusted:
 		return "it is locked, predicted as trusted throughout"
-	case (told.Outcome == lockout.LockedOut || told.Outcome == lockout.Already || told.Outcome == lockout.Unserved) && trusted:
-		return fmt.Sprintf("it trusts its cluster, predicted as %s", told.Outcome)
-	case told.Outcome == lockout.IfReset && sure && !trusted && !told.Exact:
-		return fmt.Sprintf("it is locked, and it did reset after %v", told.Windows)
+	case (p.Outcome == lockout.LockedOut || p.Outcome == lockout.Already || p.Outcome == lockout.Unserved) && trusted:
+		return fmt.Sprintf("it trusts its cluster, predicted as %s", p.Outcome)
+	case p.Outcome == lockout.IfReset && sure && !trusted && !p.Exact:
+		return fmt.Sprintf("it is locked, and it did reset after %v", p.Windows)
 	}
 	return ""
 }

@@ -189,7 +189,7 @@ func (w World) serving(r *boot.Report, p Phone) int {
 
 // vouching returns the places of the clusters whose TVS the phone knows.
 func (w World) vouching(p Phone) (at []int) {
-	s, err := settings.Parse(p.Kept["config"])
+	s, err := settings.Parse(p.Stored["config"])
 	if err != nil {
 		return nil
 	}
@@ -205,7 +205,7 @@ func (w World) vouching(p Phone) (at []int) {
 // cluster has no longer.
 func lostKeys(c *cluster.Cluster, p Phone) (names []string) {
 	for _, kind := range []trustlist.Kind{trustlist.CTL, trustlist.ITL} {
-		list, err := trustlist.Parse(kind, p.Kept[strings.ToLower(kind.String())])
+		list, err := trustlist.Parse(kind, p.Stored[strings.ToLower(kind.String())])
 		if err != nil {
 			continue
 		}

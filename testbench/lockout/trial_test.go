@@ -188,7 +188,7 @@ func (s *trial) carryOut(t *testing.T) (reports [][]*boot.Report, err error) {
 	handsets := make([]*handset, len(s.phones))
 	for i, p := range s.phones {
 		h := &handset{t: t, phone: p, store: new(holdings.MemStore), was: s.world, now: running}
-		for key, value := range p.Kept {
+		for key, value := range p.Stored {
 			if err := h.store.Put(key, value); err != nil {
 				return nil, err
 			}

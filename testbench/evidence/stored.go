@@ -26,8 +26,8 @@ const (
 	maxPipe  = 32 << 20
 )
 
-// errNothingKept says that a store has nothing that a phone decides by.
-var errNothingKept = errors.New("it keeps nothing of a phone: no list, no configuration")
+// errNothingStored says that a store has nothing that a phone decides by.
+var errNothingStored = errors.New("it keeps nothing of a phone: no list, no configuration")
 
 // ReadFile reads a file of at most the largest size that any trust file may have, out of the
 // directory of a phone's state, too. Errors name the file, and an offset where the content is at
@@ -112,8 +112,8 @@ func OpenFile(path string) (*trustlist.File, error) {
 
 // readFiles reads the lists that a phone holds, and its configuration where config is not
 // "".
-func readFiles(lists []string, config string) (lockout.Kept, error) {
-	kept := make(lockout.Kept)
+func readFiles(lists []string, config string) (lockout.Stored, error) {
+	stored := make(lockout.Stored)
 	for _, path := range lists {
 		list, err := OpenFile(path)
 		if err != nil {
@@ -123,21 +123,21 @@ func readFiles(lists []string, config string) (lockout.Kept, error) {
 		switch {
 		case !list.Kind.IsList():
 			return nil, fmt.Errorf("%s: it is a %v, and phones hold an ITL and a CTL", path, list.Kind)
-		case kept[key] != nil:
+		case stored[key] != nil:
 			return nil, fmt.Errorf("%s: a second %v: a phone holds one", path, list.Kind)
 		}
-		kept[key] = list.Bytes()
+		stored[key] = list.Bytes()
 	}
 	if config == "" {
-		return kept, nil
+		return stored, nil
 	}
 	data, err := ReadFile(config)
 	if err == nil {
-		if kept["config"], err = configuration(data); err != nil {
+		if stored["config"], err = configuration(data); err != nil {
 			err = fmt.Errorf("%s: %w", config, err)
 		}
 	}
-	return kept, err
+	return stored, err
 }
 
 // parses returns the error of a configuration's content.
@@ -147,7 +147,7 @@ func parses(content []byte) error {
 }
 
 // readFlash reads what the phone holds out of an image of its flash.
-func readFlash(path string, eraseSize int) (lockout.Kept, error) {
+func readFlash(path string, eraseSize int) (lockout.Stored, error) {
 	data, err := ReadImage(path)
 	if err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func readFlash(path string, eraseSize int) (lockout.Kept, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
-	kept := make(lockout.Kept)
+	stored := make(lockout.Stored)
 	for i := range img.Keys {
 		k := &img.Keys[i]
 		for _, key := range holdings.Deciding() {
@@ -167,27 +167,27 @@ func readFlash(path string, eraseSize int) (lockout.Kept, error) {
 				return nil, fmt.Errorf("%s: the newest value of %s is damaged: the phone itself does not know what it holds", path, key)
 			}
 			if !k.Deleted {
-				kept[key] = k.Value
+				stored[key] = k.Value
 			}
 		}
 	}
-	if len(kept) == 0 {
-		return nil, fmt.Errorf("%s: %w", path, errNothingKept)
+	if len(stored) == 0 {
+		return nil, fmt.Errorf("%s: %w", path, errNothingStored)
 	}
-	return kept, nil
+	return stored, nil
 }
 
 // readState reads what the phone holds out of its directory.
-func readState(dir string) (lockout.Kept, error) {
+func readState(dir string) (lockout.Stored, error) {
 	store, err := filestore.OpenReadOnly(dir) // the phone may be running
 	if err != nil {
 		return nil, plain(err)
 	}
-	kept, err := holdings.Read(store)
-	if err == nil && len(kept) == 0 {
-		err = fmt.Errorf("%s: %w", dir, errNothingKept)
+	stored, err := holdings.Read(store)
+	if err == nil && len(stored) == 0 {
+		err = fmt.Errorf("%s: %w", dir, errNothingStored)
 	}
-	return kept, plain(err)
+	return stored, plain(err)
 }
 
 // Served reads the files that a cluster would serve: at most one ITL, one CTL and one
