@@ -118,7 +118,7 @@ func (t *transfer) receive(from netip.AddrPort, b []byte) (result, error) {
 	if from != t.peer {
 		// Another answer to a request that was sent twice, or a packet of a transfer before.
 		t.strangers++
-		return result{stray: true, complain: t.complaint(codeUnknown, "unknown transfer ID")}, nil
+		return result{stray: true, complain: t.complaint()}, nil
 	}
 	p, err := parse(b)
 	if err == nil {
@@ -136,11 +136,12 @@ func (t *transfer) receive(from netip.AddrPort, b []byte) (result, error) {
 }
 
 // first judges what may be the first answer: DATA 1, OACK or ERROR. Anything else belongs
-// to another transfer.
+// to another transfer. It gets no ERROR in return: its sender may have taken our request
+// all the same, and would end our transfer.
 func (t *transfer) first(from netip.AddrPort, b []byte) (result, error) {
 	if t.late != nil && t.late(from) {
 		t.strangers++
-		return result{stray: true, complain: t.complaint(codeUnknown, "unknown transfer ID")}, nil
+		return result{stray: true, complain: t.complaint()}, nil
 	}
 	p, err := parse(b)
 	if err != nil {
@@ -174,7 +175,7 @@ func (t *transfer) first(from netip.AddrPort, b []byte) (result, error) {
 	}
 	t.strangers++
 	t.refused = fmt.Errorf("block %d of %d bytes does not begin a file", p.block, len(p.data))
-	return result{stray: true, complain: t.complaint(codeUnknown, "unknown transfer ID")}, nil
+	return result{stray: true}, nil
 }
 
 // accept judges an OACK. One that does not fit the request is not an answer to it.
@@ -206,7 +207,7 @@ func (t *transfer) accept(from netip.AddrPort, options []option) (result, error)
 		if err != nil || n < low || n > high || seen[o.name] {
 			t.strangers++
 			t.refused = fmt.Errorf("option %s=%s was not asked for", printable.Clip(o.name, 20), printable.Clip(o.value, 20))
-			return result{stray: true, complain: t.complaint(codeOptions, "option was not asked for")}, nil
+			return result{stray: true}, nil
 		}
 		seen[o.name] = true
 	}
@@ -272,12 +273,12 @@ func (t *transfer) nothingNew() error {
 }
 
 // complaint returns an ERROR for a sender that is not our peer, a few times.
-func (t *transfer) complaint(code uint16, text string) []byte {
+func (t *transfer) complaint() []byte {
 	if t.complaints >= maxComplaints {
 		return nil
 	}
 	t.complaints++
-	return errorPacket(code, text)
+	return errorPacket(codeUnknown, "unknown transfer ID")
 }
 
 // said is an ERROR's code and text, safe to print.
