@@ -14,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,13 +76,12 @@ func TestVerify(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conns, requests := 0, 0
+				var conns, requests atomic.Int64
 				https := func(conn net.Conn) {
 					shown := own
-					if conns < len(c.shows) {
-						shown = c.shows[conns]
+					if n := int(conns.Add(1)) - 1; n < len(c.shows) {
+						shown = c.shows[n]
 					}
-					conns++
 					time.Sleep(c.slow)
 					over := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{shown}})
 					if over.Handshake() != nil {
@@ -93,7 +93,7 @@ func TestVerify(t *testing.T) {
 					if n, err := over.Read(make([]byte, 1)); n == 0 || err != nil {
 						return
 					}
-					requests++
+					requests.Add(1)
 					over.SetReadDeadline(time.Time{})
 					respond(ok("list"))(over)
 				}
@@ -107,7 +107,7 @@ func TestVerify(t *testing.T) {
 					case bytes.Equal(der, other.Certificate[0]):
 						asked = append(asked, "other")
 					}
-					if requests != 0 {
+					if requests.Load() != 0 {
 						t.Error("a request was sent before the server was verified")
 					}
 					return c.verify(ctx, der)
@@ -117,8 +117,8 @@ func TestVerify(t *testing.T) {
 				if err != nil || string(f.Data) != "list" || f.Transport != c.via {
 					t.Errorf("%q by %s, %v; want it by %s", f.Data, f.Transport, err, c.via)
 				}
-				if took := time.Since(begin); took != c.took || conns != c.conns || !slices.Equal(asked, c.asked) || (requests > 0) != (c.via == "HTTPS") {
-					t.Errorf("took %v, %d connections, asked about %v, %d requests; want %v, %d, %v", took, conns, asked, requests, c.took, c.conns, c.asked)
+				if took := time.Since(begin); took != c.took || int(conns.Load()) != c.conns || !slices.Equal(asked, c.asked) || (requests.Load() > 0) != (c.via == "HTTPS") {
+					t.Errorf("took %v, %d connections, asked about %v, %d requests; want %v, %d, %v", took, conns.Load(), asked, requests.Load(), c.took, c.conns, c.asked)
 				}
 				s.busy.Wait()
 			})

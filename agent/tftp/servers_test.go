@@ -262,7 +262,7 @@ func TestNothingIsLeft(t *testing.T) {
 		}
 		kinds[strings.SplitN(err.Error(), ":", 2)[0]]++
 	}
-	if d, g := descriptors(), runtime.NumGoroutine(); d != open || g != goroutines {
+	if d, g := descriptors(), runtime.NumGoroutine(); d > open || g > goroutines {
 		t.Errorf("%d descriptors and %d goroutines, were %d and %d", d, g, open, goroutines)
 	}
 	t.Logf("%d transfers: %v", len(got), kinds)
