@@ -33,11 +33,11 @@ const (
 	wordyServer = 64
 
 	// strayBurst and strayPause bound what packets of others may cost: after that many
-	// the transfer looks away for that long. That is 1,600 packets a second, under one
+	// the transfer looks away for that long. That is 640 packets a second, under one
 	// percent of a processor. What the server sends meanwhile waits in the socket's
 	// buffer, or is sent again.
 	strayBurst = 32
-	strayPause = 20 * time.Millisecond
+	strayPause = 50 * time.Millisecond
 
 	// maxComplaints is how many ERROR packets a transfer sends to others than its peer.
 	maxComplaints = 4
