@@ -238,7 +238,7 @@ func cycle(t testing.TB, p *agent.Agent) *boot.Report {
 	if !shell.New(p, console.NewPlain(strings.NewReader(""), &out), shell.Options{}).Run(t.Context(), "why") {
 		t.Errorf("why: %s", &out)
 	}
-	lines := []string{fmt.Sprintf("phone: %v (%s)", r.Reason(), r.Reason().Text())}
+	lines := []string{fmt.Sprintf("phone: %v (%s)", r.Reason(), r.Text())}
 	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
 		lines = append(lines, o.Verdict.Describe(o.Name)...)
 	}

@@ -68,6 +68,15 @@ func (r *Report) Reason() trust.Reason {
 	return trust.Accepted
 }
 
+// Text says in words what Reason says of the phone, without a full stop.
+func (r *Report) Text() string {
+	reason := r.Reason()
+	if reason == trust.Accepted && !r.HoldsList() {
+		return "the phone works without trust lists"
+	}
+	return reason.Text()
+}
+
 // Summary says in one line how the phone stands with its cluster. All programs print
 // this line.
 func (r *Report) Summary() string {

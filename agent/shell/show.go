@@ -42,7 +42,7 @@ func (s *Shell) showStatus(_ context.Context, _ []string) error {
 		locked = "yes"
 	}
 	s.say("locked: %s", locked)
-	s.say("reason: %v (%s)", r.Reason(), r.Reason().Text())
+	s.say("reason: %v (%s)", r.Reason(), r.Text())
 	for _, m := range r.Messages {
 		s.say("shown: %s", m)
 	}
@@ -189,7 +189,7 @@ func (s *Shell) why(_ context.Context, _ []string) error {
 		}
 	}
 	reason := r.Reason()
-	s.say("phone: %v (%s)", reason, reason.Text())
+	s.say("phone: %v (%s)", reason, r.Text())
 	s.say("%s", r.Summary())
 	if next := reason.Advice(); next != "" {
 		s.say("do: %s", next)

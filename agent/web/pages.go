@@ -226,7 +226,7 @@ func debugRows(p agent.Snapshot) (rows []row) {
 		rows = append(rows, row{"DeviceTLInfo", fmt.Sprintf("%d alarms were refused", p.Refused)})
 	}
 	if r := p.Last; r != nil {
-		rows = append(rows, row{"Trust", fmt.Sprintf("Reason=%v (%s)", r.Reason(), r.Reason().Text())})
+		rows = append(rows, row{"Trust", fmt.Sprintf("Reason=%v (%s)", r.Reason(), r.Text())})
 	}
 	return rows
 }

@@ -119,7 +119,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer, alive func()) 
 // say prints the line by which scripts and boards' drivers know the end of a boot cycle.
 func say(w io.Writer, r *boot.Report) {
 	reason := r.Reason()
-	fmt.Fprintf(w, "%s %s: %s\n", r.Device, reason, reason.Text())
+	fmt.Fprintf(w, "%s %s: %s\n", r.Device, reason, r.Text())
 }
 
 // serveShell runs the shell beside the phone, and again after each exit, on a

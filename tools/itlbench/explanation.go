@@ -47,7 +47,7 @@ type explanationJSON struct {
 func explanationOf(ex *lockout.Explanation) explanationJSON {
 	r := reportOf(ex.Report)
 	out := explanationJSON{
-		Device: r.Device, Works: ex.Works, Locked: ex.Locked, Reason: r.Reason, Text: ex.Report.Reason().Text(), Steps: []stepJSON{},
+		Device: r.Device, Works: ex.Works, Locked: ex.Locked, Reason: r.Reason, Text: ex.Report.Text(), Steps: []stepJSON{},
 		Remedies: []remedyJSON{}, Ineffective: []remedyJSON{}, OnSiteOnly: ex.OnSiteOnly(), Notes: append([]string{}, ex.Notes...),
 		Trusts: trusts(ex), ITL: r.ITL, CTL: r.CTL, ConfigFile: r.Config,
 	}

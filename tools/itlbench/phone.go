@@ -121,7 +121,7 @@ func (e *env) phoneOnce(ctx context.Context, phone *handset.Handset, show func(i
 	show(e.stdout, report)
 	if code := report.ExitCode(); code != exitOK {
 		reason := report.Reason()
-		return e.fail(code, "%s: %v: %s", report.Device, reason, reason.Text())
+		return e.fail(code, "%s: %v: %s", report.Device, reason, report.Text())
 	}
 	if directory {
 		return e.openDirectory(ctx, phone)
@@ -243,7 +243,7 @@ func printReport(w io.Writer, r *boot.Report) {
 	for _, m := range r.Messages {
 		fmt.Fprintf(w, "status: %s\n", m)
 	}
-	fmt.Fprintf(w, "reason: %v (%s)\n", r.Reason(), r.Reason().Text())
+	fmt.Fprintf(w, "reason: %v (%s)\n", r.Reason(), r.Text())
 }
 
 func outcomeLine(o *boot.Outcome) string {
