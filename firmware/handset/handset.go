@@ -29,6 +29,7 @@ import (
 	"itlagent/agent/fetch"
 	"itlagent/agent/holdings"
 	"itlagent/agent/logger"
+	"itlagent/agent/login"
 	"itlagent/agent/shell"
 	"itlagent/agent/status"
 	"itlagent/agent/trust"
@@ -118,6 +119,7 @@ type Handset struct {
 	trace   *shell.Trace
 	ask     func()
 	reset   <-chan struct{}
+	logins  login.Delay // of the console, whichever shell runs on it
 }
 
 // New returns a phone that has not booted yet. The error is one of usage.
@@ -202,8 +204,8 @@ func (h *Handset) Run(ctx context.Context, each func(*boot.Report)) {
 	h.Agent.Run(ctx, h.opts.Interval, h.reset, each)
 }
 
-// Shell returns a shell of the phone on a console. The options' Reset, Flash and Trace
-// are the phone's where they are nil.
+// Shell returns a shell of the phone on a console. The options' Reset, Flash, Trace and
+// Logins are the phone's where they are nil: a wrong login makes the next shell wait too.
 func (h *Handset) Shell(c console.Console, o shell.Options) *shell.Shell {
 	if o.Reset == nil {
 		o.Reset = h.Reset
@@ -213,6 +215,9 @@ func (h *Handset) Shell(c console.Console, o shell.Options) *shell.Shell {
 	}
 	if o.Trace == nil {
 		o.Trace = h.trace
+	}
+	if o.Logins == nil {
+		o.Logins = &h.logins
 	}
 	return shell.New(h.Agent, c, o)
 }

@@ -5,10 +5,13 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"itlagent/agent/holdings"
+	"itlagent/agent/shell"
 	"itlagent/firmware/handset"
+	"itlagent/platform/console"
 )
 
 // parse reads flags as both programs do, and puts a phone together.
@@ -48,4 +51,29 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%q: %v, want %q", line, err, want)
 		}
 	}
+}
+
+// A shell that ends after wrong logins is followed by one that waits on: the wait grows
+// over shells, up to its limit.
+func TestWrongLoginsOverShells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := new(holdings.MemStore)
+		if err := store.Put(holdings.Config, []byte("<device><sshUserId>admin</sshUserId><sshPassword>secret</sshPassword></device>")); err != nil {
+			t.Fatal(err)
+		}
+		h, err := handset.New(handset.Options{MAC: "64A0E71502CC", Model: "CP-7965G", Servers: handset.Servers{"192.0.2.1"}, Older: "warn"}, handset.Storage{Store: store})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var took []time.Duration
+		for range 3 {
+			begin := time.Now()
+			in := strings.NewReader("admin\nwrong\n")
+			h.Shell(console.NewPlain(in, io.Discard), shell.Options{}).Loop(t.Context())
+			took = append(took, time.Since(begin))
+		}
+		if took[1] <= took[0] || took[2] <= took[1] {
+			t.Errorf("the shells waited %v: each is to wait longer", took)
+		}
+	})
 }
