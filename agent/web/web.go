@@ -40,7 +40,7 @@ func serve(conn net.Conn, look func() agent.Snapshot) {
 	conn.SetReadDeadline(time.Now().Add(headerTime))
 	r, err := http.ReadRequest(bufio.NewReader(io.LimitReader(conn, maxHead)))
 	res := refusal(http.StatusBadRequest, "Bad request")
-	if err == nil {
+	if err == nil && plain(r) {
 		res = answer(look(), r)
 		// What is left unread when a connection closes would cost the client its answer.
 		io.Copy(io.Discard, r.Body)
@@ -48,6 +48,17 @@ func serve(conn net.Conn, look func() agent.Snapshot) {
 	res.Request, res.ProtoMajor, res.ProtoMinor, res.Close = r, 1, 1, true
 	conn.SetWriteDeadline(time.Now().Add(pageTime))
 	res.Write(conn)
+}
+
+// plain reports whether a request's head can be read in one way only: a blank before a
+// colon hides a field from some readers, and a body of chunks a Content-Length beside it.
+func plain(r *http.Request) bool {
+	for name := range r.Header {
+		if strings.ContainsAny(name, " \t") {
+			return false
+		}
+	}
+	return r.TransferEncoding == nil
 }
 
 // answer returns what a phone says to a request.

@@ -319,3 +319,33 @@ func TestSlowClients(t *testing.T) {
 		}
 	}
 }
+
+// What has two lengths, or a head that can be read in two ways, is refused.
+func TestOddRequests(t *testing.T) {
+	p := start(t, "CP-7965G")
+	p.allow("0")
+	for head, want := range map[string]string{
+		"":                         "200",
+		"Content-Length: 0\r\n":    "200",
+		"Content-Length : 0\r\n":   "400",
+		"Content-Length: 1, 1\r\n": "400",
+		"Content-Length: 3\r\nContent-Length: 4\r\n":           "400",
+		"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n":  "400",
+		"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n":  "400",
+		"Transfer-Encoding: chunked, identity\r\n":             "400",
+		"Transfer-Encoding : chunked\r\nContent-Length: 3\r\n": "400",
+	} {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(p.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		fmt.Fprintf(conn, "GET /DeviceInformationX HTTP/1.1\r\nHost: x\r\n%s\r\n0\r\n\r\n", head)
+		conn.(*net.TCPConn).CloseWrite()
+		res, err := io.ReadAll(conn)
+		if got := string(res); !strings.HasPrefix(got, "HTTP/1.1 "+want) {
+			t.Errorf("%q: %.60q, %v, want %s", head, got, err, want)
+		}
+		conn.Close()
+	}
+}
