@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"itlagent/agent/printable"
 	"itlagent/agent/trustlist"
 	"itlagent/platform/console"
 	"itlagent/testbench/audit"
@@ -46,7 +47,7 @@ func (s *Session) checkKey(id *pki.Identity) error {
 	if use.served && current {
 		return nil
 	}
-	name := trustlist.Printable([]byte(cert.Subject.CommonName))
+	name := printable.Text(cert.Subject.CommonName)
 	s.say("The file has the key of %q, serial %s,\nRSA %d bits, valid from %s to %s.", name, trustlist.FormatSerial(cert.SerialNumber.Bytes()),
 		pki.Bits(id), cert.NotBefore.UTC().Format(time.DateOnly), cert.NotAfter.UTC().Format(time.DateOnly))
 	s.say("A list that is served has it: %s. Phones that have reported such a list: %d.", yesNo(use.served), use.phones)

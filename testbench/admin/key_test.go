@@ -50,6 +50,7 @@ func TestSavedKeyIsNamed(t *testing.T) {
 		write(name, id.Key, id.Certificate)
 	}
 	made("stranger.p12", "evil.example", 2048, now)
+	made("short.p12", "short.example", 1024, now)
 	made("nameless.p12", "", 2048, now)
 	made("expired.p12", "of 2003", 2048, now.AddDate(-11, 0, 0))
 	made("future.p12", "of the future", 2048, now.AddDate(19, 0, 0))
@@ -89,6 +90,7 @@ func TestSavedKeyIsNamed(t *testing.T) {
 		{"stranger.p12", []string{"evil.example.com"}, "phones will refuse what it signs"},
 		{"stranger.p12", nil, "RSA 2048 bits, valid from"},
 		{"nameless.p12", []string{""}, "it has no name to confirm it by"},
+		{"short.p12", []string{"y"}, "RSA 1024 bits"},
 		{"expired.p12", []string{"yes"}, "It is not valid now"},
 		{"future.p12", []string{"yes"}, "It is not valid now"},
 		{"ec.p12", []string{"x"}, "an EC key (P-256)"},
@@ -121,5 +123,15 @@ func TestSavedKeyIsNamed(t *testing.T) {
 	// On purpose, by name.
 	if out, code := reset("stranger.p12", "evil.example", adminPassword); code != admin.Done {
 		t.Errorf("by name: %d\n%s", code, out)
+	}
+	// A shorter one than the CallManager's signs nothing, whoever confirms it.
+	for _, o := range []operation.Operation{operation.Advance(time.Hour), operation.SetKeyBits(2048), operation.Regenerate(pub.Name(), profile.CallManager)} {
+		if err := c.Apply(o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := state(t, c)
+	if out, code := reset("short.p12", "short.example", adminPassword); code != admin.Failed || !strings.Contains(out, "shorter than the CallManager key") || state(t, c) != before {
+		t.Errorf("a short key by name: %d\n%s", code, out)
 	}
 }

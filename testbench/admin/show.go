@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"itlagent/agent/printable"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/audit"
 	"itlagent/testbench/cluster/operation"
@@ -166,8 +167,8 @@ func (s *Session) certificate(c *x509.Certificate) {
 	}
 	const day = "Mon Jan _2 15:04:05 MST 2006"
 	s.say("[\n  Version: V%d\n  Serial Number: %X\n  SignatureAlgorithm: %v\n  Issuer Name: %s\n  Validity From: %s\n           To:   %s\n  Subject Name: %s\n  Key: %s\n]",
-		c.Version, c.SerialNumber, c.SignatureAlgorithm, trustlist.Printable([]byte(trustlist.FormatName(c.Issuer))), c.NotBefore.UTC().Format(day),
-		c.NotAfter.UTC().Format(day), trustlist.Printable([]byte(trustlist.FormatName(c.Subject))), key)
+		c.Version, c.SerialNumber, c.SignatureAlgorithm, printable.Text(trustlist.FormatName(c.Issuer)), c.NotBefore.UTC().Format(day),
+		c.NotAfter.UTC().Format(day), printable.Text(trustlist.FormatName(c.Subject)), key)
 	s.say("%s", strings.TrimRight(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})), "\n"))
 }
 
