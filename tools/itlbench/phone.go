@@ -150,15 +150,21 @@ func (e *env) phoneShell(ctx context.Context, stop func(), phone *handset.Handse
 	}
 	defer leave()
 	var o shell.Options
-	if !tty {
-		<-cycled           // what is piped in speaks of a phone that has booted
-		o.Reset = func() { // and that has reset
+	if !tty { // what is piped in speaks of a phone that has booted, and that has reset
+		booted := func() {
+			select {
+			case <-cycled:
+			case <-ctx.Done():
+			}
+		}
+		booted()
+		o.Reset = func() {
 			select {
 			case <-cycled:
 			default:
 			}
 			phone.Reset()
-			<-cycled
+			booted()
 		}
 	}
 	phone.Shell(c, o).Loop(ctx)
