@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,7 +25,7 @@ type board struct {
 	getErr  error
 	written bytes.Buffer
 	timer   *time.Timer
-	reset   bool
+	reset   atomic.Bool
 	closed  bool
 }
 
@@ -35,7 +36,7 @@ func (b *board) Write(p []byte) (int, error) {
 	if b.timer != nil {
 		b.timer.Stop()
 	}
-	b.timer = time.AfterFunc(time.Duration(b.seconds)*time.Second, func() { b.reset = true })
+	b.timer = time.AfterFunc(time.Duration(b.seconds)*time.Second, func() { b.reset.Store(true) })
 	return b.written.Write(p)
 }
 
@@ -74,15 +75,15 @@ func TestHungLoop(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if b.reset {
+		if b.reset.Load() {
 			t.Fatal("the board was reset under a loop that fed it")
 		}
 		time.Sleep(WatchdogTimeout - time.Second) // the loop hangs
-		if b.reset {
+		if b.reset.Load() {
 			t.Error("the board was reset before its time")
 		}
 		time.Sleep(2 * time.Second)
-		if !b.reset {
+		if !b.reset.Load() {
 			t.Error("the board was not reset")
 		}
 	})
@@ -100,8 +101,8 @@ func TestWatchdogClose(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
-		if b.reset || !b.closed || b.written.String() != "\x00V" {
-			t.Errorf("reset %v, closed %v, written %q", b.reset, b.closed, b.written.String())
+		if b.reset.Load() || !b.closed || b.written.String() != "\x00V" {
+			t.Errorf("reset %v, closed %v, written %q", b.reset.Load(), b.closed, b.written.String())
 		}
 	})
 }

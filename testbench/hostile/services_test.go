@@ -249,9 +249,9 @@ func TestSlowClients(t *testing.T) {
 			var comers sync.WaitGroup
 			defer comers.Wait()
 			defer stop()
-			for i := range back {
+			for _, conn := range conns[:back] {
 				comers.Go(func() {
-					for conn := conns[i]; ctx.Err() == nil; {
+					for ctx.Err() == nil {
 						conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 						if _, err := conn.Read(make([]byte, 1)); errors.Is(err, os.ErrDeadlineExceeded) || err == nil {
 							continue
