@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"strings"
 	"time"
 
 	"itlagent/agent/model"
@@ -75,6 +76,19 @@ func (r *Report) Text() string {
 		return "the phone works without trust lists"
 	}
 	return reason.Text()
+}
+
+// byHand is the end of advice that the phone's menu is needed for.
+const byHand = ", or delete its lists by hand"
+
+// Advice says what to look at first, without a full stop; "" for a phone that works. It
+// does not send anybody to a menu that the configuration has locked.
+func (r *Report) Advice() string {
+	text := r.Reason().Advice()
+	if !r.Settings.MayChangeSettings() {
+		text = strings.TrimSuffix(text, byHand)
+	}
+	return text
 }
 
 // Summary says in one line how the phone stands with its cluster. All programs print

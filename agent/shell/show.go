@@ -13,6 +13,7 @@ import (
 	"itlagent/agent"
 	"itlagent/agent/alarm"
 	"itlagent/agent/boot"
+	"itlagent/agent/holdings"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 )
@@ -21,9 +22,13 @@ func (s *Shell) showStatus(_ context.Context, _ []string) error {
 	phone := s.phone.Snapshot()
 	s.say("%s %s firmware %s", phone.Model.Name, phone.Device, phone.Model.Firmware)
 	for _, l := range []struct {
-		name string
-		file *trustlist.File
-	}{{"CTL", phone.CTL}, {"ITL", phone.ITL}} {
+		name, key string
+		file      *trustlist.File
+	}{{"CTL", holdings.CTL, phone.CTL}, {"ITL", holdings.ITL, phone.ITL}} {
+		if err := phone.Damage(l.key); err != nil {
+			s.say("%s: damaged: %v", l.name, err)
+			continue
+		}
 		if l.file == nil {
 			s.say("%s: Not Installed", l.name)
 			continue
@@ -191,8 +196,12 @@ func (s *Shell) why(_ context.Context, _ []string) error {
 	reason := r.Reason()
 	s.say("phone: %v (%s)", reason, r.Text())
 	s.say("%s", r.Summary())
-	if next := reason.Advice(); next != "" {
+	if next := r.Advice(); next != "" {
 		s.say("do: %s", next)
+	}
+	if err := errors.Join(phone.Damage(holdings.CTL), phone.Damage(holdings.ITL)); err != nil {
+		s.say("trusts nothing new: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		return nil
 	}
 	state := trust.State{CTL: phone.CTL, ITL: phone.ITL, Servers: len(phone.Settings.TVS)}
 	for _, line := range state.Trusts() {

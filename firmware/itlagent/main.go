@@ -20,10 +20,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
 	"itlagent/agent/boot"
+	"itlagent/agent/printable"
 	"itlagent/agent/shell"
 	"itlagent/agent/vault"
 	"itlagent/firmware/handset"
@@ -58,12 +60,12 @@ func reexec() {
 // phone's loop.
 func run(args []string, stdin *os.File, stdout, stderr io.Writer, alive func()) (code int, restart bool) {
 	fail := func(code int, err error) (int, bool) {
-		fmt.Fprintln(stderr, "itlagent:", err)
+		fmt.Fprintln(stderr, "itlagent:", printable.Text(err.Error()))
 		return code, false
 	}
 	o := handset.Options{Interval: 10 * time.Minute, Alive: alive}
 	flags := flag.NewFlagSet("itlagent", flag.ContinueOnError)
-	flags.SetOutput(stderr)
+	flags.SetOutput(harmless{stderr}) // what is wrong with an argument repeats it
 	o.Flags(flags)
 	partition := flags.String("flash", "", "MTD `partition`, or block device, that holds the vault")
 	format := flags.Bool("format", false, "make a vault where -flash holds none that can be read, and destroy what it holds")
@@ -176,4 +178,17 @@ func openFlash(path string) (flash.Flash, error) {
 		return block.Open(path, blockErase)
 	}
 	return mtd.Open(path)
+}
+
+// harmless writes lines without what would disturb a terminal.
+type harmless struct{ w io.Writer }
+
+func (h harmless) Write(b []byte) (int, error) {
+	for line := range strings.Lines(string(b)) {
+		text, _ := strings.CutSuffix(line, "\n")
+		if _, err := io.WriteString(h.w, printable.Text(strings.ReplaceAll(text, "\t", "    "))+line[len(text):]); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
 }

@@ -89,7 +89,6 @@ func trusts(ex *lockout.Explanation) []string {
 // printExplanation says in the first lines what is wrong and what to do.
 func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-	reason := ex.Report.Reason()
 	line("%s", ex.Report.Summary())
 	if ex.Works {
 		for _, o := range []*boot.Outcome{&ex.Report.CTL, &ex.Report.ITL, &ex.Report.Config} {
@@ -110,9 +109,9 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 	}
 	switch {
 	case ex.Partial:
-		line("to do: %s", reason.Advice())
+		line("to do: %s", ex.Report.Advice())
 	case len(ex.Remedies) == 0:
-		line("to do: %s", reason.Advice())
+		line("to do: %s", ex.Report.Advice())
 		line("no remedy was found among those that could be tried")
 	default:
 		best := &ex.Remedies[0]

@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 
+	"itlagent/agent/printable"
+
 	"github.com/spf13/pflag"
 )
 
@@ -121,6 +123,6 @@ func (e *env) usage(format string, args ...any) int { return e.fail(exitUsage, f
 // fail prints one line and returns the code.
 func (e *env) fail(code int, format string, args ...any) int {
 	line := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
-	fmt.Fprintln(e.stderr, "itlbench: "+line)
+	fmt.Fprintln(e.stderr, "itlbench: "+printable.Text(line))
 	return code
 }
