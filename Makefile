@@ -25,11 +25,11 @@ test: deps debian-kernels build
 	$(GO) vet ./...
 	./.ci/cross
 	./.ci/lint
-	$(GO) test $$($(GO) list ./... | grep -vE '$(COUNTED)')
-	$(GO) test -v $$($(GO) list ./... | grep -E '$(COUNTED)') | grep -vE '^ *(=== |--- PASS)'
+	$(GO) test -timeout 30m $$($(GO) list ./... | grep -vE '$(COUNTED)')
+	$(GO) test -v -timeout 30m $$($(GO) list ./... | grep -E '$(COUNTED)') | grep -vE '^ *(=== |--- PASS)'
 	@if command -v gcc >/dev/null; then \
 		echo '$(GO) test -race -short, host packages'; \
-		$(GO) test -race -short $$($(GO) list ./... | grep -v '^itlagent$$'); \
+		$(GO) test -race -short -timeout 30m $$($(GO) list ./... | grep -v '^itlagent$$'); \
 	else \
 		echo 'SKIPPED: the race detector, which needs gcc'; \
 	fi
