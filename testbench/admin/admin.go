@@ -59,7 +59,7 @@ type command struct {
 
 // commands returns all commands, sorted by their words.
 func commands() []command {
-	all := slices.Concat(showCommands, setCommands, itlCommands, serviceCommands, fileCommands, bulkCommands)
+	all := slices.Concat(showCommands, setCommands, itlCommands, serviceCommands, fileCommands, bulkCommands, sftpCommands)
 	slices.SortFunc(all, func(a, b command) int { return strings.Compare(a.words, b.words) })
 	return all
 }

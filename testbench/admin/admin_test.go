@@ -274,6 +274,21 @@ func TestRemoteKeyRefused(t *testing.T) {
 	if code != admin.Failed || !strings.Contains(out, "has changed") {
 		t.Errorf("a changed host key: %d\n%s", code, out)
 	}
+	// It can be accepted on purpose.
+	at := net.JoinHostPort(host, port)
+	if out, _ := run(pub, "show sftp key"); !strings.Contains(out, "# known: "+at+" ") {
+		t.Errorf("the known host is not shown:\n%s", out)
+	}
+	if out, code := run(pub, "unset sftp key 127.0.0.9"); code != admin.Failed || !strings.Contains(out, `no host key is known of "127.0.0.9:22". Nothing was changed.`) {
+		t.Errorf("an unknown host: %d\n%s", code, out)
+	}
+	if out, code := run(pub, "unset sftp key "+at); code != admin.Done || !strings.Contains(out, "forgotten") {
+		t.Errorf("unset sftp key: %d\n%s", code, out)
+	}
+	out, code = run(pub, "utils itl reset remotekey "+at+" joemar2 good.p12", "sftp-password", "yes", adminPassword)
+	if code != admin.Done || !strings.Contains(out, "can't be established") {
+		t.Errorf("the new host key, confirmed: %d\n%s", code, out)
+	}
 }
 
 // What is wrong with a command is said, and nothing changes.
@@ -292,6 +307,7 @@ func TestRefused(t *testing.T) {
 		{0, "show itl now", nil, admin.Usage, "Syntax: show itl"},
 		{0, `utils service restart "Cisco Tftp`, nil, admin.Usage, "No valid command entered"},
 		{0, "show \x01", nil, admin.Usage, "No valid command entered"},
+		{0, "utils disaster_recovery restore nothing", nil, admin.Failed, "no backup nothing\nNothing was changed."},
 		{0, "set cert regen ipsec", nil, admin.Usage, "not a valid certificate name. There are: CallManager, TVS, CAPF, tomcat, ITLRecovery"},
 		{0, "set cert regen", nil, admin.Usage, "Syntax: set cert regen UNIT"},
 		{0, "set cert regen TVS", []string{"no"}, admin.Failed, "Nothing was changed."},

@@ -195,8 +195,11 @@ func TestControlC(t *testing.T) {
 // (y/n) takes yes and no, in any case.
 func TestYesAndNo(t *testing.T) {
 	c := newCluster(t, "note")
+	if err := c.Backup("today"); err != nil {
+		t.Fatal(err)
+	}
 	for answer, yes := range map[string]bool{"y": true, "yes": true, "YES": true, " Y ": true, "n": false, "no": false, "": false, "yess": false} {
-		if out, _ := run(c.Publisher(), "utils disaster_recovery restore none", answer); strings.Contains(out, "Operation cancelled.") == yes {
+		if out, _ := run(c.Publisher(), "utils disaster_recovery restore today", answer); strings.Contains(out, "Operation cancelled.") == yes {
 			t.Errorf("%q:\n%s", answer, out)
 		}
 	}

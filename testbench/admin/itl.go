@@ -2,11 +2,13 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"itlagent/platform/console"
 	"itlagent/testbench/cluster/operation"
 	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/store"
 	"itlagent/testbench/pki"
 )
 
@@ -173,6 +175,9 @@ func backup(s *Session, args []string) error {
 }
 
 func restore(s *Session, args []string) error {
+	if !slices.Contains(s.cluster.Backups(), args[0]) {
+		return fmt.Errorf("%w %s\nNothing was changed.", store.ErrNoBackup, args[0])
+	}
 	if err := s.confirm("This operation replaces the data of every node. Do you want to continue? (y/n):"); err != nil {
 		return err
 	}

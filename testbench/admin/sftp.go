@@ -118,9 +118,9 @@ func (s *Session) knowHost(host, address string, at net.Addr, key ssh.PublicKey)
 	if known != nil && bytes.Equal(known, key.Marshal()) {
 		return nil
 	}
-	kind := strings.ToUpper(strings.TrimPrefix(strings.TrimPrefix(key.Type(), "ssh-"), "ecdsa-sha2-"))
+	kind := keyType(key)
 	if known != nil {
-		return fmt.Errorf("The host key of %s has changed: it is %s now. Somebody may be listening.", address, ssh.FingerprintLegacyMD5(key))
+		return fmt.Errorf("The host key of %s has changed: it is %s now. Somebody may be listening.\nIf its administrator changed it: unset sftp key %s", address, ssh.FingerprintLegacyMD5(key), address)
 	}
 	ip, _, _ := net.SplitHostPort(at.String())
 	s.say("The authenticity of host '%s (%s)' can't be established.\n%s key fingerprint is %s.", host, ip, kind, ssh.FingerprintLegacyMD5(key))

@@ -11,8 +11,6 @@ import (
 	"net"
 	"strings"
 
-	"golang.org/x/crypto/ssh"
-
 	"itlagent/agent/printable"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/audit"
@@ -35,7 +33,7 @@ var showCommands = []command{
 	{words: "show cert trust", args: "NAME", min: 1, max: 1, about: "a certificate of a trust store, by a name of show cert list trust", run: showTrust},
 	{words: "show alerts", own: true, about: "what the event log has of severity 4 and worse", run: showAlerts},
 	{words: "show enterprise parameters", own: true, about: "the parameters that set enterprise parameter changes", run: showParameters},
-	{words: "show sftp key", own: true, about: "the public key that this node shows to SFTP servers", run: showSFTPKey},
+	{words: "show sftp key", own: true, about: "the public key that this node shows to SFTP servers, and, as comments, the host keys that it knows of them", run: showSFTPKey},
 }
 
 func showITL(s *Session, _ []string) error { return s.showList(trustlist.ITL, s.Node.ITL()) }
@@ -204,14 +202,5 @@ func showParameters(s *Session, _ []string) error {
 		mode = "1"
 	}
 	s.say("Cluster Security Mode: %s\n%s: %v\n%s: %v\n%s: %s", mode, parameterRollback, now.Rollback, parameterDigest, now.Digest, parameterKeys, size)
-	return nil
-}
-
-func showSFTPKey(s *Session, _ []string) error {
-	signer, err := hostKey(s.Node)
-	if err != nil {
-		return err
-	}
-	s.say("%s", strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))))
 	return nil
 }

@@ -5,18 +5,20 @@
 //	defer s.Close()
 //	fmt.Println(s.Address())
 //
-// It listens on loopback, for at most 128 connections of a minute each. The files are
-// served by this process, or by OpenSSH's sftp-server where Options names it; the
-// login is this package's in both cases, so that each way to log in can be had. Names
-// that begin with a slash are those of the machine: whoever can log in reads and writes
-// what this process may. A Server is safe for concurrent use. Source: RFC 4251 to 4254,
-// and draft-ietf-secsh-filexfer-02.
+// It listens on loopback unless Options says otherwise, for at most 128 connections of a
+// minute each. The files are served by this process, which keeps users inside the
+// directory, or by OpenSSH's sftp-server where Options names it: whoever can log in then
+// reads and writes what this process may. The login is this package's in both cases, so
+// that each way to log in can be had. A Server is safe for concurrent use. Source: RFC
+// 4251 to 4254, and draft-ietf-secsh-filexfer-02.
 package sftpd
 
 import (
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +44,8 @@ const (
 
 // Options describe a server.
 type Options struct {
-	Dir            string // where names without a leading slash are
+	Dir            string // where names begin
+	Listen         string // "host:port"; "" takes a free port of 127.0.0.1
 	User, Password string
 	Login          Login
 	Keys           []ssh.PublicKey // of users, for PublicKey
@@ -55,6 +58,7 @@ type Server struct {
 	address string
 	server  *accept.Server
 	conf    *ssh.ServerConfig
+	key     ssh.PublicKey
 }
 
 // Limits of a server.
@@ -85,12 +89,12 @@ func Start(o Options) (*Server, error) {
 	switch o.Login {
 	case Password:
 		s.conf.PasswordCallback = func(c ssh.ConnMetadata, password []byte) (*ssh.Permissions, error) {
-			return check(c.User(), string(password) == o.Password)
+			return check(c.User(), same(string(password), o.Password))
 		}
 	case KeyboardInteractive:
 		s.conf.KeyboardInteractiveCallback = func(c ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
 			answers, err := ask("", "", []string{"Password: "}, []bool{false})
-			return check(c.User(), err == nil && len(answers) == 1 && answers[0] == o.Password)
+			return check(c.User(), err == nil && len(answers) == 1 && same(answers[0], o.Password))
 		}
 	case PublicKey:
 		s.conf.PublicKeyCallback = func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
@@ -103,7 +107,11 @@ func Start(o Options) (*Server, error) {
 		}
 	}
 	s.conf.AddHostKey(signer)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	s.key = signer.PublicKey()
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, err
 	}
@@ -112,8 +120,17 @@ func Start(o Options) (*Server, error) {
 	return s, nil
 }
 
+// same compares passwords in a time that says nothing about them.
+func same(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}
+
 // Address returns "host:port".
 func (s *Server) Address() string { return s.address }
+
+// HostKey returns the key that the server shows. It is made at Start.
+func (s *Server) HostKey() ssh.PublicKey { return s.key }
 
 // Close ends every connection and waits for it.
 func (s *Server) Close() { s.server.Close() }
@@ -152,10 +169,12 @@ func (s *Server) serve(raw net.Conn) {
 // files serves one SFTP session.
 func (s *Server) files(ch ssh.Channel) error {
 	if s.opts.Program == "" {
-		srv, err := sftp.NewServer(ch, sftp.WithServerWorkingDirectory(s.opts.Dir))
+		dir, err := newRooted(s.opts.Dir)
 		if err != nil {
 			return err
 		}
+		defer dir.root.Close()
+		srv := sftp.NewRequestServer(ch, dir.handlers())
 		defer srv.Close()
 		return srv.Serve()
 	}

@@ -49,6 +49,7 @@ func commands() []command {
 		{"vault", "show|verify IMAGE [--erase-size SIZE] [--json]", "read the flash image of a phone", runVault},
 		{"cluster", "up|down|status|clock|fault|events|lists|serve|set|encrypt|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
 		{"admin", "[--dir DIR] [--node NAME] [COMMAND ...]", "the cluster's command line", runAdmin},
+		{"sftp", "--dir DIR --user NAME [--listen ADDR] [--password-file FILE]", "run an SFTP server for recovery keys and bulk certificates", runSFTP},
 		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "run scenarios with expectations", runScenario},
 		{"audit", "[--dir DIR]... [--log FILE]... [--listen ADDR] [--all] [--csv | --json]", "say which phone holds which list, and who is locked", runAudit},
 		{"explain", "[PHONE] --dir DIR | FILE... | --tftp ADDR [--all] [--json]", "say why a phone is locked, and what would bring it back", runExplain},

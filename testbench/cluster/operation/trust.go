@@ -2,6 +2,8 @@ package operation
 
 import (
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"maps"
 
 	"itlagent/testbench/cluster/profile"
@@ -34,6 +36,23 @@ func RememberHost(address string, key []byte) Operation {
 		hosts := map[string][]byte{}
 		maps.Copy(hosts, s.KnownHosts)
 		hosts[address] = key
+		s.KnownHosts = hosts
+		return nil
+	}
+}
+
+// ErrUnknownHost says that no host key of an SFTP server is known.
+var ErrUnknownHost = errors.New("no host key is known")
+
+// ForgetHost drops the host key of an SFTP server, "host:port": its next key is asked
+// about like that of a new server.
+func ForgetHost(address string) Operation {
+	return func(s *state.State) error {
+		if _, ok := s.KnownHosts[address]; !ok {
+			return fmt.Errorf("%w of %q", ErrUnknownHost, address)
+		}
+		hosts := maps.Clone(s.KnownHosts)
+		delete(hosts, address)
 		s.KnownHosts = hosts
 		return nil
 	}
