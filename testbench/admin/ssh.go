@@ -176,7 +176,7 @@ func serveSession(raw net.Conn, n *cluster.Node, ch ssh.Channel, requests <-chan
 		defer close(started)
 		running := false
 		for req := range requests {
-			ok := false
+			ok, begins, start := false, false, ""
 			switch req.Type {
 			case "pty-req":
 				var pty struct {
@@ -196,14 +196,16 @@ func serveSession(raw net.Conn, n *cluster.Node, ch ssh.Channel, requests <-chan
 			case "shell", "exec":
 				var exec struct{ Command string }
 				if ok = !running && (req.Type == "shell" || ssh.Unmarshal(req.Payload, &exec) == nil); ok {
-					running = true
-					started <- exec.Command
+					running, begins, start = true, true, exec.Command
 				}
 			case "env":
 				ok = true
 			}
 			if req.WantReply {
 				req.Reply(ok, nil)
+			}
+			if begins { // behind the reply: a short command would end the channel before it
+				started <- start
 			}
 		}
 	}()
