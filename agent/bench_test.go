@@ -342,8 +342,8 @@ func TestSecureAlarm(t *testing.T) {
 // The directory needs a configuration that names one.
 func TestDirectory(t *testing.T) {
 	b := newBench(t, "note", "CP-7965G", "")
-	if p := b.phone.Directory(t.Context()); p.Err == nil {
-		t.Error("a directory before the first cycle")
+	if p := b.phone.Directory(t.Context()); p.Err == nil || len(p.Why()) != 0 {
+		t.Errorf("a directory before the first cycle: %v, %q", p.Err, p.Why())
 	}
 	b.phone.Cycle(t.Context())
 	p := b.phone.Directory(t.Context())

@@ -18,6 +18,15 @@ type Page struct {
 	Err     error // why nothing is shown
 }
 
+// Why says of a server that was judged why it is trusted or not, a line each; nothing where
+// it was not met.
+func (p *Page) Why() []string {
+	if !p.Verdict.Accepted && p.Verdict.Reason == trust.Accepted {
+		return nil
+	}
+	return p.Verdict.Describe(p.URL)
+}
+
 // HostNotFound is what a phone shows where it does not trust or reach a server.
 const HostNotFound = "Host Not Found"
 

@@ -214,7 +214,7 @@ func (s *Shell) directory(ctx context.Context, _ []string) error {
 	p := s.phone.Directory(ctx)
 	if p.Err != nil {
 		s.say("%s", agent.HostNotFound)
-		for _, line := range p.Verdict.Describe(p.URL) {
+		for _, line := range p.Why() {
 			s.say("%s", line)
 		}
 		return p.Err

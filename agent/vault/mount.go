@@ -134,8 +134,8 @@ func (m *mount) headers() error {
 		case version > Version:
 			return fmt.Errorf("%w: version %d, this program reads up to %d", ErrVersion, version, Version)
 		case int(h.eraseShift) != int(log2(m.block)) || h.programShift != log2(m.dev.Geometry().ProgramSize):
-			return fmt.Errorf("%w: it was made for erase blocks of %d bytes, programmed by %d; these are %d and %d",
-				ErrDamaged, 1<<(h.eraseShift&31), 1<<(h.programShift&31), m.block, m.dev.Geometry().ProgramSize)
+			return fmt.Errorf("%w (%w): it was made for erase blocks of %d bytes, programmed by %d; these are %d and %d",
+				ErrDamaged, ErrGeometry, 1<<(h.eraseShift&31), 1<<(h.programShift&31), m.block, m.dev.Geometry().ProgramSize)
 		case int(h.block) == i:
 			m.header[i], all[i] = true, h
 			ids[h.id]++

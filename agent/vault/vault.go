@@ -16,6 +16,7 @@ var (
 	ErrNoVault  = errors.New("the flash holds no vault")
 	ErrVersion  = errors.New("the vault has a newer format")
 	ErrDamaged  = errors.New("damaged")
+	ErrGeometry = errors.New("another geometry") // beside ErrDamaged: the vault may be whole
 	ErrNoSpace  = errors.New("no space")
 	ErrReadOnly = errors.New("the vault is read-only")
 	// ErrUncertain is in the chain of an error of Put or Delete after which the next

@@ -73,15 +73,16 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer, alive func()) 
 	if err := flags.Parse(args); err != nil {
 		return 2, false
 	}
+	opening := true // what is damaged, or assumed of the model, is told in any case
 	o.Log = func(line string) {
-		if !o.Console { // which shows it on demand
-			fmt.Fprintln(stderr, line)
+		if !o.Console || opening { // the shell shows the rest on demand
+			fmt.Fprintln(stderr, printable.Text(line))
 		}
 	}
 	storage, err := openStorage(*partition, *state, *format, o.Log)
 	if err != nil {
 		fail(3, err)
-		if vault.Formattable(err) {
+		if vault.Formattable(err) && !errors.Is(err, vault.ErrGeometry) {
 			fmt.Fprintln(stderr, "-format makes a vault there, and destroys what is there")
 		}
 		return 3, false
@@ -90,6 +91,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer, alive func()) 
 	if err != nil {
 		return fail(2, err)
 	}
+	opening = false
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	if o.Once {

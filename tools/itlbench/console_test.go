@@ -47,9 +47,8 @@ func consoles(t *testing.T) map[string]func(state string) []string {
 	}
 }
 
-// ending is how long a program may take to end on a machine that does nothing else, and
-// something for one that does.
-const ending = 3 * time.Second
+// ending is how long a program may take to end.
+const ending = time.Second
 
 // A phone's console survives whatever is pasted, and ends with SIGTERM and SIGINT at its
 // prompt, with half a line typed or none.

@@ -18,6 +18,7 @@ import (
 	"itlagent/agent"
 	"itlagent/agent/boot"
 	"itlagent/agent/holdings"
+	"itlagent/agent/printable"
 	"itlagent/agent/shell"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
@@ -50,8 +51,11 @@ func runPhone(e *env, args []string) int {
 	if *directory && !o.Once {
 		return e.usage("phone: --directory belongs to --once; the shell has a command for it")
 	}
-	if o.Verbose {
-		o.Log = func(line string) { fmt.Fprintln(e.stderr, line) }
+	opening := true // what is damaged, or assumed of the model, is told in any case
+	o.Log = func(line string) {
+		if o.Verbose || opening {
+			fmt.Fprintln(e.stderr, printable.Text(line))
+		}
 	}
 	storage, close, code := e.openStorage(*state, flashFlags)
 	if code != exitOK {
@@ -67,6 +71,7 @@ func runPhone(e *env, args []string) int {
 	if err != nil {
 		return e.usage("phone: %v", err)
 	}
+	opening = false
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	show := printReport
@@ -178,7 +183,7 @@ func (e *env) openDirectory(ctx context.Context, phone *handset.Handset) int {
 	p := phone.Directory(ctx)
 	if p.Err != nil {
 		fmt.Fprintln(e.stdout, agent.HostNotFound)
-		for _, line := range p.Verdict.Describe(p.URL) {
+		for _, line := range p.Why() {
 			fmt.Fprintln(e.stdout, line)
 		}
 		return e.fail(exitNo, "%s: %v", p.URL, p.Err)

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -66,8 +67,12 @@ func (ff flashFlags) open(e *env) (v *vault.Vault, close func(), code int) {
 		}
 		*f.to = n
 	}
-	if info, err := os.Stat(*ff.path); err == nil && info.Size() > 0 {
+	switch info, err := os.Stat(*ff.path); {
+	case err != nil:
+	case info.Size() > 0:
 		g.Size = int(min(info.Size(), evidence.MaxImage))
+	case info.Mode().IsRegular() && !*ff.format:
+		return nil, nil, e.fail(exitInfra, "%s is empty: a new image is made where there is none, or with --format", *ff.path)
 	}
 	if err := g.Check(); err != nil {
 		return nil, nil, e.usage("phone: %s: %v", *ff.path, err)
@@ -84,7 +89,10 @@ func (ff flashFlags) open(e *env) (v *vault.Vault, close func(), code int) {
 	if err != nil {
 		dev.Close()
 		code = e.fail(exitInfra, "%s: %v", *ff.path, err)
-		if vault.Formattable(err) {
+		switch {
+		case errors.Is(err, vault.ErrGeometry):
+			fmt.Fprintln(e.stderr, "give the --erase-size and --program-size that it was made with; --format would destroy it")
+		case vault.Formattable(err):
 			fmt.Fprintln(e.stderr, "--format makes a vault there, and destroys what is there")
 		}
 		return nil, nil, code
