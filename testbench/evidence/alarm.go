@@ -110,14 +110,6 @@ func FromAlarm(a *sip.Alarm, at time.Time) (Report, error) {
 	return report(a.Get("DeviceName"), a.Get("ITL_Signature"), a.Get("CTL_Signature"), at)
 }
 
-// NewReport makes a report of a device name and hashes as ParseHash reads them.
-func NewReport(device, itl, ctl string, at time.Time) (Report, error) {
-	if itl == "" {
-		itl = "Not Installed"
-	}
-	return report(device, itl, ctl, at)
-}
-
 func report(device, itl, ctl string, at time.Time) (Report, error) {
 	r := Report{Time: at}
 	mac, ok := ParseMAC(device)
