@@ -6,7 +6,7 @@ FUZZTIME ?= 20s
 COUNTED  := /(agent/vault|testbench/lockout|testbench/hostile|testbench/audit)$$
 export CGO_ENABLED ?= 1
 
-.PHONY: build run test deps bench size kernels soak generate debian-kernels
+.PHONY: build run check test deps bench size kernels soak generate debian-kernels
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tools/itlbench ./firmware/itlagent
@@ -18,6 +18,12 @@ ifdef BOARD
 else
 	bin/itlbench demo
 endif
+
+# What one runs while working: unit tests in their short form and the rules of the
+# tree. No boards, pages, fuzzing, race detector or sizes.
+check:
+	$(GO) vet ./...
+	$(GO) test -short -skip '^Test(DocumentedCommands|MakeRun|DeviceProgram)$$' $$($(GO) list ./... | grep -v /tools/qemu$$)
 
 # Promises that are counted have tests that run apart, where their output is seen.
 # -race needs a C compiler; without one that is said.
