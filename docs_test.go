@@ -16,14 +16,14 @@ import (
 	"itlagent/agent/trust"
 )
 
-// pages returns the README and every page of docs.
+// pages returns every page of docs, and those at the top.
 func pages(t *testing.T) []string {
 	t.Helper()
 	list, err := filepath.Glob("docs/*.md")
 	if err != nil || len(list) == 0 {
 		t.Fatalf("docs: %v, %v", list, err)
 	}
-	return append([]string{"README.md"}, list...)
+	return append([]string{"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}, list...)
 }
 
 // TestDocumentedCommands runs every command of a ```console block, a page after
