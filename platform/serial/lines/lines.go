@@ -1,0 +1,42 @@
+// Package lines opens serial lines by their names.
+//
+//	line, err := lines.Open(ctx, "unix:/run/board.sock")
+//
+// serial.ParseName says which names there are. This package joins all the
+// implementations, so it is for programs of the engineer's machine: the device program
+// opens its own tty by platform/serial/tty.
+package lines
+
+import (
+	"context"
+	"fmt"
+	"net"
+
+	"itlagent/platform/serial"
+	"itlagent/platform/serial/pseudo"
+)
+
+// Open opens the line of a name. The context bounds the opening alone.
+func Open(ctx context.Context, name string) (serial.Line, error) {
+	n, err := serial.ParseName(name)
+	if err != nil {
+		return nil, err
+	}
+	switch n.Kind {
+	case serial.Unix:
+		return dial(ctx, "unix", n)
+	case serial.TCP:
+		return dial(ctx, "tcp", n)
+	case serial.PTY:
+		return pseudo.Open(n.Target)
+	}
+	return nil, fmt.Errorf("%s: lines of this kind cannot be opened yet", name)
+}
+
+func dial(ctx context.Context, network string, n serial.Name) (serial.Line, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, n.Target)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", n, err)
+	}
+	return serial.New(n.String(), conn, nil), nil
+}
