@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -36,14 +37,17 @@ var heldBuffers = sync.Pool{New: func() any { return new([maxHeld]byte) }}
 // atOnceConn is used by several goroutines, as every net.Conn.
 type atOnceConn struct {
 	net.Conn
-	mu     sync.Mutex
-	buffer *[maxHeld]byte // nil while nothing waits
-	held   int
+	mu      sync.Mutex     // held while bytes are written
+	buffer  *[maxHeld]byte // nil while nothing waits
+	held    int
+	closing atomic.Bool
+	closed  sync.Once
+	err     error // of the close
 }
 
 func (c *atOnceConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if c.held+len(p) > maxHeld {
 		if err := c.flush(); err != nil {
 			return 0, err
@@ -68,29 +72,63 @@ func (c *atOnceConn) flush() error {
 	return err
 }
 
-func (c *atOnceConn) Read(p []byte) (int, error) {
+// send flushes with the lock taken.
+func (c *atOnceConn) send() error {
 	c.mu.Lock()
-	err := c.flush()
-	c.mu.Unlock()
-	if err != nil {
+	defer c.unlock()
+	return c.flush()
+}
+
+func (c *atOnceConn) Read(p []byte) (int, error) {
+	if err := c.send(); err != nil {
 		return 0, err
 	}
 	return c.Conn.Read(p)
 }
 
-// Close sends what waits, within httpReadTime. Where a write is under way, it ends that
-// instead of waiting for it.
+// CloseWrite sends what waits and ends this side, so that net/http can leave a client the
+// time to read why its request was refused.
+func (c *atOnceConn) CloseWrite() error {
+	if err := c.send(); err != nil {
+		return err
+	}
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
+// closeTime is how long what waits may take to leave once the connection is closed.
+const closeTime = time.Second
+
+// Close sends what waits, within closeTime, and closes the connection. Where another
+// goroutine writes, it sets that the same limit, and leaves the rest to it: net/http may
+// have begun to read, which sends the answer, when it closes.
 func (c *atOnceConn) Close() error {
-	var err error
-	if c.mu.TryLock() {
-		if c.buffer != nil {
-			c.Conn.SetWriteDeadline(time.Now().Add(httpReadTime))
+	c.Conn.SetWriteDeadline(time.Now().Add(closeTime))
+	c.closing.Store(true)
+	return c.end()
+}
+
+// unlock is also where a close goes on that met a write.
+func (c *atOnceConn) unlock() {
+	c.mu.Unlock()
+	if c.closing.Load() {
+		c.end()
+	}
+}
+
+// end flushes and closes, unless somebody holds the lock, who calls it in turn.
+func (c *atOnceConn) end() error {
+	if !c.mu.TryLock() {
+		return nil
+	}
+	defer c.mu.Unlock()
+	c.closed.Do(func() {
+		c.err = c.flush()
+		if err := c.Conn.Close(); err != nil {
+			c.err = err
 		}
-		err = c.flush()
-		c.mu.Unlock()
-	}
-	if closed := c.Conn.Close(); closed != nil {
-		return closed
-	}
-	return err
+	})
+	return c.err
 }

@@ -107,3 +107,67 @@ func TestAtOnceConn(t *testing.T) {
 		t.Error("a write to a closed connection succeeded")
 	}
 }
+
+// gate is a connection whose writes wait for a word.
+type gate struct {
+	net.Conn
+	begun, pass chan bool
+	half        bool
+}
+
+func (g *gate) Write(p []byte) (int, error) {
+	g.begun <- true
+	<-g.pass
+	return g.Conn.Write(p)
+}
+
+func (g *gate) CloseWrite() error {
+	g.half = true
+	return nil
+}
+
+// A close that meets the reader who sends an answer does not cost the client that.
+func TestCloseMeetsRead(t *testing.T) {
+	here, there := net.Pipe()
+	g := &gate{Conn: here, begun: make(chan bool), pass: make(chan bool)}
+	c := &atOnceConn{Conn: g}
+	if _, err := c.Write([]byte("answer")); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan error, 1)
+	go func() {
+		_, err := c.Read(make([]byte, 1))
+		read <- err
+	}()
+	<-g.begun
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	close(g.pass)
+	there.SetDeadline(time.Now().Add(30 * time.Second))
+	if got, err := io.ReadAll(there); err != nil || string(got) != "answer" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := <-read; err == nil {
+		t.Error("a read of a closed connection succeeded")
+	}
+}
+
+// A half close sends what waits first.
+func TestCloseWrite(t *testing.T) {
+	here, there := net.Pipe()
+	g := &gate{Conn: here, begun: make(chan bool, 1), pass: make(chan bool, 1)}
+	c := &atOnceConn{Conn: g}
+	c.Write([]byte("answer"))
+	g.pass <- true
+	done := make(chan error, 1)
+	go func() { done <- c.CloseWrite() }()
+	got := make([]byte, 6)
+	there.SetDeadline(time.Now().Add(30 * time.Second))
+	if _, err := io.ReadFull(there, got); err != nil || string(got) != "answer" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := <-done; err != nil || !g.half {
+		t.Errorf("half closed: %t, %v", g.half, err)
+	}
+}
