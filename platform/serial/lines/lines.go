@@ -13,6 +13,7 @@ import (
 	"net"
 
 	"itlagent/platform/serial"
+	"itlagent/platform/serial/hostport"
 	"itlagent/platform/serial/pseudo"
 )
 
@@ -29,6 +30,10 @@ func Open(ctx context.Context, name string) (serial.Line, error) {
 		return dial(ctx, "tcp", n)
 	case serial.PTY:
 		return pseudo.Open(n.Target)
+	case serial.Port:
+		return hostport.Open(n.Target, n.Mode)
+	case serial.USB:
+		return hostport.OpenUSB(n.Target, n.Mode)
 	}
 	return nil, fmt.Errorf("%s: lines of this kind cannot be opened yet", name)
 }
