@@ -98,7 +98,7 @@ func golden(t *testing.T, name, transcript string) {
 		{`\b([0-9A-F]{2} ){19}[0-9A-F]{2}\b`, "SHA1"},
 		{`\b[0-9a-f]{32}\(MD5\)`, "HASH(MD5)"},
 		{`\b[0-9a-f]{40}\(SHA1\)`, "HASH(SHA1)"},
-		{`modified on \w{3} \w{3} [ 0-9]\d \d\d:\d\d:\d\d UTC \d{4}`, "modified on TIME"},
+		{`modified on \w{3} \w{3} [ 0-9]\d \d\d:\d\d:\d\d PST \d{4}`, "modified on TIME"},
 		{`127\.0\.0\.1`, "ADDRESS"},
 		{`ADDRESS:[0-9]+`, "ADDRESS:PORT"},
 		{`(port \[22\]: )[0-9]+`, "${1}PORT"},
@@ -468,5 +468,30 @@ func TestTerminal(t *testing.T) {
 	}
 	if !strings.Contains(out, "alerts  cert  ctl  enterprise") {
 		t.Errorf("the tab key does not show what there is:\n%q", out)
+	}
+}
+
+// Times are those of the cluster's zone, and `utils ctl` has the words of the release.
+func TestReleaseTexts(t *testing.T) {
+	for release, want := range map[string][]string{
+		"10.5": {"This operation sets the cluster to Mixed mode. Do you want to continue? (y/n):y\n\nMoving Cluster to Mixed Mode\nCluster set to Mixed Mode\nPlease Restart the TFTP and Cisco CallManager services on all nodes",
+			"CTL file Updated\nPlease Restart", " UTC 20"},
+		"14":   {"This operation will set the cluster to Mixed mode. Do you want to continue? (y/n):y\n", "You must restart Cisco CTIManager services on all the nodes in the cluster that have the service activated.", " UTC 20"},
+		"note": {"Please Restart the TFTP", " PST 2014", "Validity From: Wed Feb 26 10:00:00 PST 2014"},
+	} {
+		c := newCluster(t, release)
+		var all string
+		for _, line := range []string{"utils ctl set-cluster mixed-mode", "utils ctl update CTLFile", "utils service restart Cisco Tftp", "show ctl", "show cert own CallManager"} {
+			out, code := run(c.Publisher(), line, "y")
+			if code != 0 {
+				t.Errorf("%s: %s: exit code %d: %s", release, line, code, out)
+			}
+			all += out
+		}
+		for _, text := range append(want, "\n3       SIGNERID        2       ") {
+			if !strings.Contains(all, text) {
+				t.Errorf("%s: no %q in\n%s", release, text, all)
+			}
+		}
 	}
 }

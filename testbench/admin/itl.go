@@ -75,34 +75,64 @@ func (s *Session) transferred(names []string, what string) {
 }
 
 func (s *Session) setMode(mixed bool) error {
-	name := "Non-Secure Mode"
+	name, words := "Non-Secure Mode", s.ctlWords()
 	if mixed {
 		name = "Mixed Mode"
 	}
-	if err := s.confirm(fmt.Sprintf("This operation will set the cluster to %s. Do you want to continue? (y/n):", name)); err != nil {
+	if err := s.confirm(words.set(name) + " Do you want to continue? (y/n):"); err != nil {
 		return err
 	}
 	s.say("\nMoving Cluster to %s", name)
 	if err := s.cluster.Apply(operation.SetMixedMode(mixed)); err != nil {
 		return err
 	}
-	s.say("Cluster set to %s\nYou must reset all phones to ensure they received the updated CTL file.\n"+
-		"You must restart Cisco Tftp and Cisco CallManager services on all the nodes in the cluster that run these services.", name)
+	s.say("Cluster set to %s\n%s", name, words.done)
 	return nil
 }
 
 func ctlUpdate(s *Session, _ []string) error {
-	if err := s.confirm("This operation will update the CTLFile. Do you want to continue? (y/n):"); err != nil {
+	words := s.ctlWords()
+	if err := s.confirm(words.update + " Do you want to continue? (y/n):"); err != nil {
 		return err
 	}
 	s.say("\nUpdating CTL file")
 	if err := s.cluster.Apply(operation.UpdateCTL()); err != nil {
 		return err
 	}
-	s.say("CTL file Updated\nYou must reset all phones to ensure they received the updated CTL file.\n" +
-		"You must restart Cisco Tftp and Cisco CallManager services on all the nodes in the cluster that run these services.")
+	s.say("CTL file Updated\n%s", words.done)
 	return nil
 }
+
+// ctlWords are what `utils ctl` says in a release.
+type ctlWords struct {
+	set          func(mode string) string
+	update, done string
+}
+
+// ctlWords returns those of this cluster's release: of Cisco's documents on 10.x, and on
+// 11.6 for later ones.
+func (s *Session) ctlWords() ctlWords {
+	if profile.ReleaseIndex(s.cluster.State().Profile.Release) <= profile.ReleaseIndex("11.5") {
+		return ctlWords{
+			set: func(mode string) string {
+				return fmt.Sprintf("This operation sets the cluster to %s.", lowerMode(mode))
+			},
+			update: "This operation updates the CTLFile.",
+			done:   "Please Restart the TFTP and Cisco CallManager services on all nodes in the cluster that run these services",
+		}
+	}
+	return ctlWords{
+		set: func(mode string) string {
+			return fmt.Sprintf("This operation will set the cluster to %s.", lowerMode(mode))
+		},
+		update: "This operation will update the CTLFile.",
+		done: "You must reset all phones to ensure they received the updated CTL file.\n" +
+			"You must restart Cisco CTIManager services on all the nodes in the cluster that have the service activated.",
+	}
+}
+
+// lowerMode writes "Mixed mode", as the questions do.
+func lowerMode(name string) string { return strings.TrimSuffix(name, "Mode") + "mode" }
 
 func ctlReset(s *Session, _ []string) error {
 	if err := s.authenticate(); err != nil {

@@ -49,7 +49,7 @@ func (s *Session) checkKey(id *pki.Identity) error {
 	}
 	name := printable.Text(cert.Subject.CommonName)
 	s.say("The file has the key of %q, serial %s,\nRSA %d bits, valid from %s to %s.", name, trustlist.FormatSerial(cert.SerialNumber.Bytes()),
-		pki.Bits(id), cert.NotBefore.UTC().Format(time.DateOnly), cert.NotAfter.UTC().Format(time.DateOnly))
+		pki.Bits(id), cert.NotBefore.In(s.zone()).Format(time.DateOnly), cert.NotAfter.In(s.zone()).Format(time.DateOnly))
 	s.say("A list that is served has it: %s. Phones that have reported such a list: %d.", yesNo(use.served), use.phones)
 	if !current {
 		s.say("It is not valid now: phones do not look at that.")

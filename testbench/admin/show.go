@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"itlagent/agent/printable"
 	"itlagent/agent/trustlist"
@@ -77,12 +78,16 @@ func (s *Session) showList(kind trustlist.Kind, data []byte) error {
 		ok := err == nil
 		verified = &ok
 	}
-	listing.Write(s.io, f, verified)
+	// The only print of `show itl`, in the note, has lost its columns.
+	listing.Of(f, verified).Write(s.io, listing.Layout{Columns: kind == trustlist.CTL, Zone: s.zone()})
 	if verified != nil && !*verified {
 		return errQuiet
 	}
 	return nil
 }
+
+// zone is that of the times which this cluster prints.
+func (s *Session) zone() *time.Location { return s.cluster.State().Profile.Zone() }
 
 func showVersion(s *Session, _ []string) error {
 	s.say("Active Master Version: %s\nActive Version Installed Software Options:\nNo Installed Software Options Found.", s.cluster.State().Release().Version)
@@ -163,10 +168,10 @@ func (s *Session) certificate(c *x509.Certificate) {
 	case *ecdsa.PublicKey:
 		key = "EC, " + k.Params().Name
 	}
-	const day = "Mon Jan _2 15:04:05 MST 2006"
+	const day = "Mon Jan 02 15:04:05 MST 2006"
 	s.say("[\n  Version: V%d\n  Serial Number: %X\n  SignatureAlgorithm: %v\n  Issuer Name: %s\n  Validity From: %s\n           To:   %s\n  Subject Name: %s\n  Key: %s\n]",
-		c.Version, c.SerialNumber, c.SignatureAlgorithm, printable.Text(trustlist.FormatName(c.Issuer)), c.NotBefore.UTC().Format(day),
-		c.NotAfter.UTC().Format(day), printable.Text(trustlist.FormatName(c.Subject)), key)
+		c.Version, c.SerialNumber, c.SignatureAlgorithm, printable.Text(trustlist.FormatName(c.Issuer)), c.NotBefore.In(s.zone()).Format(day),
+		c.NotAfter.In(s.zone()).Format(day), printable.Text(trustlist.FormatName(c.Subject)), key)
 	s.say("%s", strings.TrimRight(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})), "\n"))
 }
 
@@ -181,7 +186,7 @@ func showAlerts(s *Session, _ []string) error {
 	shown := 0
 	for _, e := range all {
 		if e.Severity <= alertSeverity {
-			s.say("%s", e)
+			s.say("%s", e.In(s.zone()))
 			shown++
 		}
 	}

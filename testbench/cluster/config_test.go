@@ -109,6 +109,7 @@ func TestConfigErrors(t *testing.T) {
 		"a bad setting":            {edit(`webAccess: "0"`, `webAccess: "<b>"`), `line 23: setting "webAccess"`},
 		"two phones":               {good + "  - {mac: 64A0E71502CC, model: CP-7965G}\n", "line 24: there are two phones 64A0E71502CC"},
 		"a bad clock":              {edit("2026-01-31T08:00:00Z", "yesterday"), `line 5: clock "yesterday"`},
+		"an unknown time zone":     {edit("fixed: true", "timezone: Mars"), `line 8: unknown time zone "Mars"`},
 		"a short password":         {edit("security: security", "security: x"), "line 9: a password has at least 6 characters"},
 		"a port out of range":      {edit("    capfName: CAPF-sub", "    port: 65530"), "line 19: port 65530"},
 		"an unknown port":          {edit("    capfName: CAPF-sub", "    ports: {fax: 1}"), "line 19: port fax: 1"},

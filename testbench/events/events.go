@@ -58,8 +58,11 @@ func (e Event) Tag(key string) string {
 
 // String returns the line, without its end. What would make it longer than
 // MaxLine is left out: first the end of the text, then the last tags.
-func (e Event) String() string {
-	line := fmt.Sprintf("%d: %s: %s UTC: %%%s-%d-%s: ", e.Seq, e.Node, e.Time.UTC().Format("Jan _2 2006 15:04:05.000"),
+func (e Event) String() string { return e.In(time.UTC) }
+
+// In returns the line with its time in a zone, for people: Parse reads those in UTC.
+func (e Event) In(zone *time.Location) string {
+	line := fmt.Sprintf("%d: %s: %s: %%%s-%d-%s: ", e.Seq, e.Node, e.Time.In(zone).Format("Jan _2 2006 15:04:05.000 MST"),
 		e.App, e.Severity, e.Name)
 	const tagsEnd = ": "
 	open := "%"

@@ -15,9 +15,9 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net"
 	"strings"
+	"time"
 
 	"itlagent/agent/trustlist"
 )
@@ -39,8 +39,8 @@ type File struct {
 	Verified        *bool    `json:"verified"` // nil where the file alone cannot tell
 	Reason          string   `json:"reason"`   // of a verdict on it, for whoever has one
 
-	modified string // the line about its time
-	header   []string
+	modified time.Time // zero where the file has none
+	header   []row
 	content  int // bytes behind the header of what is no list
 }
 
@@ -70,8 +70,8 @@ type Record struct {
 	NotAfter          int64  `json:"notAfter"`
 	SignedThisFile    bool   `json:"signedThisFile"`
 
-	lines []string // its elements
-	token bool     // it is a SAST record: the text says whether it signed the file
+	lines []row // its elements
+	token bool  // it is a SAST record: the text says whether it signed the file
 }
 
 // SignerOf describes who signed a file.
@@ -89,9 +89,7 @@ func Of(f *trustlist.File, verified *bool) *File {
 		Signer: SignerOf(f.Signer), SignatureLength: len(f.Signature), FileName: string(f.FileName),
 		Timestamp: f.Timestamp, Records: []Record{}, Verified: verified, header: header(f),
 	}
-	if t := f.Time(); !t.IsZero() {
-		out.modified = t.Format("Mon Jan _2 15:04:05 MST 2006")
-	}
+	out.modified = f.Time()
 	if !f.Kind.IsList() {
 		out.content = len(f.Content())
 	}
@@ -174,92 +172,50 @@ func record(f *trustlist.File, r *trustlist.Record) Record {
 	for _, e := range elements {
 		if r.Has(e.tag) {
 			value := r.Value(e.tag)
-			out.lines = append(out.lines, strings.TrimRight(fmt.Sprintf("%d %s %d %s", e.tag, e.name, len(value), e.put(&out, r, value)), " "))
+			out.lines = append(out.lines, elementRow(int(e.tag), e.name, len(value), e.put(&out, r, value)))
 		}
 	}
 	return out
 }
 
-// Write prints a trust file as `show itl` prints one, line for line. verified is what
-// came of checking its signature, nil where nothing did.
-func Write(w io.Writer, f *trustlist.File, verified *bool) { Of(f, verified).Write(w) }
-
-// Write prints what there is to say of a file as `show itl` prints it, line for line.
-func (f *File) Write(w io.Writer) {
-	fmt.Fprintf(w, "The checksum value of the %s file:\n%s(MD5)\n%s(SHA1)\n\n", f.Kind, f.MD5, f.SHA1)
-	fmt.Fprintf(w, "Length of %s file: %d\n\n", f.Kind, f.Length)
-	if f.modified != "" {
-		fmt.Fprintf(w, "The %s File was last modified on %s\n\n", f.Kind, f.modified)
-	}
-	fmt.Fprintf(w, "Parse %s File\n----------------\n\nVersion: %s\nHeaderLength: %d (BYTES)\n\n%s", f.Kind, f.Version, f.HeaderLength, columns)
-	for _, line := range f.header {
-		fmt.Fprintln(w, line)
-	}
-	for i := range f.Records {
-		f.writeRecord(w, i)
-	}
-	if f.Kind != trustlist.ITL.String() && f.Kind != trustlist.CTL.String() {
-		fmt.Fprintf(w, "\nContent: %d bytes\n", f.content)
-	}
-	switch {
-	case f.Verified == nil:
-		fmt.Fprintf(w, "\nThe %s file does not hold its signer's certificate.\n", f.Kind)
-	case *f.Verified:
-		fmt.Fprintf(w, "\nThe %s file was verified successfully.\n", f.Kind)
-	default:
-		fmt.Fprintf(w, "\nVerification of the %s file failed.\n", f.Kind)
-	}
-}
-
-const columns = "BYTEPOS TAG LENGTH VALUE\n------- --- ------ -----\n"
-
-func (f *File) writeRecord(w io.Writer, i int) {
-	r := &f.Records[i]
-	fmt.Fprintf(w, "\n%s Record #:%d\n----\n%s", f.Kind, i+1, columns)
-	fmt.Fprintf(w, "1 RECORDLENGTH 2 %d\n", r.Length)
-	for _, line := range r.lines {
-		fmt.Fprintln(w, line)
-	}
-	if r.token {
-		not := "not "
-		if r.SignedThisFile {
-			not = ""
-		}
-		fmt.Fprintf(w, "This etoken was %sused to sign the %s file.\n", not, f.Kind)
-	}
-}
-
 // header returns the lines about a file's header.
-func header(f *trustlist.File) (lines []string) {
-	line := func(format string, args ...any) { lines = append(lines, fmt.Sprintf(format, args...)) }
+func header(f *trustlist.File) (rows []row) {
+	add := func(tag int, name string, values ...any) { rows = append(rows, elementRow(tag, name, values...)) }
 	l := f.HeaderLengths()
-	line("3 SIGNERID 2 %d", l.SignerID)
-	line("4 SIGNERNAME %d %s", l.SignerName, trustlist.Printable(f.Signer.Name))
-	line("5 SERIALNUMBER %d %s", len(f.Signer.Serial), trustlist.FormatSerial(f.Signer.Serial))
-	line("6 CANAME %d %s", l.SignerIssuer, trustlist.Printable(f.Signer.Issuer))
-	line("7 SIGNATUREINFO 2 15\n8 DIGESTALGORTITHM 1\n9 SIGNATUREALGOINFO 2 8\n10 SIGNATUREALGORTITHM 1\n11 SIGNATUREMODULUS 1")
-	line("12 SIGNATURE %d", len(f.Signature))
+	add(3, "SIGNERID", 2, l.SignerID)
+	add(4, "SIGNERNAME", l.SignerName, trustlist.Printable(f.Signer.Name))
+	add(5, "SERIALNUMBER", len(f.Signer.Serial), trustlist.FormatSerial(f.Signer.Serial))
+	add(6, "CANAME", l.SignerIssuer, trustlist.Printable(f.Signer.Issuer))
+	add(7, "SIGNATUREINFO", 2, 15)
+	add(8, "DIGESTALGORTITHM", 1)
+	add(9, "SIGNATUREALGOINFO", 2, 8)
+	add(10, "SIGNATUREALGORTITHM", 1)
+	add(11, "SIGNATUREMODULUS", 1)
+	add(12, "SIGNATURE", len(f.Signature))
 	const perLine = 8
 	for at := 0; at < len(f.Signature); at += perLine {
-		var bytes []string
+		bytes := row{bytes: true}
 		for _, b := range f.Signature[at:min(at+perLine, len(f.Signature))] {
-			bytes = append(bytes, fmt.Sprintf("%x", b))
+			bytes.fields = append(bytes.fields, fmt.Sprintf("%x", b))
 		}
-		line("%s", strings.Join(bytes, " "))
+		rows = append(rows, bytes)
 	}
 	if f.FileName != nil {
-		line("14 FILENAME %d", l.FileName)
+		add(14, "FILENAME", l.FileName)
 	}
 	if l.Timestamp != 0 {
-		line("15 TIMESTAMP %d", l.Timestamp)
+		add(15, "TIMESTAMP", l.Timestamp)
 	}
 	if enc := f.Encryption; enc != nil {
-		line("19 IV %d\n23 KEYBITS 2 %d\n25 WRAPPEDKEY %d\n27 PLAINTEXTHASH %d %v", len(enc.IV), enc.KeyBits, len(enc.WrappedKey), len(enc.PlainHash), enc.PlainDigest)
+		add(19, "IV", len(enc.IV))
+		add(23, "KEYBITS", 2, enc.KeyBits)
+		add(25, "WRAPPEDKEY", len(enc.WrappedKey))
+		add(27, "PLAINTEXTHASH", len(enc.PlainHash), enc.PlainDigest)
 	}
 	if l.SignerVersion != 0 {
-		line("28 SIGNERVERSION %d %v", l.SignerVersion, f.SignerVersion)
+		add(28, "SIGNERVERSION", l.SignerVersion, f.SignerVersion)
 	}
-	return lines
+	return rows
 }
 
 // spacedHex writes upper-case hex pairs with spaces between them.

@@ -37,7 +37,7 @@ func runShow(e *env, args []string) int {
 		printJSON(e.stdout, shown)
 	} else {
 		w := bufio.NewWriter(e.stdout)
-		shown.Write(w)
+		shown.Write(w, listing.Layout{})
 		w.Flush()
 	}
 	if check.verified != nil && !*check.verified {

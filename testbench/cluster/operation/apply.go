@@ -13,7 +13,7 @@ import (
 // ErrInstall says that only a new installation brings what a profile wants.
 var ErrInstall = errors.New("it needs a new installation")
 
-// ApplyProfile brings addresses, ports, services and phones to what a profile says. What
+// ApplyProfile brings the time zone, addresses, ports, services and phones to what a profile says. What
 // phones have of settings from elsewhere goes; their certificates stay. Where the
 // profile wants something that only an installation brings, the error is ErrInstall and
 // names it.
@@ -28,7 +28,7 @@ func ApplyProfile(p profile.Profile) Operation {
 			}
 		}
 		moved := s.Profile.Host != p.Host
-		s.Profile.Host, s.Profile.Advertise = p.Host, p.Advertise
+		s.Profile.Host, s.Profile.Advertise, s.Profile.Timezone = p.Host, p.Advertise, p.Timezone
 		s.Profile.Nodes = slices.Clone(s.Profile.Nodes)
 		for i, n := range s.Nodes {
 			old, next := &s.Profile.Nodes[i], &p.Nodes[i]

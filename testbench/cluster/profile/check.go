@@ -143,6 +143,9 @@ func (p *Profile) checkCommon(release *Release) error {
 	if !p.Installed.IsZero() && (p.Installed.Before(MinClock) || p.Installed.After(MaxClock)) {
 		return field(fmt.Errorf("clock %s: the years are 1970 to 2105", p.Installed.Format(time.DateOnly)), "$.clock")
 	}
+	if _, err := time.LoadLocation(p.Timezone); err != nil || p.Timezone == "Local" {
+		return field(fmt.Errorf("unknown time zone %.40q: names are like America/Los_Angeles", p.Timezone), "$.timezone")
+	}
 	if p.RecoveryName != "" && !release.Recovery {
 		return field(fmt.Errorf("release %s has no ITLRecovery", p.Release), "$.recoveryName")
 	}

@@ -33,6 +33,7 @@ func (p *Profile) Diff(other *Profile) (all []Difference) {
 	if !other.Installed.IsZero() && !p.Installed.Equal(other.Installed) {
 		add(true, "clock", p.Installed.UTC(), other.Installed.UTC())
 	}
+	add(false, "timezone", p.Timezone, other.Timezone)
 	add(false, "address", p.Host, other.Host)
 	add(false, "advertise", p.Advertise, other.Advertise)
 	if len(p.Nodes) != len(other.Nodes) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	_ "time/tzdata" // zones, where the system has none
 
 	"itlagent/testbench/pki"
 )
@@ -59,12 +60,23 @@ type Profile struct {
 	// the publisher's name of the day of installation; "" takes that name.
 	RecoveryName string
 	Installed    time.Time // the bench clock at installation; now where zero
+	// Timezone is the IANA name of the zone in which nodes print times; UTC where "".
+	Timezone string `json:",omitempty"`
 	// TVSWithEC gives TVS keys on P-256 in the place of RSA.
 	TVSWithEC bool `json:",omitempty"`
 	// Fixed leaves the known failures of the release out.
 	Fixed bool
 	// AdminPassword and SecurityPassword are made up where "".
 	AdminPassword, SecurityPassword string
+}
+
+// Zone returns the zone in which nodes print times.
+func (p *Profile) Zone() *time.Location {
+	zone, err := time.LoadLocation(p.Timezone)
+	if err != nil {
+		return time.UTC
+	}
+	return zone
 }
 
 // Note is the cluster of Cisco's note on release 10.0(1): a publisher and a
@@ -84,6 +96,7 @@ func Note() Profile {
 		},
 		Phones:       []PhoneSpec{{MAC: "64A0E71502CC", Model: "CP-7965G"}},
 		RecoveryName: "ITLRECOVERY_test10pub.joe2.lab",
+		Timezone:     "America/Los_Angeles",
 		Installed:    time.Date(2014, time.February, 26, 18, 0, 0, 0, time.UTC),
 	}
 }
@@ -100,7 +113,7 @@ func Builtin(name string) (Profile, error) {
 	p := Note()
 	if name != "note" {
 		p.Name, p.Release = name, name
-		p.RecoveryName = "" // the publisher's name
+		p.RecoveryName, p.Timezone = "", "" // the publisher's name, and UTC
 		p.Nodes[1].Bits = nil
 	}
 	return p, nil

@@ -28,6 +28,7 @@ type config struct {
 	Address      string         `yaml:"address"`
 	Advertise    string         `yaml:"advertise"`
 	Clock        string         `yaml:"clock"`
+	Timezone     string         `yaml:"timezone"`
 	KeySizes     map[string]int `yaml:"keySizes"`
 	RecoveryName string         `yaml:"recoveryName"`
 	Fixed        bool           `yaml:"fixed"`
@@ -139,7 +140,7 @@ func (c *config) profile() (Profile, error) {
 	p := Profile{
 		Name: c.Name, Release: c.Release, Host: c.Address, Advertise: c.Advertise, Bits: keySizes(c.KeySizes), RecoveryName: c.RecoveryName, Fixed: c.Fixed,
 		Organisation:  pki.Name{OU: c.Organisation.OU, O: c.Organisation.O, L: c.Organisation.L, ST: c.Organisation.ST, C: c.Organisation.C},
-		AdminPassword: c.Passwords.Administrator, SecurityPassword: c.Passwords.Security,
+		AdminPassword: c.Passwords.Administrator, SecurityPassword: c.Passwords.Security, Timezone: c.Timezone,
 	}
 	if c.Clock != "" {
 		at, err := time.Parse(time.RFC3339, c.Clock)
