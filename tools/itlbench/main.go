@@ -121,9 +121,16 @@ func (e *env) parse(f *pflag.FlagSet, args []string, want int) (code int, ok boo
 // usage prints one line and returns exitUsage.
 func (e *env) usage(format string, args ...any) int { return e.fail(exitUsage, format, args...) }
 
-// fail prints one line and returns the code.
+// fail prints one line, with a hint behind it where there is one for an error of args,
+// and returns the code.
 func (e *env) fail(code int, format string, args ...any) int {
 	line := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
 	fmt.Fprintln(e.stderr, "itlbench: "+printable.Text(line))
+	for _, arg := range args {
+		if err, ok := arg.(error); ok && hintOf(err) != "" {
+			fmt.Fprintln(e.stderr, "hint: "+hintOf(err))
+			break
+		}
+	}
 	return code
 }
