@@ -15,6 +15,7 @@ import (
 	"itlagent/platform/serial"
 	"itlagent/platform/serial/hostport"
 	"itlagent/platform/serial/pseudo"
+	"itlagent/platform/serial/rfc2217"
 )
 
 // Open opens the line of a name. The context bounds the opening alone.
@@ -35,7 +36,7 @@ func Open(ctx context.Context, name string) (serial.Line, error) {
 	case serial.USB:
 		return hostport.OpenUSB(n.Target, n.Mode)
 	}
-	return nil, fmt.Errorf("%s: lines of this kind cannot be opened yet", name)
+	return rfc2217.Dial(ctx, n.Target, n.Mode)
 }
 
 func dial(ctx context.Context, network string, n serial.Name) (serial.Line, error) {
