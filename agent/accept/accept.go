@@ -9,7 +9,8 @@
 // for its peer: of the same address where that has too many, of the address with the
 // most otherwise. Where none waits, the new one is closed. So whoever asks is answered,
 // however many are silent; what a crowd can do is to make others wait for as long as it
-// takes to accept it. All of it is safe for concurrent use. The package makes no system
+// takes to accept it. A connection that Settle has been told of never makes room for
+// another one. All of it is safe for concurrent use. The package makes no system
 // call: the listener comes in. Time is that of the machine, as deadlines of connections
 // are.
 package accept
@@ -153,7 +154,7 @@ func (l *Listener) evict(may func(*conn) bool) (wait time.Duration, ok bool) {
 	var oldest *conn
 	var since int64
 	for c := range l.conns {
-		if !may(c) {
+		if !may(c) || c.settled.Load() {
 			continue
 		}
 		if left := grace - time.Since(c.born); left > 0 {
@@ -233,6 +234,15 @@ type conn struct {
 	born    time.Time
 	pending atomic.Int32 // reads and writes that wait
 	last    atomic.Int64 // when one began or ended, in nanoseconds since 1970
+	settled atomic.Bool
+}
+
+// Settle keeps a connection that a Listener has returned from making room for others,
+// or, with false, ends that. Its peer has said who it is, and may be silent.
+func Settle(c net.Conn, settled bool) {
+	if c, ok := c.(*conn); ok {
+		c.settled.Store(settled)
+	}
 }
 
 func (c *conn) Read(b []byte) (int, error) {

@@ -179,3 +179,46 @@ type address string
 
 func (address) Network() string  { return "tcp" }
 func (a address) String() string { return string(a) }
+
+// A connection that has settled keeps its place, whoever comes; once it has not, it makes
+// room like any other.
+func TestSettled(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := make(chan net.Conn, 10)
+	s := accept.Serve(l, accept.Limits{Conns: 2, PerAddress: 2}, func(c net.Conn) {
+		accept.Settle(c, true)
+		conns <- c
+		io.Copy(io.Discard, c)
+	})
+	defer s.Close()
+	dial := func() net.Conn {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.SetDeadline(time.Now().Add(time.Minute))
+		return c
+	}
+	closed := func(c net.Conn) bool {
+		_, err := c.Read(make([]byte, 1))
+		return err == io.EOF || errors.Is(err, syscall.ECONNRESET)
+	}
+	dial()
+	<-conns
+	dial()
+	second := <-conns
+	if !closed(dial()) {
+		t.Fatal("a third connection is served, though both places are taken by settled ones")
+	}
+	accept.Settle(second, false)
+	dial()
+	select {
+	case <-conns:
+	case <-time.After(time.Minute):
+		t.Fatal("a connection that is settled no longer makes no room")
+	}
+}

@@ -36,7 +36,11 @@ const (
 
 // Session is one user's command line on one node.
 type Session struct {
-	Node    *cluster.Node
+	Node *cluster.Node
+	// Progress, if not nil, is told how many of the phones that were told to reset have
+	// come back.
+	Progress func(back, of int)
+
 	cluster *cluster.Cluster
 	io      console.Console
 }
@@ -59,7 +63,7 @@ type command struct {
 
 // commands returns all commands, sorted by their words.
 func commands() []command {
-	all := slices.Concat(showCommands, setCommands, itlCommands, serviceCommands, fileCommands, bulkCommands, sftpCommands)
+	all := slices.Concat(showCommands, setCommands, itlCommands, serviceCommands, fileCommands, bulkCommands, sftpCommands, deviceCommands)
 	slices.SortFunc(all, func(a, b command) int { return strings.Compare(a.words, b.words) })
 	return all
 }

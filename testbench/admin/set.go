@@ -35,7 +35,6 @@ var setCommands = []command{
 	{words: "utils fips enable", about: "FIPS mode; all certificates of this node are made again, ITLRecovery among them", run: func(s *Session, _ []string) error { return s.fips(true) }},
 	{words: "utils fips disable", about: "end FIPS mode; all certificates of this node are made again", run: func(s *Session, _ []string) error { return s.fips(false) }},
 	{words: "utils fips status", about: "whether this node is in FIPS mode", run: fipsStatus},
-	{words: "utils reset devices", own: true, about: "tell every phone to reset", run: resetDevices},
 }
 
 func setCertRegen(s *Session, args []string) error {
@@ -217,13 +216,5 @@ func fipsStatus(s *Session, _ []string) error {
 		state = "FIPS"
 	}
 	s.say("The system is operating in %s mode.", state)
-	return nil
-}
-
-func resetDevices(s *Session, _ []string) error {
-	if err := s.cluster.Apply(operation.ResetPhones("an administrator wanted it")); err != nil {
-		return err
-	}
-	s.say("All devices were told to reset.")
 	return nil
 }

@@ -31,6 +31,8 @@ type Options struct {
 	// opens no port for it.
 	SSH  func(net.Conn, *Node)
 	Logf func(format string, args ...any)
+	// Expires is for how many seconds a phone registers; 120 where 0.
+	Expires int
 }
 
 // Cluster is a running or stopped cluster.

@@ -17,7 +17,8 @@ import (
 
 // The control socket of a node, in the cluster's directory, takes one line and
 // answers with one: "follow" makes the process act on a state that another one
-// wrote, "status" describes it, "down" ends it.
+// wrote, "pid" is its process, "phones" answers with a line for each phone and a full stop,
+// "down" ends it.
 const (
 	controlTime    = 10 * time.Second
 	controlConns   = 512
@@ -93,10 +94,13 @@ func (n *Node) serveControl(conn net.Conn) {
 		}
 	case "pid":
 		answer = fmt.Sprint(os.Getpid())
+	case "phones":
+		writePhones(conn, n.services.Phones()) // where that fails, the end is missing
+		return
 	case "down":
 		n.cluster.downOnce.Do(func() { close(n.cluster.down) })
 	default:
-		answer = "error: follow, pid or down"
+		answer = "error: follow, pid, phones or down"
 	}
 	fmt.Fprintln(conn, answer)
 }

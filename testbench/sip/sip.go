@@ -1,12 +1,13 @@
-// Package sip reads what phones send to a call manager by SIP, as far as the bench
-// needs it: the REFER with an alarm, and what else comes along.
+// Package sip reads and writes what phones and a call manager say to each other by SIP, as
+// far as trust needs it: the REFER with an alarm, REGISTER, the NOTIFY that resets a phone,
+// and their answers.
 //
 //	in := sip.NewReader(conn)
 //	req, err := in.Next()
 //	alarm, err := req.Alarm()
 //	conn.Write(req.Answer("202 Accepted", now, "192.0.2.1:5060", "tcp"))
 //
-// A request has at most MaxHead bytes of start line and headers and MaxBody bytes of
+// A message has at most MaxHead bytes of start line and headers and MaxBody bytes of
 // body; no more is ever read of one. Values are not changed once they are read. Sources: RFC
 // 3261, RFC 3515, and traces of phones.
 package sip
@@ -35,6 +36,13 @@ type Request struct {
 	Method string
 	Kind   string // Content-Type
 	Body   []byte
+
+	CallID    string
+	Contact   string // as it stands in the header
+	Reason    string
+	ReferTo   string
+	UserAgent string
+	Expires   int // seconds; -1 where it is absent or not a number of 32 bits
 
 	copied []string // header lines that the answer repeats, To without a tag
 	to     string
@@ -76,8 +84,65 @@ func (r *Reader) line() (string, error) {
 	return line, err
 }
 
+// ErrAnswer says that a message is an answer, where a request is wanted.
+var ErrAnswer = errors.New("an answer, not a request")
+
 // Next reads one request. Between requests the error is io.EOF.
 func (r *Reader) Next() (*Request, error) {
+	req, _, err := r.Message()
+	if err == nil && req == nil {
+		err = ErrAnswer
+	}
+	return req, err
+}
+
+// Answer is what is read of an answer.
+type Answer struct {
+	Code   int // 100 to 699
+	CallID string
+}
+
+// Message reads one request, or an answer to one that was sent. One of both is nil.
+// Between messages the error is io.EOF.
+func (r *Reader) Message() (*Request, *Answer, error) {
+	first, err := r.first()
+	if err != nil {
+		return nil, nil, err
+	}
+	req := &Request{Expires: -1}
+	var answer *Answer
+	if rest, ok := strings.CutPrefix(first, "SIP/2.0 "); ok {
+		digits, _, _ := strings.Cut(rest, " ")
+		code, err := strconv.ParseUint(digits, 10, 16)
+		if err != nil || len(digits) != 3 || code < 100 || code > 699 {
+			return nil, nil, fmt.Errorf("not a SIP answer: %.40q", first)
+		}
+		answer = &Answer{Code: int(code)}
+	} else {
+		method, rest, _ := strings.Cut(first, " ")
+		if !strings.HasSuffix(rest, " SIP/2.0") {
+			return nil, nil, fmt.Errorf("not a SIP request: %.40q", first)
+		}
+		req.Method = method
+	}
+	length, err := r.headers(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	r.limit.N = int64(max(length-r.in.Buffered(), 0))
+	req.Body = make([]byte, length)
+	if _, err := io.ReadFull(r.in, req.Body); err != nil {
+		return nil, nil, io.ErrUnexpectedEOF
+	}
+	if answer != nil {
+		answer.CallID = req.CallID
+		return nil, answer, nil
+	}
+	return req, nil, nil
+}
+
+// first reads the start line of a message, past the keep-alives in front of it.
+func (r *Reader) first() (string, error) {
 	r.limit.N = MaxHead
 	for { // past the keep-alives between requests
 		b, err := r.in.Peek(1)
@@ -85,7 +150,7 @@ func (r *Reader) Next() (*Request, error) {
 			if r.limit.N <= 0 {
 				err = fmt.Errorf("more than %d bytes between requests", MaxHead)
 			}
-			return nil, err
+			return "", err
 		}
 		if b[0] != '\r' && b[0] != '\n' {
 			break
@@ -99,23 +164,8 @@ func (r *Reader) Next() (*Request, error) {
 		} else if err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
-		return nil, err
 	}
-	method, rest, _ := strings.Cut(first, " ")
-	if !strings.HasSuffix(rest, " SIP/2.0") {
-		return nil, fmt.Errorf("not a SIP request: %.40q", first)
-	}
-	req := &Request{Method: method}
-	length, err := r.headers(req)
-	if err != nil {
-		return nil, err
-	}
-	r.limit.N = int64(max(length-r.in.Buffered(), 0))
-	req.Body = make([]byte, length)
-	if _, err := io.ReadFull(r.in, req.Body); err != nil {
-		return nil, io.ErrUnexpectedEOF
-	}
-	return req, nil
+	return first, err
 }
 
 // headers reads up to the empty line, and returns the length of the body.
@@ -134,8 +184,22 @@ func (r *Reader) headers(req *Request) (length int, err error) {
 			return 0, fmt.Errorf("header line %.40q", line)
 		}
 		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "via", "v", "from", "f", "call-id", "i", "cseq":
+		case "via", "v", "from", "f", "cseq":
 			req.copied = append(req.copied, line)
+		case "call-id", "i":
+			req.copied, req.CallID = append(req.copied, line), value
+		case "contact", "m":
+			req.Contact = value
+		case "refer-to", "r":
+			req.ReferTo = value
+		case "reason":
+			req.Reason = value
+		case "user-agent":
+			req.UserAgent = value
+		case "expires":
+			if n, err := strconv.ParseUint(value, 10, 32); err == nil {
+				req.Expires = int(n)
+			}
 		case "to", "t":
 			req.to = line
 		case "content-type", "c":
@@ -151,6 +215,11 @@ func (r *Reader) headers(req *Request) (length int, err error) {
 // Answer writes the response to a request, with a status such as "202 Accepted" and
 // the address "host:port" and transport ("tcp") where the server is reached.
 func (req *Request) Answer(status string, now time.Time, contact, transport string) []byte {
+	return req.answer(status, now, fmt.Sprintf("Contact: <sip:%s;transport=%s>\r\n", contact, transport), "")
+}
+
+// answer writes a response with lines of its own behind those that every one has.
+func (req *Request) answer(status string, now time.Time, lines, body string) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "SIP/2.0 %s\r\n", status)
 	for _, line := range req.copied {
@@ -163,10 +232,12 @@ func (req *Request) Answer(status string, now time.Time, contact, transport stri
 		}
 		fmt.Fprintf(&b, "%s\r\n", to)
 	}
-	fmt.Fprintf(&b, "Date: %s\r\nContact: <sip:%s;transport=%s>\r\nContent-Length: 0\r\n\r\n",
-		now.UTC().Format("Mon, 02 Jan 2006 15:04:05 GMT"), contact, transport)
+	fmt.Fprintf(&b, "Date: %s\r\n%sContent-Length: %d\r\n\r\n%s", now.UTC().Format(dateForm), lines, len(body), body)
 	return []byte(b.String())
 }
+
+// dateForm is that of the Date header.
+const dateForm = "Mon, 02 Jan 2006 15:04:05 GMT"
 
 // Alarm is an alarm of a phone.
 type Alarm struct {

@@ -33,7 +33,9 @@ func runAdmin(e *env, args []string) int {
 		}
 	}
 	if f.NArg() > 0 {
-		return admin.New(n, console.NewPlain(e.stdin, e.stdout)).Run(commandLine(f.Args()))
+		s := admin.New(n, console.NewPlain(e.stdin, e.stdout))
+		s.Progress = e.progress()
+		return s.Run(commandLine(f.Args()))
 	}
 	return e.adminLoop(n)
 }
@@ -60,6 +62,8 @@ func (e *env) adminLoop(n *cluster.Node) int {
 		return e.fail(exitInfra, "%v", err)
 	}
 	defer leave()
-	admin.New(n, c).Loop()
+	s := admin.New(n, c)
+	s.Progress = e.progress()
+	s.Loop()
 	return exitOK
 }

@@ -41,7 +41,7 @@ func clusterCommands() map[string]func(*env, []string) int {
 	return map[string]func(*env, []string) int{
 		"up": clusterUp, "down": clusterDown, "status": clusterStatus, "clock": clusterClock, "fault": clusterFault,
 		"events": clusterEvents, "set": clusterSet, "rebuild": clusterRebuild, "passwords": clusterPasswords,
-		"lists": clusterLists, "serve": clusterServe, "encrypt": clusterEncrypt, "apply": clusterApply, "phone": clusterPhone,
+		"lists": clusterLists, "phones": clusterPhones, "serve": clusterServe, "encrypt": clusterEncrypt, "apply": clusterApply, "phone": clusterPhone,
 	}
 }
 
@@ -51,7 +51,7 @@ func runCluster(e *env, args []string) int {
 			return run(e, args[1:])
 		}
 		if args[0] != "--help" && args[0] != "-h" {
-			return e.usage("cluster: no %q; there are: up, down, status, apply, phone, clock, fault, events, lists, serve, set, encrypt, rebuild, passwords", args[0])
+			return e.usage("cluster: no %q; there are: up, down, status, apply, phone, phones, clock, fault, events, lists, serve, set, encrypt, rebuild, passwords", args[0])
 		}
 	}
 	fmt.Fprint(e.stdout, `usage: itlbench cluster COMMAND [--dir DIR]
@@ -60,6 +60,7 @@ func runCluster(e *env, args []string) int {
   status [--json]               nodes, addresses, services
   apply --config FILE           bring addresses, ports, services and phones to what a file says
   phone add MAC [MODEL]         make a phone known; phone remove MAC
+  phones [--json]               who is registered, where, and with which ITL
   clock [+DURATION]             show the bench clock, or move it ahead
   fault NODE SERVICE KIND       make tftp, tvs, sip or tomcat fail; none fixes it
   events [--follow] [--json]    the application log
@@ -133,6 +134,7 @@ func clusterUp(e *env, args []string) int {
 		}
 		fmt.Fprintln(e.stdout, addressLine(st))
 	}
+	e.checkDescriptors(c, *only)
 	if err := writeAddresses(*dir, c, *only); err != nil {
 		return e.fail(exitInfra, "%v", err)
 	}
@@ -163,6 +165,19 @@ func clusterUp(e *env, args []string) int {
 	}
 }
 
+// checkDescriptors says where this process may not have the file descriptors that its
+// phones need: a connection each.
+func (e *env) checkDescriptors(c *cluster.Cluster, only []string) {
+	nodes := len(only)
+	if nodes == 0 {
+		nodes = len(c.Nodes())
+	}
+	limit, most := serve.Descriptors(nodes)
+	if known := len(c.State().Phones); most < known {
+		fmt.Fprintf(e.stderr, "itlbench: %d file descriptors: of %d phones %d can be registered with a node by TCP; ulimit -n allows more\n", limit, known, most)
+	}
+}
+
 // clusterFailed tells what a user did wrong from what the machine did.
 func (e *env) clusterFailed(config string, err error) int {
 	var port *serve.PortError
@@ -180,7 +195,7 @@ func (e *env) clusterFailed(config string, err error) int {
 }
 
 // portOrder is the order of a node's ports in lines for people.
-var portOrder = []string{"tftp", "tvs", "https", "sip", "tomcat", "ssh"}
+var portOrder = []string{"tftp", "tvs", "https", "sip", "tomcat", "ssh", "sips"}
 
 func addressLine(st cluster.NodeStatus) string {
 	line := st.Name + " " + st.Role

@@ -86,6 +86,7 @@ func renewCTL(s *state.State, why string) error {
 	s.CTL = ctl
 	if s.Release().CTLAtOnce() {
 		serveCTL(s, ctl, why)
+		resetPhones(s, why)
 	}
 	return nil
 }

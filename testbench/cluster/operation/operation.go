@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"itlagent/testbench/cluster/state"
+	"itlagent/testbench/sip"
 )
 
 // Operation changes a copy of a state.
@@ -64,8 +65,37 @@ func ResetPhones(why string) Operation {
 	return func(s *state.State) error { resetPhones(s, why); return nil }
 }
 
+// Reset gives an order to registered phones: to all, to one, or to those of a node.
+func Reset(o state.Order, why string) Operation {
+	return func(s *state.State) error {
+		if !slices.Contains(sip.Actions(), sip.Action(o.Action)) {
+			return fmt.Errorf("%q is nothing that phones are told; there are: %v", o.Action, sip.Actions())
+		}
+		if o.Rate < 0 || o.Rate > state.MaxRate {
+			return fmt.Errorf("a rate of %d phones a second; at most %d", o.Rate, state.MaxRate)
+		}
+		whom, n := "Every phone", s.Publisher()
+		switch {
+		case o.Device != "":
+			if s.Phone(strings.TrimPrefix(o.Device, "SEP")) == nil {
+				return fmt.Errorf("no phone %s", o.Device)
+			}
+			whom = o.Device
+		case o.Node != "":
+			i, err := NodeIndex(s, o.Node)
+			if err != nil {
+				return err
+			}
+			whom, n = "Every phone of "+o.Node, s.Nodes[i]
+		}
+		s.AddOrder(o)
+		s.Event(n, appCCM, 6, "DeviceReset", whom+" was told to "+o.Action+": "+why)
+		return nil
+	}
+}
+
 func resetPhones(s *state.State, why string) {
-	s.Resets++
+	s.AddOrder(state.Order{Action: string(sip.Reset)})
 	s.Event(s.Publisher(), appCCM, 6, "DeviceReset", "Every phone was told to reset: "+why)
 }
 

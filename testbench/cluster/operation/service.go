@@ -43,6 +43,8 @@ func Service(node string, service profile.Service, action Action) Operation {
 			startTVS(s, n)
 		case profile.TomcatService:
 			startTomcat(s, n)
+		case profile.CallManagerService:
+			startCallManager(s, n)
 		}
 		return nil
 	})
@@ -68,12 +70,23 @@ func startAll(s *state.State) error {
 func startServices(s *state.State, n *state.Node) error {
 	startTVS(s, n)
 	startTomcat(s, n)
+	startCallManager(s, n)
 	return startTFTP(s, n)
 }
 
 func startTVS(s *state.State, n *state.Node) { n.Vouching, n.Stores = n.Units[profile.TVS], s.Imported }
 
 func startTomcat(s *state.State, n *state.Node) { n.App = n.Units[profile.Tomcat] }
+
+// startCallManager reads the certificate that secured phones are shown. Phones that are
+// registered lose their connections, and come back.
+func startCallManager(s *state.State, n *state.Node) {
+	if n.Calls++; s.Mixed {
+		n.Secure = n.Units[profile.CallManager]
+	} else {
+		n.Secure = nil
+	}
+}
 
 // startTFTP reads the certificates and builds the ITL again.
 func startTFTP(s *state.State, n *state.Node) error {

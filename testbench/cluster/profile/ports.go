@@ -4,8 +4,9 @@ import "slices"
 
 // PortNames are the ports of a node, in the order of their numbers where only
 // the first is given. TFTP (udp) and HTTP (tcp) then share the first one. HTTPS is
-// on the port behind HTTP's: phones know no other place for it.
-func PortNames() []string { return []string{"http", "https", "tvs", "sip", "tomcat", "ssh"} }
+// on the port behind HTTP's: phones know no other place for it. "sips" is SIP by TLS,
+// which is open in mixed mode.
+func PortNames() []string { return []string{"http", "https", "tvs", "sip", "tomcat", "ssh", "sips"} }
 
 // AllPorts are PortNames and "tftp", which is of udp.
 func AllPorts() []string { return append(PortNames(), "tftp") }

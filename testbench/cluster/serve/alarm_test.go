@@ -72,7 +72,7 @@ func TestAlarmAnswers(t *testing.T) {
 		"ACK":            {"ACK", "", nil, ""},
 	} {
 		n := New(Config{Node: func() *state.Node { return s.Nodes[0] }, Report: func(events.Event) error { return test.report }, Logf: t.Logf})
-		answer := n.answerSIP(&running{}, &sip.Request{Method: test.method, Body: []byte(test.body)}, "UDP")
+		answer := n.answerSIP(&running{}, &sip.Request{Method: test.method, Body: []byte(test.body)}, &flow{transport: "UDP"})
 		if !strings.HasPrefix(string(answer), test.want) || test.want == "" && answer != nil {
 			t.Errorf("%s: %q, want %q", name, answer, test.want)
 		}

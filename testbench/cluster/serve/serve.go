@@ -1,5 +1,5 @@
 // Package serve runs the services of one node: trust lists and configurations by TFTP,
-// HTTP and HTTPS, TVS, SIP for alarms, an application server by HTTPS, and SSH.
+// HTTP and HTTPS, TVS, SIP for alarms and registrations, an application server by HTTPS, and SSH.
 //
 //	n := serve.New(serve.Config{Node: now, SetPort: set, Report: log.Add})
 //	err := n.Follow() // listens as the state has it; again after each change
@@ -23,6 +23,7 @@ import (
 
 	"itlagent/agent/accept"
 	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/registrar"
 	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/events"
 )
@@ -34,7 +35,6 @@ const (
 	httpBusy     = 500             // requests in work at once; more get 503
 	tvsConns     = 4096
 	tvsConnTime  = 10 * time.Second
-	sipConns     = 1024
 	sshConns     = 2048
 	sshFirst     = 30 * time.Second // until the SSH service sets a deadline
 
@@ -49,22 +49,36 @@ type Config struct {
 	Report  func(events.Event) error
 	SSH     func(net.Conn) // serves a command line until it returns; nil opens no port
 	Logf    func(format string, args ...any)
+	Expires int // seconds that a registration is granted; registrar.DefaultExpires where 0
 }
 
 // Node is the services of one node.
 type Node struct {
 	Config
-	open map[profile.Service]*running // those that listen
-	ssh  *running
+	open   map[profile.Service]*running // those that listen
+	ssh    *running
+	phones *registrar.Registrar
+	orders int // the number of the last order to reset that was followed
 }
 
 // New returns services that do not listen yet.
-func New(c Config) *Node { return &Node{Config: c, open: make(map[profile.Service]*running)} }
+func New(c Config) *Node {
+	n := &Node{Config: c, open: make(map[profile.Service]*running), orders: unheard}
+	n.phones = registrar.New(registrar.Config{Known: n.knows, Now: func() time.Time { return n.Node().State().Now() }, Expires: c.Expires})
+	return n
+}
+
+// unheard is the number of an order before the first one is looked for.
+const unheard = -1
+
+// Phones returns the phones that are registered with the node, and those that were.
+func (n *Node) Phones() []registrar.Phone { return n.phones.Phones(n.Node().Name) }
 
 // running is a service that listens.
 type running struct {
 	fault   string // that it was started with, and other things that make other sockets
 	ending  chan struct{}
+	wake    chan struct{} // there are phones to be told to reset
 	closers []func()
 	done    sync.WaitGroup
 }
@@ -126,8 +140,8 @@ func (n *Node) Stop() {
 // Take moves what listens to another Node, for Stop to be called on that while this
 // one is used again.
 func (n *Node) Take() *Node {
-	taken := &Node{Config: n.Config, open: n.open, ssh: n.ssh}
-	n.open, n.ssh = make(map[profile.Service]*running), nil
+	taken := &Node{Config: n.Config, open: n.open, ssh: n.ssh, phones: n.phones}
+	n.open, n.ssh, n.orders = make(map[profile.Service]*running), nil, unheard
 	return taken
 }
 
@@ -151,6 +165,7 @@ func (n *Node) Follow() error {
 			return err
 		}
 	}
+	n.followOrders()
 	return nil
 }
 
@@ -165,6 +180,9 @@ func (n *Node) follow(service profile.Service) error {
 			fault += " with HTTPS" // which an upgrade brings
 		}
 	}
+	if service == profile.CallManagerService {
+		fault += fmt.Sprint(" start ", now.Calls)
+	}
 	fault += n.places()
 	r := n.open[service]
 	if r != nil && (!want || r.fault != fault) {
@@ -175,7 +193,7 @@ func (n *Node) follow(service profile.Service) error {
 	if !want || r != nil {
 		return nil
 	}
-	r = &running{fault: fault, ending: make(chan struct{})}
+	r = &running{fault: fault, ending: make(chan struct{}), wake: make(chan struct{}, 1)}
 	start := map[profile.Service]func(*running) error{
 		profile.TFTPService: n.startTFTP, profile.TVSService: n.startTVS,
 		profile.CallManagerService: n.startSIP, profile.TomcatService: n.startTomcat,

@@ -67,6 +67,9 @@ func (s *State) check() error {
 	if err := s.checkPhones(); err != nil {
 		return at(err, "Phones")
 	}
+	if err := s.checkOrders(); err != nil {
+		return at(err, "Orders")
+	}
 	return s.checkHistory()
 }
 
@@ -133,7 +136,7 @@ func (n *Node) check(release *profile.Release) error {
 		path string
 		id   *pki.Identity
 		may  bool // be missing
-	}{{"Signer", n.Signer, false}, {"Web", n.Web, !release.HTTPS()}, {"Vouching", n.Vouching, false}, {"App", n.App, false}} {
+	}{{"Signer", n.Signer, false}, {"Web", n.Web, !release.HTTPS()}, {"Vouching", n.Vouching, false}, {"App", n.App, false}, {"Secure", n.Secure, true}} {
 		if part.id == nil && part.may {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"itlagent/agent/settings"
 	"itlagent/testbench/cluster/profile"
 )
 
@@ -35,14 +36,20 @@ func (s *State) config(p *profile.PhoneSpec) []byte {
 	s.callManagers(&b)
 	b.WriteString("</members>\n</callManagerGroup>\n</devicePool>\n")
 	tvs()
-	b.WriteString("<deviceSecurityMode>1</deviceSecurityMode>\n") // 1: non-secure
+	mode := s.SecurityMode(p)
+	fmt.Fprintf(&b, "<deviceSecurityMode>%d</deviceSecurityMode>\n", map[settings.SecurityMode]int{settings.NonSecure: 1, settings.Authenticated: 2, settings.Encrypted: 3}[mode])
+	if transport := p.Settings[TransportSetting]; transport != "" {
+		fmt.Fprintf(&b, "<transportLayerProtocol>%s</transportLayerProtocol>\n", transport)
+	}
 	for _, node := range first(s.deviceOrder(profile.TomcatService)) {
 		fmt.Fprintf(&b, "<directoryURL>https://%s%s</directoryURL>\n", node.Advertised("tomcat"), DirectoryPath)
 	}
 	b.WriteString("<vendorConfig>\n")
 	names := make([]string, 0, len(p.Settings))
 	for name := range p.Settings {
-		names = append(names, name)
+		if name != SecuritySetting && name != TransportSetting { // which stand elsewhere
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	for _, name := range names {
@@ -55,8 +62,30 @@ func (s *State) config(p *profile.PhoneSpec) []byte {
 func (s *State) callManagers(b *strings.Builder) {
 	for i, node := range s.deviceOrder(profile.CallManagerService) {
 		host, port, _ := net.SplitHostPort(node.Advertised("sip"))
-		fmt.Fprintf(b, "<member  priority=\"%d\">\n<callManager>\n<ports>\n<sipPort>%s</sipPort>\n</ports>\n<processNodeName>%s</processNodeName>\n</callManager>\n</member>\n", i, port, host)
+		ports := "<sipPort>" + port + "</sipPort>\n"
+		if s.Mixed {
+			_, secured, _ := net.SplitHostPort(node.Advertised("sips"))
+			ports += "<securedSipPort>" + secured + "</securedSipPort>\n"
+		}
+		fmt.Fprintf(b, "<member  priority=\"%d\">\n<callManager>\n<ports>\n%s</ports>\n<processNodeName>%s</processNodeName>\n</callManager>\n</member>\n", i, ports, host)
 	}
+}
+
+// SecuritySetting is the setting of a phone that says how it talks to call managers: 1
+// non-secure, 2 authenticated, 3 encrypted.
+const SecuritySetting = "deviceSecurityMode"
+
+// TransportSetting is the setting of a phone that says by what it reaches call managers
+// where it is not secured: 2 is UDP.
+const TransportSetting = "transportLayerProtocol"
+
+// SecurityMode returns how a phone talks to call managers: outside of mixed mode there is
+// nothing but non-secure.
+func (s *State) SecurityMode(p *profile.PhoneSpec) settings.SecurityMode {
+	if !s.Mixed {
+		return settings.NonSecure
+	}
+	return settings.Settings{Secure: p.Settings[SecuritySetting]}.SecurityMode()
 }
 
 // deviceOrder returns the nodes with a service as the phones' device pool lists

@@ -29,6 +29,8 @@ type Node struct {
 	Vouching *pki.Identity // TVS
 	Stores   []Trusted     // TVS: imported certificates
 	App      *pki.Identity // Tomcat
+	Secure   *pki.Identity `json:",omitempty"` // CallManager: of SIP by TLS; nil in non-secure mode
+	Calls    int           `json:",omitempty"` // how often CallManager was started again
 
 	in    *State
 	index int // in it
@@ -93,7 +95,7 @@ func (n *Node) Endpoint(name string) string {
 	return net.JoinHostPort(n.in.Profile.Address(n.Spec()), strconv.Itoa(port))
 }
 
-var standardPorts = map[string]int{"http": 6970, "tftp": 69, "tvs": 2445, "https": 6971, "sip": 5060, "tomcat": 8443, "ssh": 22}
+var standardPorts = map[string]int{"http": 6970, "tftp": 69, "tvs": 2445, "https": 6971, "sip": 5060, "tomcat": 8443, "ssh": 22, "sips": 5061}
 
 // Address returns "host:port" of a port of the node by its name. Before its first
 // start a node has the ports of its profile, or else the standard ones.

@@ -36,7 +36,8 @@ type State struct {
 	Set     time.Time // of the machine's clock; zero where the bench clock stands still
 	Nodes   []*Node
 	Phones  []profile.PhoneSpec // with all their settings
-	Resets  int                 // how often the phones were reset
+	Resets  int                 // how many orders to reset there were
+	Orders  []Order             `json:",omitempty"` // the last ones, oldest first
 
 	Imported []Trusted // certificates from outside, in trust stores
 	CTL      []byte    // nil: the cluster never left non-secure mode
@@ -118,7 +119,7 @@ func (s *State) Clone() *State {
 		c.Nodes[i] = &m
 	}
 	c.Phones = slices.Clone(s.Phones)
-	c.Imported, c.History = slices.Clip(s.Imported), slices.Clip(s.History)
+	c.Imported, c.History, c.Orders = slices.Clip(s.Imported), slices.Clip(s.History), slices.Clip(s.Orders)
 	c.Effects = Effects{}
 	c.link()
 	return &c
@@ -138,6 +139,7 @@ func (s *State) link() {
 func (s *State) Adopt(old *State) {
 	for i, n := range old.Nodes {
 		n.Ports, n.HostKey, n.Faults, n.Stopped = s.Nodes[i].Ports, s.Nodes[i].HostKey, s.Nodes[i].Faults, s.Nodes[i].Stopped
+		n.Calls = s.Nodes[i].Calls
 	}
 	s.Profile, s.Nodes, s.Phones, s.Imported = old.Profile, old.Nodes, old.Phones, old.Imported
 	s.CTL, s.Mixed, s.Rollback, s.Digest, s.KeyBits = old.CTL, old.Mixed, old.Rollback, old.Digest, old.KeyBits

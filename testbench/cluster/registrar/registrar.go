@@ -1,0 +1,201 @@
+// Package registrar is who is registered with the call manager of one node, and who is to
+// be told to reset.
+//
+//	r := registrar.New(registrar.Config{Known: known, Now: bench})
+//	granted, fresh, err := r.Register(reg, conn, "192.0.2.7:51778", "TCP", time.Now())
+//	r.Reset(state.Order{Action: "reset", Rate: 50}, "Cisco-CUCM10.0", address)
+//	for _, m := range r.Tick(time.Now()) { send(m) } // some ten times a second
+//
+// It opens no connection: a Flow stands for one, and what is to be sent is returned.
+// Registrations end by the machine's clock, since the bench clock jumps. It remembers
+// phones that the cluster knows and no others, some 400 bytes each, also those whose
+// registration is over. A Registrar is safe for concurrent use. Sources: RFC 3261,
+// section 10, and traces of phones with CUCM 11.5 and 12.5.
+package registrar
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"itlagent/testbench/sip"
+)
+
+// Flow is what reaches a phone: a connection, or a datagram's source. Two are the same
+// where == says so.
+type Flow any
+
+// Errors of a REGISTER that is refused.
+var (
+	// ErrUnknown: the cluster does not know the phone.
+	ErrUnknown = errors.New("no such phone")
+	// ErrInsecure: the phone's security mode wants TLS.
+	ErrInsecure = errors.New("the phone's security mode wants TLS")
+)
+
+// Phone is a phone as the call manager knows it.
+type Phone struct {
+	Device       string    `json:"device"` // "SEP64A0E71502CC"
+	Node         string    `json:"node"`
+	Registered   bool      `json:"registered"`
+	Address      string    `json:"address"`   // "host:port" that it sends from
+	Transport    string    `json:"transport"` // "TCP", "UDP" or "TLS"
+	Model        string    `json:"model"`     // the number that the phone has for it; may be ""
+	Load         string    `json:"load"`
+	InactiveLoad string    `json:"inactiveLoad"`
+	Last         string    `json:"last"`  // how it last reset: "initialized", "reset-reset", "reset-restart"; may be ""
+	Since        time.Time `json:"since"` // of the bench clock: when this registration began, or ended
+	// Serial numbers the registrations with this node: a phone that comes back has a
+	// higher one. A refresh keeps it.
+	Serial uint64 `json:"serial"`
+	// Asked is the answer to the last NOTIFY: "" before one, "told" while it is awaited,
+	// "accepted", or "refused".
+	Asked string `json:"asked"`
+}
+
+// Config is what a Registrar needs of its node.
+type Config struct {
+	// Known reports whether the cluster knows a device, and whether it must use TLS.
+	Known func(device string) (known, secured bool)
+	Now   func() time.Time // the bench clock
+	// Expires is what is granted at most, in seconds; DefaultExpires where 0.
+	Expires int
+}
+
+// Registrar is the registrations with one node.
+type Registrar struct {
+	conf Config
+
+	mu      sync.Mutex
+	serial  uint64
+	phones  map[string]*entry
+	flows   map[Flow][]string // devices registered over a flow
+	notices map[string]*entry // phones whose answer is awaited, by the Call-ID of the NOTIFY
+	resets  queue
+	lost    []Flow
+}
+
+// entry is a phone, registered or not.
+type entry struct {
+	Phone
+	reg   sip.Register
+	flow  Flow
+	until time.Time // of the machine's clock
+	notice
+}
+
+// New returns a registrar with which nobody is registered.
+func New(c Config) *Registrar {
+	if c.Expires == 0 {
+		c.Expires = DefaultExpires
+	}
+	return &Registrar{conf: c, phones: make(map[string]*entry), flows: make(map[Flow][]string), notices: make(map[string]*entry)}
+}
+
+// Register takes a REGISTER that came over a flow, and returns the seconds that it
+// grants, and whether the registration is new. Expires 0 ends the registration that was
+// made over this flow; of a phone that is registered elsewhere it is a keep-alive. The
+// error is ErrUnknown or ErrInsecure.
+func (r *Registrar) Register(reg *sip.Register, from Flow, address, transport string, now time.Time) (granted int, fresh bool, err error) {
+	known, secured := r.conf.Known(reg.Device)
+	switch {
+	case !known:
+		return 0, false, ErrUnknown
+	case secured && transport != "TLS":
+		return 0, false, ErrInsecure
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.phones[reg.Device]
+	if reg.Expires == 0 {
+		if e != nil && e.Registered && e.flow == from {
+			r.end(e)
+		}
+		return 0, false, nil
+	}
+	granted = min(reg.Expires, r.conf.Expires)
+	if e == nil {
+		e = &entry{Phone: Phone{Device: reg.Device}}
+		r.phones[reg.Device] = e
+	}
+	if fresh = !e.Registered || e.reg.CallID != reg.CallID || e.flow != from; fresh {
+		if e.Registered {
+			r.end(e) // it has come back, before it was missed
+		}
+		r.serial++
+		e.Serial, e.Registered, e.Since, e.flow = r.serial, true, r.conf.Now(), from
+		r.flows[from] = append(r.flows[from], reg.Device)
+		e.Load, e.InactiveLoad, e.Last = reg.ActiveLoad, reg.InactiveLoad, reg.Last
+	}
+	e.reg, e.Address, e.Transport, e.Model = *reg, address, transport, reg.Model
+	e.until = now.Add(time.Duration(granted)*time.Second + grace)
+	return granted, fresh, nil
+}
+
+// end ends a registration. The caller holds mu.
+func (r *Registrar) end(e *entry) {
+	e.Registered, e.Since = false, r.conf.Now()
+	r.forget(e)
+	rest := slices.DeleteFunc(r.flows[e.flow], func(device string) bool { return device == e.Device })
+	if len(rest) == 0 {
+		delete(r.flows, e.flow)
+		r.lost = append(r.lost, e.flow)
+	} else {
+		r.flows[e.flow] = rest
+	}
+	e.flow = nil
+}
+
+// Holds reports whether somebody is registered over a flow.
+func (r *Registrar) Holds(f Flow) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.flows[f]) > 0
+}
+
+// Lost returns the flows over which nobody is registered any more, each once.
+func (r *Registrar) Lost() []Flow {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lost := slices.DeleteFunc(r.lost, func(f Flow) bool { return len(r.flows[f]) > 0 })
+	r.lost = nil
+	return lost
+}
+
+// Lifetime is how long a registration goes on without being refreshed.
+func (r *Registrar) Lifetime() time.Duration {
+	return time.Duration(r.conf.Expires)*time.Second + grace
+}
+
+// Gone ends the registrations that were made over a flow: it is closed.
+func (r *Registrar) Gone(f Flow) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, device := range slices.Clone(r.flows[f]) {
+		r.end(r.phones[device])
+	}
+}
+
+// Phones returns the phones in the order of their names, for a node of this name: those
+// that are registered, and those that were.
+func (r *Registrar) Phones(node string) []Phone {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make([]Phone, 0, len(r.phones))
+	for device, e := range r.phones {
+		if known, _ := r.conf.Known(device); !known {
+			if e.Registered {
+				r.end(e)
+			}
+			delete(r.phones, device)
+			continue
+		}
+		p := e.Phone
+		p.Node = node
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b Phone) int { return strings.Compare(a.Device, b.Device) })
+	return all
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"text/tabwriter"
+	"time"
+
+	"golang.org/x/term"
+
+	"itlagent/agent/printable"
+	"itlagent/testbench/evidence"
+	"itlagent/testbench/lockout"
+)
+
+func clusterPhones(e *env, args []string) int {
+	f := e.flags("cluster phones")
+	asJSON := f.Bool("json", false, "print one JSON object a phone")
+	c, code := e.clusterCommand(f, args, 0)
+	if c == nil {
+		return code
+	}
+	defer c.Close()
+	reports, err := evidence.EventLogs(lockout.World{c})
+	if err != nil {
+		return e.fail(exitInfra, "cluster phones: %v", err)
+	}
+	phones, err := evidence.Registrations(c, reports)
+	if err != nil {
+		return e.fail(exitInfra, "cluster phones: %v", err)
+	}
+	registered := 0
+	tab := tabwriter.NewWriter(e.stdout, 0, 8, 2, ' ', 0)
+	for i := range phones {
+		p := &phones[i]
+		if p.Registered {
+			registered++
+		}
+		if *asJSON {
+			printJSON(e.stdout, p)
+			continue
+		}
+		if i == 0 {
+			fmt.Fprintln(tab, "DEVICE\tNODE\tREGISTERED\tADDRESS\tLAST RESET\tITL STATUS")
+		}
+		at, address := "-", "-"
+		if p.Registered {
+			at, address = p.Since.UTC().Format(time.DateTime), p.Transport+" "+p.Address
+		}
+		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%s\n", p.Device, dash(p.Node), at, address, dash(printable.Text(p.Last)), p.ITLStatus)
+	}
+	tab.Flush()
+	if !*asJSON {
+		fmt.Fprintf(e.stdout, "%d of %s registered\n", registered, evidence.Count(len(phones)))
+	}
+	return exitOK
+}
+
+// progress returns what shows in a terminal how many phones have come back, on one line
+// that is written over; nil where nobody looks.
+func (e *env) progress() func(back, of int) {
+	tty, ok := e.stderr.(*os.File)
+	if !ok || !term.IsTerminal(int(tty.Fd())) {
+		return nil
+	}
+	return func(back, of int) {
+		fmt.Fprintf(tty, "\r%d of %d back", back, of)
+		if back == of {
+			fmt.Fprint(tty, "\r\x1b[K")
+		}
+	}
+}
+
+// dash stands for what is not there.
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
