@@ -6,7 +6,7 @@ FUZZTIME ?= 20s
 COUNTED  := /(agent/vault|testbench/lockout|testbench/hostile|testbench/audit)$$
 export CGO_ENABLED ?= 1
 
-.PHONY: build run check test deps bench size kernels soak generate debian-kernels
+.PHONY: build run check test deps bench size kernels uboot soak generate debian-kernels
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tools/itlbench ./firmware/itlagent
@@ -50,6 +50,12 @@ deps:
 kernels:
 	@./.ci/deps kernels
 	@for board in arm mipsel mips; do ./firmware/kernel/build $$board || exit 1; done
+
+# The boot loaders of the emulated boards that are flashed: a minute each where the cache
+# lacks them.
+uboot:
+	@./.ci/deps kernels
+	@for board in arm mips; do ./firmware/uboot/build $$board || exit 1; done
 
 # Debian's own kernels for the boards that take them: seconds, where apt may.
 debian-kernels:

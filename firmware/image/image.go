@@ -12,19 +12,14 @@ package image
 
 import (
 	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"time"
 
 	"itlagent/platform/board"
 )
@@ -46,6 +41,7 @@ const (
 	KernelFile    = "kernel"
 	FlashFile     = "flash.img"
 	UImageFile    = "initramfs.uimage"
+	UBootFile     = "u-boot.img" // of an emulated board, padded
 	ManifestFile  = "manifest.json"
 )
 
@@ -98,6 +94,15 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 		if err := put(KernelFile, kernel); err != nil {
 			return nil, err
 		}
+		if b.Kernel.Image != "" {
+			u, err := KernelUImage(b, kernel)
+			if err != nil {
+				return nil, err
+			}
+			if err := put(KernelUImageFile, u); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if b.Boot.Method == "uboot" {
 		u, err := UImage(b, initramfs)
@@ -129,13 +134,25 @@ func (m *Manifest) note(name string, data []byte) {
 
 // PrepareFlash writes an empty flash, mode 0600, into a folder unless one of the
 // board's size is there: that is the phone's. It returns the empty one, whose hash the
-// manifest has.
+// manifest has. The boot loader of a board that has one is in the empty flash, or in a
+// file beside it.
 func PrepareFlash(b *board.Board, dir string) ([]byte, error) {
 	size, err := board.Size(b.QEMU.FlashSize)
 	if err != nil {
 		return nil, err
 	}
 	empty := bytes.Repeat([]byte{0xff}, int(size))
+	if b.QEMU.UBoot != "" {
+		loader, err := uboot(b)
+		if err != nil {
+			return nil, err
+		}
+		if len(b.QEMU.UBootArgs) == 0 {
+			copy(empty, loader)
+		} else if err := os.WriteFile(filepath.Join(dir, UBootFile), loader, 0o644); err != nil {
+			return nil, err
+		}
+	}
 	if info, err := os.Stat(filepath.Join(dir, FlashFile)); err == nil && info.Size() == size {
 		return empty, os.Chmod(filepath.Join(dir, FlashFile), 0o600)
 	}
@@ -162,7 +179,7 @@ func compile(b *board.Board, o Options) ([]byte, error) {
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "itlagent")
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out}
-	if o.Small {
+	if o.Small || b.Initramfs.Small {
 		args = append(args, "-tags", "small", "-gcflags=all=-l")
 	}
 	cmd := exec.Command("go", append(args, "./firmware/itlagent")...)
@@ -236,81 +253,11 @@ func Initramfs(b *board.Board, program []byte, modules []Module) ([]byte, error)
 		entries = append(entries, entry{name: dir + "/modules.load", mode: modeFile | 0o644, data: []byte(load.String())})
 	}
 	var out bytes.Buffer
-	z, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
-	if err != nil {
+	if err := writeCPIO(&out, entries); err != nil {
 		return nil, err
 	}
-	if err := writeCPIO(z, entries); err != nil {
-		return nil, err
+	if b.Initramfs.Compress == "xz" { // the kernel knows no other check than crc32
+		return pipe(out.Bytes(), "xz", "--check=crc32", "-9", "--extreme", "--stdout")
 	}
-	if err := z.Close(); err != nil {
-		return nil, err
-	}
-	return out.Bytes(), nil
-}
-
-// UImage puts U-Boot's legacy header in front of an initramfs: 64 bytes, all
-// numbers big-endian. Source: U-Boot's include/image.h.
-func UImage(b *board.Board, data []byte) ([]byte, error) {
-	arch := map[string]byte{"arm": 2, "mips": 5, "mipsle": 5, "amd64": 24}[b.Arch]
-	address := func(text string) uint32 {
-		n, _ := strconv.ParseUint(text, 0, 32) // board.Parse has checked it
-		return uint32(n)
-	}
-	const (
-		magic       = 0x27051956
-		headerSize  = 64
-		osLinux     = 5
-		typeRamdisk = 3
-		compGzip    = 1
-	)
-	h := make([]byte, headerSize)
-	put := func(at int, v uint32) { binary.BigEndian.PutUint32(h[at:], v) }
-	put(0, magic)
-	put(8, 0) // no time, so that the bytes are the same each time
-	put(12, uint32(len(data)))
-	put(16, address(b.Boot.LoadAddress))
-	put(20, address(b.Boot.EntryPoint))
-	put(24, crc32.ChecksumIEEE(data))
-	h[28], h[29], h[30], h[31] = osLinux, arch, typeRamdisk, compGzip
-	copy(h[32:63], "itlagent "+b.Name)
-	put(4, crc32.ChecksumIEEE(h))
-	return append(h, data...), nil
-}
-
-// FindKernel returns the kernel of a board in the cache, and the folder of its
-// modules, as firmware/kernel/build and firmware/kernel/debian leave them there; of
-// several kernels the one that was made last.
-func FindKernel(b *board.Board) (kernel, modules string, err error) {
-	cache := os.Getenv("XDG_CACHE_HOME")
-	if cache == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", "", err
-		}
-		cache = filepath.Join(home, ".cache")
-	}
-	pattern, how := b.Kernel.Minimal+"-[0-9]*", "make kernels builds it"
-	if b.Kernel.Debian != "" {
-		pattern, how = filepath.Join("debian-"+b.Kernel.Debian+"-*", "kernel"), "make debian-kernels gets it"
-	}
-	files, err := filepath.Glob(filepath.Join(cache, "itlagent", "kernels", pattern))
-	if err != nil {
-		return "", "", err
-	}
-	var made time.Time
-	for _, file := range files {
-		info, err := os.Stat(file)
-		if err != nil || !info.Mode().IsRegular() || strings.HasSuffix(file, ".new") || info.ModTime().Before(made) {
-			continue
-		}
-		kernel, made = file, info.ModTime()
-	}
-	if kernel == "" {
-		return "", "", fmt.Errorf("no kernel for %s in the cache: %s", b.Name, how)
-	}
-	if b.Kernel.Debian != "" {
-		modules = filepath.Dir(kernel)
-	}
-	return kernel, modules, nil
+	return gzipped(out.Bytes())
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,18 +22,20 @@ import (
 
 // Board is one board.
 type Board struct {
-	Name    string   `yaml:"name"`
-	About   string   `yaml:"about"`
-	Arch    string   `yaml:"arch"` // arm, mips, mipsle, amd64
-	ARM     int      `yaml:"goarm"`
-	Console Console  `yaml:"console"`
-	Memory  int      `yaml:"memory"` // MiB
-	Flash   Flash    `yaml:"flash"`
-	Network Network  `yaml:"network"`
-	Kernel  Kernel   `yaml:"kernel"`
-	Boot    Boot     `yaml:"boot"`
-	QEMU    *QEMU    `yaml:"qemu"`  // nil for a real board
-	Phone   []string `yaml:"phone"` // arguments of the device program
+	Name       string      `yaml:"name"`
+	About      string      `yaml:"about"`
+	Arch       string      `yaml:"arch"` // arm, mips, mipsle, amd64
+	ARM        int         `yaml:"goarm"`
+	Console    Console     `yaml:"console"`
+	Memory     int         `yaml:"memory"` // MiB
+	Flash      Flash       `yaml:"flash"`
+	Network    Network     `yaml:"network"`
+	Kernel     Kernel      `yaml:"kernel"`
+	Initramfs  Initramfs   `yaml:"initramfs"`
+	Boot       Boot        `yaml:"boot"`
+	Bootloader *Bootloader `yaml:"bootloader"` // nil where no boot loader is spoken to
+	QEMU       *QEMU       `yaml:"qemu"`       // nil for a real board
+	Phone      []string    `yaml:"phone"`      // arguments of the device program
 }
 
 // Console is the serial console.
@@ -67,6 +70,16 @@ type Kernel struct {
 	Minimal string   `yaml:"minimal"` // made by firmware/kernel/build: arm, mips, mipsel
 	Debian  string   `yaml:"debian"`  // or fetched by firmware/kernel/debian: arm, mipsel
 	Args    []string `yaml:"args"`    // of its command line
+	// Image is the form in which the boot loader takes the kernel: "" as it is, or a
+	// uImage: uimage (of what comes as it is), uimage-gzip or uimage-lzma (of a vmlinux).
+	Image string `yaml:"image"`
+	Load  string `yaml:"load"` // address of a uimage; that of the ELF file for the others
+}
+
+// Initramfs is the form of the first file system.
+type Initramfs struct {
+	Compress string `yaml:"compress"` // gzip where "", or xz
+	Small    bool   `yaml:"small"`    // a device program without pages
 }
 
 // Boot says how the board starts.
@@ -85,10 +98,18 @@ type QEMU struct {
 	FlashArg  string   `yaml:"flashArg"`  // -drive's, with {file}
 	Vault     string   `yaml:"vault"`     // where the vault begins in the file
 	VaultSize string   `yaml:"vaultSize"`
+	// UBoot is the boot loader that the machine starts, in the place of a kernel: arm
+	// or mips, made by firmware/uboot/build, or debian/DIR of the package u-boot-qemu.
+	UBoot     string `yaml:"uboot"`
+	UBootSize string `yaml:"ubootSize"` // it is padded with 0xff to this size
+	// UBootArgs start it, with {file}; where there are none it is written to the start
+	// of an empty flash.
+	UBootArgs []string `yaml:"ubootArgs"`
 }
 
 var (
 	boardName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,40}$`)
+	ubootName = regexp.MustCompile(`^(arm|mips|debian/[a-z0-9_]{1,30})?$`)
 	arches    = map[string]bool{"arm": true, "mips": true, "mipsle": true, "amd64": true}
 )
 
@@ -107,7 +128,7 @@ func (b *Board) check() error {
 		sizes = append(sizes, p.Offset, p.Size)
 	}
 	if q := b.QEMU; q != nil {
-		sizes = append(sizes, q.FlashSize, q.Vault, q.VaultSize)
+		sizes = append(sizes, q.FlashSize, q.Vault, q.VaultSize, q.UBootSize)
 	}
 	for _, s := range sizes {
 		if s == "" {
@@ -117,7 +138,7 @@ func (b *Board) check() error {
 			return err
 		}
 	}
-	for _, a := range []string{b.Boot.LoadAddress, b.Boot.EntryPoint} {
+	for _, a := range []string{b.Boot.LoadAddress, b.Boot.EntryPoint, b.Kernel.Load} {
 		if _, err := strconv.ParseUint(a, 0, 32); a != "" && err != nil {
 			return fmt.Errorf("boot: invalid address %q", a)
 		}
@@ -146,8 +167,16 @@ func (b *Board) check() error {
 		return errors.New("boot: method qemu needs the part qemu")
 	case b.Boot.Method == "uboot" && b.Boot.LoadAddress == "":
 		return errors.New("boot: method uboot needs a loadAddress")
+	case !slices.Contains([]string{"", "uimage", "uimage-gzip", "uimage-lzma"}, b.Kernel.Image):
+		return fmt.Errorf("kernel: invalid image %q: want uimage, uimage-gzip or uimage-lzma", b.Kernel.Image)
+	case b.Kernel.Image == "uimage" && b.Kernel.Load == "":
+		return errors.New("kernel: image uimage needs its load address")
+	case !slices.Contains([]string{"", "gzip", "xz"}, b.Initramfs.Compress):
+		return fmt.Errorf("initramfs: invalid compression %q: want gzip or xz", b.Initramfs.Compress)
+	case b.QEMU != nil && !ubootName.MatchString(b.QEMU.UBoot):
+		return fmt.Errorf("qemu: invalid uboot %q: want arm, mips, or debian/ and a folder", b.QEMU.UBoot)
 	}
-	return nil
+	return b.checkLoader()
 }
 
 // Size reads a size in bytes: "4096", "64KiB", "4MiB", "0x1000".

@@ -39,7 +39,7 @@ func benchBoards(w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if b.QEMU == nil {
+		if b.QEMU == nil || b.QEMU.UBoot != "" {
 			continue
 		}
 		kernel, modules, err := image.FindKernel(b)

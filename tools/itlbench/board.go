@@ -130,7 +130,7 @@ func runQEMU(e *env, args []string) int {
 	if *dir == "" {
 		*dir = "image-" + b.Name
 	}
-	opts := qemu.Options{Dir: *dir, Memory: memory}
+	opts := qemu.Options{Dir: *dir, Memory: memory, Reboots: b.QEMU.UBoot != ""}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c *cluster.Cluster
@@ -147,13 +147,16 @@ func runQEMU(e *env, args []string) int {
 		fmt.Fprintln(e.stdout, strings.Join(quoteAll(qemu.Command(b, opts, ".")), " "))
 		return exitOK
 	}
-	if len(*tftp) == 0 {
+	if len(*tftp) == 0 && b.QEMU.UBoot == "" { // what is flashed has its servers
 		return e.usage("qemu: --cluster or --tftp")
 	}
 	if err := ensureImage(b, *dir); err != nil {
 		return e.fail(exitInfra, "qemu: %v", plainPath(err))
 	}
 	if cuts > 0 {
+		if b.QEMU.UBoot != "" {
+			return e.usage("qemu: --powercut takes no board with a boot loader")
+		}
 		if c == nil {
 			return e.usage("qemu: --powercut needs --cluster")
 		}

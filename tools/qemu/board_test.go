@@ -38,7 +38,7 @@ func emulated(t *testing.T, f func(t *testing.T, b *board.Board, base string), o
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b.QEMU == nil {
+		if b.QEMU == nil || b.QEMU.UBoot != "" {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"itlagent/firmware/boards"
 	"itlagent/firmware/image"
 	"itlagent/platform/board"
+	"itlagent/tools/expect"
 	"itlagent/tools/qemu"
 )
 
@@ -20,7 +21,7 @@ var raw = []string{"qemu-arm", "qemu-mips", "qemu-mipsel"}
 
 // withInit runs a test on each of the boards with a program of testdata, and nothing
 // else, as its first process.
-func withInit(t *testing.T, program string, args []string, f func(t *testing.T, m *qemu.Machine, e *qemu.Expect)) {
+func withInit(t *testing.T, program string, args []string, f func(t *testing.T, m *qemu.Machine, e *expect.Expect)) {
 	if testing.Short() {
 		t.Skip("emulated boards are not run again with the race detector")
 	}
@@ -87,7 +88,7 @@ func prepareInit(b *board.Board, dir, program, kernel string) error {
 }
 
 // until waits for a line of the program; one with an error, and a panic, end the test.
-func until(t *testing.T, e *qemu.Expect, line string) {
+func until(t *testing.T, e *expect.Expect, line string) {
 	t.Helper()
 	_, groups, err := e.Wait(t.Context(), 2*time.Minute, regexp.MustCompile(`(?m)(^[a-z]+: error: [^\r\n]*|Kernel panic[^\r\n]*|`+line+`\r?\n)`))
 	if err != nil {
@@ -101,7 +102,7 @@ func until(t *testing.T, e *qemu.Expect, line string) {
 // A program that hangs is reset by the watchdog that it fed before, and starts again.
 // The watchdog is QEMU's i6300esb on arm, and the kernel's softdog on malta.
 func TestWatchdogResetsHungBoard(t *testing.T) {
-	withInit(t, "hang", nil, func(t *testing.T, m *qemu.Machine, e *qemu.Expect) {
+	withInit(t, "hang", nil, func(t *testing.T, m *qemu.Machine, e *expect.Expect) {
 		for _, line := range []string{"hang: up", "hang: timeout 5s", "hang: fed 1", "hang: fed 2", "hang: fed 3", "hang: hangs"} {
 			until(t, e, line)
 		}
@@ -114,7 +115,7 @@ func TestWatchdogResetsHungBoard(t *testing.T) {
 
 // A program that closes the watchdog is not reset.
 func TestWatchdogClosed(t *testing.T) {
-	withInit(t, "hang", []string{"close"}, func(t *testing.T, m *qemu.Machine, e *qemu.Expect) {
+	withInit(t, "hang", []string{"close"}, func(t *testing.T, m *qemu.Machine, e *expect.Expect) {
 		until(t, e, "hang: up")
 		until(t, e, "hang: fed 3")
 		if which, _, err := e.Wait(t.Context(), 2*time.Minute, regexp.MustCompile(`hang: not reset`), regexp.MustCompile(`hang: up`)); err != nil || which != 0 {
@@ -130,7 +131,7 @@ func TestWatchdogClosed(t *testing.T) {
 
 // Boards with 32 bits set their clock to years that 32 bits do not hold, and once.
 func TestLateClock(t *testing.T) {
-	withInit(t, "clock", nil, func(t *testing.T, m *qemu.Machine, e *qemu.Expect) {
+	withInit(t, "clock", nil, func(t *testing.T, m *qemu.Machine, e *expect.Expect) {
 		for _, year := range []string{"2038", "2106", "2200"} {
 			until(t, e, "clock: set "+year+" true <nil>")
 			until(t, e, "clock: again "+year+" false <nil>")

@@ -16,6 +16,7 @@ import (
 	"itlagent/platform/board"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/scenario"
+	"itlagent/tools/expect"
 )
 
 // Times that a board may take; emulated ones on a busy machine are slow.
@@ -33,7 +34,7 @@ type Phone struct {
 	mac     string
 	model   string
 	machine *Machine
-	console *Expect
+	console *expect.Expect
 	itl     string // signature of the list in force
 }
 

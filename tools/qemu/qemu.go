@@ -22,6 +22,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,7 +37,8 @@ import (
 // Options says how a board is run.
 type Options struct {
 	Dir    string   // of the image, with the flash
-	Phone  []string // arguments of the device program
+	Phone  []string // arguments of the device program; not for a board with a boot loader
+	TFTP   string   // folder that the emulator's own TFTP server serves; "" for none
 	Memory int      // MiB; that of the board where 0
 	// Reboots lets a reset start the board again. Without it a reset, be it of the
 	// kernel or of the watchdog, ends the emulator.
@@ -65,6 +67,9 @@ var ErrStart = errors.New("the emulator did not start")
 // SerialLog is the file in the image's folder with all output of the console.
 const SerialLog = "serial.log"
 
+// userNetwork is the network of the emulated boards, in their descriptions.
+const userNetwork = "user,id=n0"
+
 // The sockets of a machine: of its console, and of QMP, the emulator's own protocol.
 const (
 	serialSocket = "serial"
@@ -80,12 +85,20 @@ func Command(b *board.Board, o Options, sockets string) []string {
 	q := b.QEMU
 	flash := filepath.Join(o.Dir, image.FlashFile)
 	args := append([]string{q.Program}, q.Args...)
+	if i := slices.Index(args, userNetwork); i >= 0 && o.TFTP != "" {
+		args[i] += ",tftp=" + o.TFTP
+	}
 	args = append(args, "-m", strconv.Itoa(memory), "-display", "none", "-monitor", "none",
-		"-kernel", filepath.Join(o.Dir, image.KernelFile), "-initrd", filepath.Join(o.Dir, image.InitramfsFile),
 		"-drive", strings.ReplaceAll(q.FlashArg, "{file}", flash),
 		"-chardev", "socket,id=serial,path="+filepath.Join(sockets, serialSocket)+",server=on,wait=on,logfile="+filepath.Join(o.Dir, SerialLog)+",logappend=on",
-		"-serial", "chardev:serial", "-qmp", "unix:"+filepath.Join(sockets, qmpSocket)+",server=on,wait=off",
-		"-append", strings.Join(append([]string{b.CommandLine(), "--"}, o.Phone...), " "))
+		"-serial", "chardev:serial", "-qmp", "unix:"+filepath.Join(sockets, qmpSocket)+",server=on,wait=off")
+	if q.UBoot == "" {
+		args = append(args, "-kernel", filepath.Join(o.Dir, image.KernelFile), "-initrd", filepath.Join(o.Dir, image.InitramfsFile),
+			"-append", strings.Join(append([]string{b.CommandLine(), "--"}, o.Phone...), " "))
+	}
+	for _, arg := range q.UBootArgs {
+		args = append(args, strings.ReplaceAll(arg, "{file}", filepath.Join(o.Dir, image.UBootFile)))
+	}
 	if !o.Reboots {
 		args = append(args, "-no-reboot")
 	}
@@ -118,7 +131,14 @@ func Check(b *board.Board) error {
 
 // checkFiles reports files that are missing, and a flash of the wrong size.
 func checkFiles(b *board.Board, dir string) error {
-	for _, name := range []string{image.KernelFile, image.InitramfsFile, image.FlashFile} {
+	names := []string{image.KernelFile, image.InitramfsFile, image.FlashFile}
+	switch {
+	case len(b.QEMU.UBootArgs) > 0:
+		names = []string{image.UBootFile, image.FlashFile}
+	case b.QEMU.UBoot != "":
+		names = []string{image.FlashFile}
+	}
+	for _, name := range names {
 		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil {
 			return fmt.Errorf("%s is missing in %s: itlbench image %s makes it", name, dir, b.Name)
