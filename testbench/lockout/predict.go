@@ -78,6 +78,9 @@ type Plan struct {
 	// about do; nil where none was found. SequenceWhy says what differs.
 	Sequence    []Change
 	SequenceWhy string
+	// Warnings say which list becomes too large for phones, or nearly; only where Options
+	// look for a sequence.
+	Warnings []string
 }
 
 // Count returns how many phones have an outcome.
@@ -138,8 +141,12 @@ func Predict(ctx context.Context, w World, phones []Phone, changes []Change, o O
 		one.Phone = p
 		plan.Phones = append(plan.Phones, one)
 	}
-	if !o.Sequence || plan.Safe() {
+	if !o.Sequence {
 		return plan, nil
+	}
+	var err error
+	if plan.Warnings, err = pr.warnings(changes); err != nil || plan.Safe() {
+		return plan, err
 	}
 	var some []Phone // that are not lost already
 	for _, class := range slices.Sorted(maps.Keys(classes)) {
@@ -147,7 +154,6 @@ func Predict(ctx context.Context, w World, phones []Phone, changes []Change, o O
 			some = append(some, one.Phone)
 		}
 	}
-	var err error
 	plan.Sequence, plan.SequenceWhy, err = pr.sequence(some, changes)
 	return plan, err
 }

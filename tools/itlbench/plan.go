@@ -159,6 +159,7 @@ type planJSON struct {
 	Sequence    []string       `json:"sequence"`
 	SequenceWhy string         `json:"sequenceWhy"`
 	Notes       []string       `json:"notes"`
+	Warnings    []string       `json:"warnings"`
 }
 
 func texts(changes []lockout.Change) []string {
@@ -171,7 +172,7 @@ func texts(changes []lockout.Change) []string {
 
 func (e *env) planJSON(plan *lockout.Plan, fleet *evidence.Fleet) {
 	out := planJSON{Safe: plan.Safe(), Steps: texts(plan.Changes), Totals: make(map[string]int), Unknown: fleet.Uncounted(),
-		Sequence: texts(plan.Sequence), SequenceWhy: plan.SequenceWhy, Notes: append([]string{}, fleet.Notes...)}
+		Sequence: texts(plan.Sequence), SequenceWhy: plan.SequenceWhy, Notes: append([]string{}, fleet.Notes...), Warnings: append([]string{}, plan.Warnings...)}
 	for _, outcome := range lockout.Outcomes() {
 		out.Totals[string(outcome)] = plan.Count(outcome)
 	}
@@ -247,6 +248,9 @@ func (e *env) printPlan(plan *lockout.Plan, fleet *evidence.Fleet, w lockout.Wor
 		line("not safe, and no safe sequence was found: test with one phone first")
 	default:
 		line("not safe; this is, with %s: %s", plan.SequenceWhy, strings.Join(texts(plan.Sequence), ", "))
+	}
+	for _, warning := range plan.Warnings {
+		line("warning: %s", warning)
 	}
 	line("\nwhat was asked:")
 	printSteps(e.stdout, plan.Changes, w)
