@@ -40,7 +40,7 @@ type command struct {
 // commands lists the subcommands in the order of the help text.
 func commands() []command {
 	return []command{
-		{"show", "FILE [--json] [--installed LIST]... [--cert PEM]...", "print a trust list or signed file", runShow},
+		{"show", "FILE... [--json] [--installed LIST]... [--cert PEM]...", "print whatever it is: a trust list, its text, a certificate, a log, an archive of them", runShow},
 		{"verify", "FILE [--installed LIST]... [--cert PEM]... [--tvs ADDR]... [--json]", "say whether a phone would accept FILE", runVerify},
 		{"build", "itl|ctl -o FILE --signer PEM --record ROLE=PEM...", "make a trust list", runBuild},
 		{"sign", "FILE --signer PEM [-o FILE.sgn]", "make a signed file", runSign},

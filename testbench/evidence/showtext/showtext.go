@@ -364,16 +364,20 @@ func (l *List) Write(w io.Writer) {
 			line("%s(%s)", sum[0], sum[1])
 		}
 	}
-	line("\nLength of %s file: %d", l.Kind, l.Length)
+	line("")
+	line("Length of %s file: %d", l.Kind, l.Length)
 	if l.Modified != "" {
 		line("The %s File was last modified on %s", l.Kind, l.Modified)
 	}
-	line("Version: %s\nHeaderLength: %d (BYTES)\n", l.Version, l.HeaderLength)
+	line("Version: %s", l.Version)
+	line("HeaderLength: %d (BYTES)", l.HeaderLength)
+	line("")
 	for i := range l.header {
 		l.header[i].write(line)
 	}
 	for i, record := range l.records {
-		line("\n%s Record #:%d", l.Kind, i+1)
+		line("")
+		line("%s Record #:%d", l.Kind, i+1)
 		for j := range record {
 			record[j].write(line)
 		}
@@ -381,8 +385,9 @@ func (l *List) Write(w io.Writer) {
 			line("This etoken was %sused to sign the %s file.", map[bool]string{true: "", false: "not "}[r.SignedThisFile], l.Kind)
 		}
 	}
+	line("")
 	if l.Printed != "" {
-		line("\nthe cluster said of the signature: %s", l.Printed)
+		line("the cluster said of the signature: %s", l.Printed)
 	}
 	line("not known from a text: the certificates, their validity, and the proof of the signature")
 }
