@@ -50,7 +50,9 @@ func streamed(head []byte) (Kind, string) {
 	return "", ""
 }
 
-func markup(head []byte) bool { return bytes.HasPrefix(bytes.TrimLeft(head, "\ufeff \t\r\n"), []byte("<")) }
+func markup(head []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(head, "\ufeff \t\r\n"), []byte("<"))
+}
 
 // text reports whether bytes are text, in UTF-8 or another code that extends ASCII.
 func text(head []byte) bool {
