@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster"
@@ -129,11 +130,16 @@ func TestReadsBack(t *testing.T) {
 	files := samples(t)
 	texts := 0
 	for i, f := range files {
-		var b bytes.Buffer
+		var b, aligned bytes.Buffer
 		yes := true
 		listing.Write(&b, f, &yes)
+		listing.Of(f, &yes).Write(&aligned, listing.Layout{Columns: true, Zone: time.FixedZone("PST", -8*3600)})
 		want := textOf(f)
-		for how, text := range mangled(b.String()) {
+		all := mangled(b.String())
+		for how, text := range mangled(aligned.String()) {
+			all["aligned, "+how] = text
+		}
+		for how, text := range all {
 			lists, err := showtext.Read([]byte(text))
 			if err != nil || len(lists) != 1 {
 				t.Fatalf("list %d, %s: %d lists, %v", i, how, len(lists), err)
