@@ -1,9 +1,14 @@
 // Package pki makes the certificates and keys of a test cluster: self-signed RSA
 // identities with the names, sizes and extensions of CUCM's own, so that trust
-// lists made from them have CUCM's lengths to the byte.
+// lists made from them have CUCM's lengths to the byte; and a CA that signs what a
+// cluster requests.
 //
-//	id, err := pki.New(pki.Request{Subject: pki.Name{CN: "pub.example.com"}, Bits: 1024, Usage: pki.CallManager})
+//	id, err := pki.New(pki.Request{Subject: pki.Name{CN: "pub.example.com"}, Bits: 1024})
 //	err = id.WriteFile("callmanager.pem")
+//
+//	ca, err := pki.New(pki.Request{Subject: pki.Name{CN: "Example CA"}, Bits: 2048, Usage: pki.Authority})
+//	csr, err := pki.NewCSR(pki.Request{Subject: pki.Name{CN: "pub.example.com"}, Bits: 2048})
+//	cert, err := ca.Issue(csr.Request, from, 5)
 //
 // Keys are made at run time and never leave the process unless they are written,
 // with mode 0600. An Identity is immutable and safe for concurrent use. The
@@ -17,11 +22,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -42,9 +44,10 @@ type Usage uint8
 // The usages. CUCM's service certificates have three purposes; those of CAPF and of ITL
 // recovery two, by their lengths in listings.
 const (
-	Service  Usage = iota // serverAuth, clientAuth, ipsecEndSystem
-	Recovery              // serverAuth, clientAuth
-	CAPF     = Recovery
+	Service   Usage = iota // serverAuth, clientAuth, ipsecEndSystem
+	Recovery               // serverAuth, clientAuth
+	Authority              // a CA: signs certificates, and has no purposes
+	CAPF      = Recovery
 )
 
 // Request describes a certificate to be made.
@@ -54,13 +57,17 @@ type Request struct {
 	EC      bool
 	Usage   Usage
 	From    time.Time
-	Years   int // validity; 5 where 0
+	Years   int       // validity; 5 where 0
+	Hosts   []string  // DNS names beside the subject
+	Signer  *Identity // the CA that signs it; nil: itself
 }
 
-// Identity is a certificate with its private key.
+// Identity is a certificate with its private key and, where a CA signed it, the
+// certificates above it.
 type Identity struct {
 	Certificate *x509.Certificate
 	Key         crypto.Signer
+	Chain       []*x509.Certificate // the issuer first, a self-signed one last; nil where it is self-signed
 }
 
 // SerialBytes is the length of a serial number. Its first bit is clear and its
@@ -99,6 +106,15 @@ type Keys struct {
 // New is the function New with a key of the stock. Equal numbers give equal keys for
 // one size; each certificate has a serial number of its own.
 func (k *Keys) New(req Request, number int) (*Identity, error) {
+	key, err := k.take(req, number)
+	if err != nil {
+		return nil, err
+	}
+	return newWith(req, key)
+}
+
+// take returns the key of a number, which is made where it is not there yet.
+func (k *Keys) take(req Request, number int) (crypto.Signer, error) {
 	at := [2]int{req.Bits, number}
 	if req.EC {
 		at[0] = 0
@@ -116,15 +132,10 @@ func (k *Keys) New(req Request, number int) (*Identity, error) {
 		}
 		k.stock[at] = key
 	}
-	return newWith(req, key)
+	return key, nil
 }
 
 func newWith(req Request, key crypto.Signer) (*Identity, error) {
-	serial := make([]byte, SerialBytes)
-	if _, err := rand.Read(serial); err != nil {
-		return nil, err
-	}
-	serial[0] = serial[0]&0x3f | 0x40
 	subject, err := req.Subject.der()
 	if err != nil {
 		return nil, err
@@ -133,18 +144,32 @@ func newWith(req Request, key crypto.Signer) (*Identity, error) {
 	if err != nil {
 		return nil, err
 	}
-	years := req.Years
+	template := &x509.Certificate{RawSubject: subject, ExtraExtensions: ext, DNSNames: req.Hosts}
+	if req.Usage == Authority {
+		template.IsCA, template.BasicConstraintsValid = true, true
+	}
+	date(template, req.From, req.Years)
+	if req.Signer == nil {
+		return create(template, key)
+	}
+	cert, err := req.Signer.sign(template, key.Public())
+	if err != nil {
+		return nil, err
+	}
+	return &Identity{Certificate: cert, Key: key, Chain: req.Signer.withChain()}, nil
+}
+
+// date gives a certificate its validity and a new serial number.
+func date(template *x509.Certificate, from time.Time, years int) {
 	if years == 0 {
 		years = 5
 	}
-	from := req.From.UTC().Truncate(time.Second)
-	return create(&x509.Certificate{
-		RawSubject:      subject,
-		SerialNumber:    new(big.Int).SetBytes(serial),
-		NotBefore:       from,
-		NotAfter:        from.AddDate(years, 0, 0),
-		ExtraExtensions: ext,
-	}, key)
+	serial := make([]byte, SerialBytes)
+	rand.Read(serial) // it never fails
+	serial[0] = serial[0]&0x3f | 0x40
+	template.SerialNumber = new(big.Int).SetBytes(serial)
+	template.NotBefore = from.UTC().Truncate(time.Second)
+	template.NotAfter = template.NotBefore.AddDate(years, 0, 0)
 }
 
 // Lookalike makes a certificate with the subject, issuer and serial number of
@@ -174,56 +199,7 @@ func create(template *x509.Certificate, key crypto.Signer) (*Identity, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read back certificate: %w", err)
 	}
-	return &Identity{cert, key}, nil
-}
-
-// der encodes the name in the order of CUCM's certificates, C, O, OU, CN, ST, L, each
-// as a PrintableString where its characters allow, else UTF-8.
-func (n Name) der() ([]byte, error) {
-	var rdns pkix.RDNSequence
-	for _, part := range []struct {
-		id    int
-		value string
-	}{{6, n.C}, {10, n.O}, {11, n.OU}, {3, n.CN}, {8, n.ST}, {7, n.L}} {
-		if part.value != "" {
-			rdns = append(rdns, pkix.RelativeDistinguishedNameSET{
-				{Type: asn1.ObjectIdentifier{2, 5, 4, part.id}, Value: part.value}})
-		}
-	}
-	return asn1.Marshal(rdns)
-}
-
-// extensions returns keyUsage (not critical), extKeyUsage and
-// subjectKeyIdentifier in the order and form that give CUCM's lengths.
-func extensions(usage Usage, pub crypto.PublicKey) ([]pkix.Extension, error) {
-	// digitalSignature, keyEncipherment, dataEncipherment, keyAgreement, keyCertSign
-	keyUsage, err := asn1.Marshal(asn1.BitString{Bytes: []byte{0xbc}, BitLength: 6})
-	if err != nil {
-		return nil, err
-	}
-	purpose := func(n int) asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, n} }
-	purposes := []asn1.ObjectIdentifier{purpose(1), purpose(2)} // serverAuth, clientAuth
-	if usage == Service {
-		purposes = append(purposes, purpose(5)) // ipsecEndSystem
-	}
-	extUsage, err := asn1.Marshal(purposes)
-	if err != nil {
-		return nil, err
-	}
-	spki, err := x509.MarshalPKIXPublicKey(pub)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha1.Sum(spki)
-	keyID, err := asn1.Marshal(sum[:])
-	if err != nil {
-		return nil, err
-	}
-	return []pkix.Extension{
-		{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Value: keyUsage},
-		{Id: asn1.ObjectIdentifier{2, 5, 29, 37}, Value: extUsage},
-		{Id: asn1.ObjectIdentifier{2, 5, 29, 14}, Value: keyID},
-	}, nil
+	return &Identity{Certificate: cert, Key: key}, nil
 }
 
 // SigningKey returns the identity as a signer of trust files.
@@ -231,14 +207,21 @@ func (id *Identity) SigningKey() trustlist.SigningKey {
 	return trustlist.SigningKey{Certificate: id.Certificate, Key: id.Key}
 }
 
-// TLS returns the identity as a TLS certificate.
+// TLS returns the identity as a TLS certificate, with its chain behind it.
 func (id *Identity) TLS() tls.Certificate {
-	return tls.Certificate{Certificate: [][]byte{id.Certificate.Raw}, PrivateKey: id.Key, Leaf: id.Certificate}
+	out := tls.Certificate{PrivateKey: id.Key, Leaf: id.Certificate}
+	for _, cert := range id.withChain() {
+		out.Certificate = append(out.Certificate, cert.Raw)
+	}
+	return out
 }
 
-// PEM returns the certificate and, with key, the PKCS#8 private key behind it.
+// PEM returns the certificate, its chain and, with key, the PKCS#8 private key behind them.
 func (id *Identity) PEM(key bool) ([]byte, error) {
-	out := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: id.Certificate.Raw})
+	var out []byte
+	for _, cert := range id.withChain() {
+		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
+	}
 	if key {
 		der, err := x509.MarshalPKCS8PrivateKey(id.Key)
 		if err != nil {
@@ -299,8 +282,9 @@ func (id *Identity) WriteFile(path string) error {
 	return os.WriteFile(path, b, 0o600)
 }
 
-// Load reads what PEM wrote: the first certificate and the first private key
-// (PKCS#8, PKCS#1 or SEC 1). The key may be missing; Key then is nil.
+// Load reads what PEM wrote: the first certificate, the certificates behind it that
+// are its chain, and the first private key (PKCS#8, PKCS#1 or SEC 1). The key may be
+// missing; Key then is nil. Other certificates are left out.
 func Load(data []byte) (*Identity, error) {
 	id := new(Identity)
 	for {
@@ -315,6 +299,8 @@ func Load(data []byte) (*Identity, error) {
 				return nil, fmt.Errorf("certificate: %w", err)
 			}
 			id.Certificate = cert
+		case block.Type == "CERTIFICATE":
+			id.extend(block.Bytes)
 		case bytes.HasSuffix([]byte(block.Type), []byte("PRIVATE KEY")) && id.Key == nil:
 			key, err := privateKey(block.Bytes)
 			if err != nil {
