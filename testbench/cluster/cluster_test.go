@@ -101,7 +101,7 @@ func TestHold(t *testing.T) {
 	c.Apply(operation.Advance(time.Second))
 	regen("test10pub", profile.TVS, "")
 	regen("nobody", profile.TVS, `no node "nobody" in the cluster; there are: test10pub, test10sub`)
-	regen("test10pub", "ipsec", `test10pub has no certificate "ipsec"`)
+	regen("test10pub", "Presence", `test10pub has no certificate "Presence"`)
 }
 
 // What is regenerated takes effect when its service starts again.

@@ -18,8 +18,19 @@ const HoldTime = 5 * time.Minute
 // fipsBits is the least size of an RSA key in FIPS mode.
 const fipsBits = 2048
 
-// issue makes a certificate for a unit. It changes nothing.
-func issue(s *state.State, n *state.Node, u profile.Unit) (*pki.Identity, error) {
+// issue makes a self-signed certificate for a unit, and returns the nodes that it is for.
+// It changes nothing.
+func issue(s *state.State, n *state.Node, u profile.Unit) (*pki.Identity, []*state.Node, error) {
+	req := describe(s, n, u)
+	if shared(s, u) {
+		req = describeAll(s, n, u)
+	}
+	id, err := s.NewIdentity(req)
+	return id, owners(s, n, shared(s, u)), err
+}
+
+// describe describes the certificate of a unit of one node.
+func describe(s *state.State, n *state.Node, u profile.Unit) pki.Request {
 	spec := n.Spec()
 	req := pki.Request{Subject: s.Profile.Organisation, Bits: bits(s, n, u), From: s.Now()}
 	req.Subject.CN = n.FQDN()
@@ -40,7 +51,35 @@ func issue(s *state.State, n *state.Node, u profile.Unit) (*pki.Identity, error)
 			req.Subject.CN = recoveryName(s)
 		}
 	}
-	return s.NewIdentity(req)
+	return req
+}
+
+// describeAll describes the certificate of a unit that is that of every node: it has the
+// name of one of them, with "-ms" as multi-server certificates of CUCM have it, and the
+// host names of all.
+func describeAll(s *state.State, n *state.Node, u profile.Unit) pki.Request {
+	req := describe(s, n, u)
+	req.Subject.CN = profile.FQDN(n.Name+"-ms", n.Domain)
+	if u == profile.CallManagerEC {
+		req.Subject.CN += "-EC"
+	}
+	for _, other := range s.Nodes {
+		req.Hosts = append(req.Hosts, other.FQDN())
+	}
+	return req
+}
+
+// shared reports whether the certificate of a unit is always that of every node.
+func shared(s *state.State, u profile.Unit) bool {
+	return u == profile.TVS && s.Release().SharedTVS()
+}
+
+// owners are the nodes that a certificate of a node, or one for all, goes to.
+func owners(s *state.State, n *state.Node, all bool) []*state.Node {
+	if all {
+		return s.Nodes
+	}
+	return []*state.Node{n}
 }
 
 // recoveryName is the common name of the publisher's recovery certificate. It
@@ -86,17 +125,20 @@ func Held(s *state.State, node string, u profile.Unit) error {
 	if err != nil {
 		return err
 	}
-	return held(s, s.Nodes[i], u)
+	return held(s, owners(s, s.Nodes[i], shared(s, u)), u)
 }
 
-func held(s *state.State, n *state.Node, u profile.Unit) error {
-	if n.Units[u] == nil {
-		return fmt.Errorf("%s has no certificate %q", n.Name, u)
-	}
-	for _, other := range s.Release().Units() {
-		at, ok := n.Modified[other]
-		if ok && other != u && s.Now().Before(at.Add(HoldTime)) {
-			return &HoldError{other, u}
+// held reports whether a unit of some nodes may not be replaced yet, or never.
+func held(s *state.State, nodes []*state.Node, u profile.Unit) error {
+	for _, n := range nodes {
+		if n.Units[u] == nil && u != profile.IPsec {
+			return fmt.Errorf("%s has no certificate %q", n.Name, u)
+		}
+		for _, other := range n.Present() {
+			at, ok := n.Modified[other]
+			if ok && other != u && s.Now().Before(at.Add(HoldTime)) {
+				return &HoldError{other, u}
+			}
 		}
 	}
 	return nil
@@ -108,7 +150,7 @@ func held(s *state.State, n *state.Node, u profile.Unit) error {
 // within HoldTime gives a *HoldError.
 func Regenerate(node string, u profile.Unit) Operation {
 	return onNode(node, func(s *state.State, n *state.Node) error {
-		if err := held(s, n, u); err != nil {
+		if err := held(s, owners(s, n, shared(s, u)), u); err != nil {
 			return err
 		}
 		if err := renew(s, n, u); err != nil {
@@ -120,24 +162,41 @@ func Regenerate(node string, u profile.Unit) Operation {
 			}
 			return nil
 		}
-		s.Effects.Why = fmt.Sprintf("certificate %s of %s was regenerated", u, n.Name)
-		if s.Release().Restarts {
-			if err := startAll(s); err != nil {
-				return err
-			}
-		}
-		resetPhones(s, s.Effects.Why)
-		return nil
+		return replaced(s, fmt.Sprintf("certificate %s of %s was regenerated", u, n.Name))
 	})
 }
 
+// replaced is what follows when a certificate that phones meet is another one.
+func replaced(s *state.State, why string) error {
+	s.Effects.Why = why
+	if s.Release().Restarts {
+		if err := startAll(s); err != nil {
+			return err
+		}
+	}
+	resetPhones(s, why)
+	return nil
+}
+
+// renew puts a new self-signed certificate in the place of that of a unit: of the node,
+// or of all where they share it.
 func renew(s *state.State, n *state.Node, u profile.Unit) error {
-	id, err := issue(s, n, u)
+	id, nodes, err := issue(s, n, u)
 	if err != nil {
 		return err
 	}
-	n.Units[u], n.Modified[u] = id, s.Now()
-	s.Event(n, appCert, 6, "CertRegenerated", "A certificate was regenerated", events.Tag{Key: "CertName", Value: string(u)},
-		events.Tag{Key: "SerialNumber", Value: trustlist.FormatSerial(id.Certificate.SerialNumber.Bytes())})
+	put(s, nodes, u, id)
+	s.Event(n, appCert, 6, "CertRegenerated", "A certificate was regenerated", certTags(u, id)...)
 	return nil
+}
+
+// put makes a certificate that of a unit of nodes.
+func put(s *state.State, nodes []*state.Node, u profile.Unit, id *pki.Identity) {
+	for _, n := range nodes {
+		n.Units[u], n.Modified[u] = id, s.Now()
+	}
+}
+
+func certTags(u profile.Unit, id *pki.Identity) []events.Tag {
+	return []events.Tag{{Key: "CertName", Value: string(u)}, {Key: "SerialNumber", Value: trustlist.FormatSerial(id.Certificate.SerialNumber.Bytes())}}
 }

@@ -31,11 +31,16 @@ func Install(p profile.Profile, tick bool) (*state.State, error) {
 	var mu sync.Mutex
 	for _, n := range s.Nodes {
 		for _, u := range s.Release().Units() {
+			if shared(s, u) && !n.IsPublisher() {
+				continue
+			}
 			jobs.Go(func() error {
-				id, err := issue(s, n, u)
+				id, nodes, err := issue(s, n, u)
 				mu.Lock()
 				defer mu.Unlock()
-				n.Units[u] = id
+				for _, n := range nodes {
+					n.Units[u] = id
+				}
 				return err
 			})
 		}

@@ -3,6 +3,7 @@ package operation
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster/profile"
@@ -110,7 +111,9 @@ func resetSigner(s *state.State) *pki.Identity {
 
 // itlSpec describes the node's ITL in the order of the note: the node's
 // CallManager certificate as SAST and as TFTP, CAPF, the first TVS, ITL
-// recovery, the other TVS.
+// recovery, the other TVS. A TVS certificate of several nodes has one record. What a CA
+// has signed has the CA's name as its issuer, which signers are found by; the CA itself
+// has no record.
 func itlSpec(s *state.State, n *state.Node) trustlist.ListSpec {
 	own := n.Units[profile.CallManager].Certificate
 	whole, hashed, vouching := trustlist.Whole, trustlist.Hashed, trustlist.Hashed
@@ -129,7 +132,10 @@ func itlSpec(s *state.State, n *state.Node) trustlist.ListSpec {
 	}
 	records = append(records, trustlist.RecordSpec{Role: trustlist.CAPF, Certificate: s.Publisher().Units[profile.CAPF].Certificate, Form: trustlist.Hashed})
 	for i, other := range s.Nodes {
-		records = append(records, trustlist.RecordSpec{Role: trustlist.TVS, Certificate: other.Units[profile.TVS].Certificate, Form: vouching})
+		cert := other.Units[profile.TVS].Certificate
+		if !slices.ContainsFunc(records, func(r trustlist.RecordSpec) bool { return r.Role == trustlist.TVS && r.Certificate.Equal(cert) }) {
+			records = append(records, trustlist.RecordSpec{Role: trustlist.TVS, Certificate: cert, Form: vouching})
+		}
 		if id := s.Recovery(); i == 0 && id != nil {
 			records = append(records, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: id.Certificate})
 		}

@@ -29,7 +29,8 @@ func Rename(node, host, domain string) Operation {
 			}
 			n.Domain = domain
 		}
-		for _, u := range s.Release().Units() {
+		outdateCSRs(s, n)
+		for _, u := range n.Present() {
 			if u == profile.ITLRecovery {
 				continue
 			}
@@ -53,7 +54,7 @@ func SetFIPS(node string, on bool) Operation {
 			return fmt.Errorf("FIPS mode of %s is as wanted already", n.Name)
 		}
 		n.FIPS = on
-		for _, u := range s.Release().Units() {
+		for _, u := range n.Present() {
 			if err := renew(s, n, u); err != nil {
 				return err
 			}

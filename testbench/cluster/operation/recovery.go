@@ -61,13 +61,17 @@ func Rebuild(security string) Operation {
 
 		pub := s.Publisher()
 		for _, u := range s.Release().Units() {
-			id, err := issue(s, pub, u)
+			id, nodes, err := issue(s, pub, u)
 			if err != nil {
 				return err
 			}
-			pub.Units[u] = id
+			for _, n := range nodes {
+				n.Units[u] = id
+			}
 		}
+		delete(pub.Units, profile.IPsec)
 		clear(pub.Modified)
+		pub.CSRs = nil
 		s.Effects.Why = "the publisher was installed again"
 		s.SecurityPassword = security
 		if err := startAll(s); err != nil {

@@ -18,7 +18,28 @@ const (
 	CallManagerEC Unit = "CallManager-ECDSA"
 	// ITLRecovery of the publisher is the one that counts.
 	ITLRecovery Unit = "ITLRecovery"
+	// IPsec is of no use to phones: a node has the certificate only once it is
+	// regenerated or imported.
+	IPsec Unit = "ipsec"
 )
+
+// Trust returns the trust store of a unit, where the CAs are that sign for it.
+func (u Unit) Trust() Store {
+	if u == CallManagerEC {
+		u = CallManager
+	}
+	return Store(string(u) + "-trust")
+}
+
+// FindUnit returns the unit among some whose name it is, whatever its case.
+func FindUnit(among []Unit, name string) (Unit, bool) {
+	for _, u := range among {
+		if strings.EqualFold(string(u), name) {
+			return u, true
+		}
+	}
+	return "", false
+}
 
 // Service is a service of a node, by the name that administrators know.
 type Service string
@@ -73,4 +94,6 @@ const (
 )
 
 // Stores returns the trust stores.
-func Stores() []Store { return []Store{CallManagerTrust, PhoneSASTTrust, TomcatTrust} }
+func Stores() []Store {
+	return []Store{CallManagerTrust, PhoneSASTTrust, TomcatTrust, TVS.Trust(), CAPF.Trust(), IPsec.Trust()}
+}

@@ -17,3 +17,8 @@ func (r *Release) CTLHasRecovery() bool { return r.RecoverySigns }
 // CTLAtOnce is whether nodes serve a new CTL without a restart of TFTP. The steps of
 // FN70613 on 12.5 have no restart; the texts of `utils ctl` of 10.x ask for one.
 func (r *Release) CTLAtOnce() bool { return r.RecoverySigns }
+
+// SharedTVS is whether all nodes have one TVS certificate, which is made for all of them
+// at installation and whenever that of a node is renewed. From release 14 on the guides
+// say that it may be so. Earlier releases have one a node, by every listing.
+func (r *Release) SharedTVS() bool { return r.Restarts }

@@ -71,6 +71,17 @@ func (r *Release) Units() []Unit {
 	return u
 }
 
+// Signable returns the units of a node that may have a certificate signed by a CA.
+// ITLRecovery is the cluster's own.
+func (r *Release) Signable() []Unit {
+	return append(slices.DeleteFunc(r.Units(), func(u Unit) bool { return u == ITLRecovery }), IPsec)
+}
+
+// Shareable reports whether one certificate of a unit may be that of every node.
+func (r *Release) Shareable(u Unit) bool {
+	return u == CallManager || u == CallManagerEC || u == Tomcat || u == TVS && r.SharedTVS()
+}
+
 // ReleaseIndex returns the place of a release among those that there are, oldest
 // first, or -1.
 func ReleaseIndex(name string) int {

@@ -128,8 +128,21 @@ func (n *Node) check(release *profile.Release) error {
 		}
 	}
 	for u := range n.Units {
-		if !slices.Contains(release.Units(), u) {
+		switch {
+		case u == profile.IPsec:
+			if err := checkIdentity(n.Units[u]); err != nil {
+				return at(err, "Units[%s]", u)
+			}
+		case !slices.Contains(release.Units(), u):
 			return fmt.Errorf("Units[%.40q]: release %s has none", u, release.Name)
+		}
+	}
+	for u, csr := range n.CSRs {
+		switch {
+		case !slices.Contains(release.Signable(), u):
+			return fmt.Errorf("CSRs[%.40q]: release %s has none", u, release.Name)
+		case csr.Request == nil || csr.Request.Key == nil:
+			return at(errMissing, "CSRs[%s]", u)
 		}
 	}
 	for _, part := range []struct {

@@ -13,7 +13,8 @@ import (
 type Node struct {
 	Name, Domain string
 	Units        map[profile.Unit]*pki.Identity
-	Modified     map[profile.Unit]time.Time // when regenerated last
+	Modified     map[profile.Unit]time.Time // when regenerated or imported last
+	CSRs         map[profile.Unit]CSR       `json:",omitempty"` // that no CA has answered yet
 	Stopped      map[profile.Service]bool
 	Faults       map[profile.Service]string
 	Ports        map[string]int // those in use, by the names of profile.AllPorts
@@ -34,6 +35,12 @@ type Node struct {
 
 	in    *State
 	index int // in it
+}
+
+// CSR is a request for a certificate of a node.
+type CSR struct {
+	Request  *pki.CSR
+	AllNodes bool // the certificate will be that of every node
 }
 
 // State returns the state that the node is of.
@@ -67,10 +74,20 @@ func (n *Node) Fault(service profile.Service) profile.Fault {
 
 // Certificates returns the node's own certificates.
 func (n *Node) Certificates() (own []Certificate) {
-	for _, u := range n.in.Release().Units() {
+	for _, u := range n.Present() {
 		own = append(own, Certificate{Unit: u, Certificate: n.Units[u].Certificate})
 	}
 	return own
+}
+
+// Present returns the units that the node has certificates of, in the order in which
+// they are listed.
+func (n *Node) Present() []profile.Unit {
+	units := n.in.Release().Units()
+	if n.Units[profile.IPsec] != nil {
+		units = append(units, profile.IPsec)
+	}
+	return units
 }
 
 // RecoveryP12 returns the file ITLRecovery.p12 of the node: PKCS#12 under the

@@ -114,7 +114,7 @@ func (s *State) Clone() *State {
 	c.Nodes = make([]*Node, len(s.Nodes))
 	for i, n := range s.Nodes {
 		m := *n
-		m.Units, m.Modified = maps.Clone(n.Units), maps.Clone(n.Modified)
+		m.Units, m.Modified, m.CSRs = maps.Clone(n.Units), maps.Clone(n.Modified), maps.Clone(n.CSRs)
 		m.Stopped, m.Faults, m.Ports = maps.Clone(n.Stopped), maps.Clone(n.Faults), maps.Clone(n.Ports)
 		c.Nodes[i] = &m
 	}
@@ -228,6 +228,15 @@ func (s *State) NewIdentity(req pki.Request) (*pki.Identity, error) {
 	return s.keys.New(req, s.issued)
 }
 
+// NewCSR requests a certificate for a new key.
+func (s *State) NewCSR(req pki.Request) (*pki.CSR, error) {
+	if s.keys == nil {
+		return pki.NewCSR(req)
+	}
+	s.issued++
+	return s.keys.NewCSR(req, s.issued)
+}
+
 // Certificate is one certificate of a node or a trust store.
 type Certificate struct {
 	Unit        profile.Unit  // "" in a trust store
@@ -235,14 +244,30 @@ type Certificate struct {
 	Certificate *x509.Certificate
 }
 
-// Trusted returns what is in the trust stores, the cluster's own first.
+// Trusted returns what is in the trust stores, the cluster's own first. One that all
+// nodes have is there once.
 func (s *State) Trusted() (all []Certificate) {
+	add := func(store profile.Store, cert *x509.Certificate) {
+		if !slices.ContainsFunc(all, func(c Certificate) bool { return c.Store == store && c.Certificate.Equal(cert) }) {
+			all = append(all, Certificate{Store: store, Certificate: cert})
+		}
+	}
 	for _, n := range s.Nodes {
-		all = append(all, Certificate{Store: profile.CallManagerTrust, Certificate: n.Units[profile.CallManager].Certificate},
-			Certificate{Store: profile.TomcatTrust, Certificate: n.Units[profile.Tomcat].Certificate})
+		add(profile.CallManagerTrust, n.Units[profile.CallManager].Certificate)
+		add(profile.TomcatTrust, n.Units[profile.Tomcat].Certificate)
 	}
 	for _, t := range s.Imported {
-		all = append(all, Certificate{Store: t.Store, Certificate: t.Identity.Certificate})
+		add(t.Store, t.Identity.Certificate)
+	}
+	return all
+}
+
+// InStore returns the certificates that were imported into a trust store.
+func (s *State) InStore(store profile.Store) (all []*x509.Certificate) {
+	for _, t := range s.Imported {
+		if t.Store == store {
+			all = append(all, t.Identity.Certificate)
+		}
 	}
 	return all
 }
@@ -251,8 +276,9 @@ func (s *State) Trusted() (all []Certificate) {
 // move there: the CallManager certificate of every TFTP node, and ITLRecovery.
 func (s *State) Foreign() (callManagers []*x509.Certificate, recovery *x509.Certificate) {
 	for _, n := range s.Nodes {
-		if !n.Spec().Absent[profile.TFTPService] {
-			callManagers = append(callManagers, n.Units[profile.CallManager].Certificate)
+		cert := n.Units[profile.CallManager].Certificate
+		if !n.Spec().Absent[profile.TFTPService] && !slices.ContainsFunc(callManagers, cert.Equal) {
+			callManagers = append(callManagers, cert)
 		}
 	}
 	if id := s.Recovery(); id != nil {

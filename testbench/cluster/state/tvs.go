@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/x509"
 	"math/big"
+	"slices"
 	"sync"
 
 	"itlagent/agent/trust"
@@ -77,8 +78,12 @@ func (n *Node) directory() *directory {
 	add := func(cert *x509.Certificate, roles ...trustlist.Role) {
 		serial := cert.SerialNumber.String()
 		for _, i := range d.bySerial[serial] {
-			if bytes.Equal(d.all[i].der, cert.Raw) {
-				d.all[i].roles = append(d.all[i].roles, roles...)
+			if k := &d.all[i]; bytes.Equal(k.der, cert.Raw) {
+				for _, r := range roles { // one that all nodes have is met more than once
+					if !slices.Contains(k.roles, r) {
+						k.roles = append(slices.Clip(k.roles), r)
+					}
+				}
 				return
 			}
 		}
