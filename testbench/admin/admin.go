@@ -63,7 +63,7 @@ type command struct {
 
 // commands returns all commands, sorted by their words.
 func commands() []command {
-	all := slices.Concat(showCommands, setCommands, itlCommands, serviceCommands, fileCommands, bulkCommands, sftpCommands, deviceCommands)
+	all := slices.Concat(showCommands, setCommands, certCommands, itlCommands, serviceCommands, fileCommands, bulkCommands, sftpCommands, deviceCommands)
 	slices.SortFunc(all, func(a, b command) int { return strings.Compare(a.words, b.words) })
 	return all
 }

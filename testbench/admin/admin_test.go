@@ -308,11 +308,11 @@ func TestRefused(t *testing.T) {
 		{0, `utils service restart "Cisco Tftp`, nil, admin.Usage, "No valid command entered"},
 		{0, "show \x01", nil, admin.Usage, "No valid command entered"},
 		{0, "utils disaster_recovery restore nothing", nil, admin.Failed, "no backup nothing\nNothing was changed."},
-		{0, "set cert regen ipsec", nil, admin.Usage, "not a valid certificate name. There are: CallManager, TVS, CAPF, tomcat, ITLRecovery"},
+		{0, "set cert regen tvs-trust", nil, admin.Usage, "not a valid certificate name. There are: CallManager, TVS, CAPF, tomcat, ITLRecovery, ipsec"},
 		{0, "set cert regen", nil, admin.Usage, "Syntax: set cert regen UNIT"},
 		{0, "set cert regen TVS", []string{"no"}, admin.Failed, "Nothing was changed."},
 		{0, "set cert regen TVS", nil, admin.Failed, "Executed command unsuccessfully"},
-		{0, "set cert import trust ipsec-trust", nil, admin.Usage, "not a trust store"},
+		{0, "set cert import trust directory-trust", nil, admin.Usage, "not a trust store"},
 		{0, "set cert import trust CallManager", []string{"rubbish"}, admin.Failed, "Nothing was changed."},
 		{0, "set cert import trust CallManager", []string{"-----BEGIN CERTIFICATE-----", "cnVi", "-----END CERTIFICATE-----"}, admin.Failed, "Nothing was changed."},
 		{0, "utils itl reset localkey", []string{"wrong"}, admin.Failed, "Nothing was changed."},
@@ -427,7 +427,7 @@ func TestComplete(t *testing.T) {
 		choices    string
 	}{
 		{"sh", "show ", "show"},
-		{"show ", "show ", "alerts cert ctl enterprise itl network sftp version"},
+		{"show ", "show ", "alerts cert csr ctl enterprise itl network sftp version"},
 		{"show i", "show itl ", "itl"},
 		{"utils itl reset ", "utils itl reset ", "localkey remotekey"},
 		{"utils itl reset l", "utils itl reset localkey ", "localkey"},
@@ -466,7 +466,7 @@ func TestTerminal(t *testing.T) {
 	if strings.Contains(out, "secret-one") || !strings.Contains(out, "Please enter the old password: **********") || !strings.Contains(out, "The old password is not correct") {
 		t.Errorf("a password on the screen:\n%q", out)
 	}
-	if !strings.Contains(out, "alerts  cert  ctl  enterprise") {
+	if !strings.Contains(out, "alerts  cert  csr  ctl  enterprise") {
 		t.Errorf("the tab key does not show what there is:\n%q", out)
 	}
 }

@@ -1,12 +1,9 @@
 package admin
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"itlagent/agent/trustlist"
 	"itlagent/platform/console"
@@ -24,7 +21,6 @@ const (
 
 var setCommands = []command{
 	{words: "set cert regen", args: "UNIT", min: 1, max: 1, about: "make a certificate of this node and its key again", run: setCertRegen},
-	{words: "set cert import trust", args: "STORE", min: 1, max: 1, about: "put a certificate, pasted in PEM form, into CallManager-trust, Phone-SAST-trust or tomcat-trust", run: setCertImport},
 	{words: "set password user security", about: "change the security password of the cluster", publisher: true, run: setSecurityPassword},
 	{words: "set enterprise parameter", args: `"NAME" VALUE`, min: 2, max: 2, own: true, about: "change a parameter: " + parameterRollback + ", " + parameterDigest + ", " + parameterKeys, run: setParameter},
 	{words: "set network hostname", args: "NAME", min: 1, max: 1, about: "rename this node; its certificates are made again", run: setHostname},
@@ -38,16 +34,10 @@ var setCommands = []command{
 }
 
 func setCertRegen(s *Session, args []string) error {
-	unit := profile.Unit("")
-	var units []string
-	for _, c := range s.Node.State().Certificates() {
-		if strings.EqualFold(string(c.Unit), args[0]) {
-			unit = c.Unit
-		}
-		units = append(units, string(c.Unit))
-	}
-	if unit == "" {
-		return usageError(fmt.Sprintf("%s is not a valid certificate name. There are: %s", args[0], strings.Join(units, ", ")))
+	release := s.cluster.State().Release()
+	unit, err := unitOf(append(release.Units(), profile.IPsec), args[0])
+	if err != nil {
+		return err
 	}
 	if err := operation.Held(s.cluster.State(), s.Node.Name(), unit); err != nil {
 		return err
@@ -61,50 +51,9 @@ func setCertRegen(s *Session, args []string) error {
 	}
 	s.say("\nSuccessfully Regenerated Certificate for %s.\n"+
 		"Please do a backup of the server as soon as possible. Failure to do so can stale the cluster in case of a crash.", unit)
-	if release := s.cluster.State().Release(); !release.Restarts || unit == profile.ITLRecovery {
+	if !release.Restarts || unit == profile.ITLRecovery {
 		s.say("You must restart services related to %s for the regenerated certificates to become active.", unit)
 	}
-	return nil
-}
-
-func setCertImport(s *Session, args []string) error {
-	store := profile.Store("")
-	for _, known := range profile.Stores() {
-		if strings.EqualFold(string(known), args[0]) || strings.EqualFold(string(known), args[0]+"-trust") {
-			store = known
-		}
-	}
-	if store == "" {
-		return usageError(fmt.Sprintf("%s is not a trust store. There are: CallManager-trust, Phone-SAST-trust, tomcat-trust", args[0]))
-	}
-	var text strings.Builder
-	const maxLines = 200
-	prompt := "Paste the Certificate and Hit Enter\n"
-	for n := 0; ; n++ {
-		line, err := s.io.Ask(prompt, console.Shown)
-		if err != nil {
-			return err
-		}
-		prompt = ""
-		if text.WriteString(line + "\n"); strings.HasPrefix(line, "-----END") {
-			break
-		}
-		if n > maxLines || n == 0 && !strings.HasPrefix(line, "-----BEGIN CERTIFICATE") {
-			return errors.New("This is not a certificate in PEM form. Nothing was changed.")
-		}
-	}
-	block, _ := pem.Decode([]byte(text.String()))
-	if block == nil || block.Type != "CERTIFICATE" {
-		return errors.New("This is not a certificate in PEM form. Nothing was changed.")
-	}
-	cert, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return fmt.Errorf("This is not a certificate: %v. Nothing was changed.", err)
-	}
-	if err := s.cluster.Apply(operation.Import(store, cert)); err != nil {
-		return err
-	}
-	s.say("Import of trust certificate is successful\nYou must restart Cisco Trust Verification Service on every node for it to become active.")
 	return nil
 }
 
