@@ -44,7 +44,7 @@ func commands() []command {
 		{"verify", "FILE [--installed LIST]... [--cert PEM]... [--tvs ADDR]... [--json]", "say whether a phone would accept FILE", runVerify},
 		{"build", "itl|ctl -o FILE --signer PEM --record ROLE=PEM...", "make a trust list", runBuild},
 		{"sign", "FILE --signer PEM [-o FILE.sgn]", "make a signed file", runSign},
-		{"cert", "CN -o FILE [--bits N | --ec] [--recovery]", "make a test certificate and its key", runCert},
+		{"cert", "CN -o FILE [--bits N | --ec] [--recovery | --ca] [--signer CA] [--from TIME] | --sign CSR --signer CA -o FILE", "make a test certificate and its key, or have a CA sign a CSR", runCert},
 		{"phone", "--tftp ADDR [--mac MAC] [--model MODEL] [--state DIR | --flash IMAGE] [--once]", "run one handset", runPhone},
 		{"vault", "show|verify IMAGE [--erase-size SIZE] [--json]", "read the flash image of a phone", runVault},
 		{"cluster", "up|down|status|clock|fault|events|lists|serve|set|encrypt|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
