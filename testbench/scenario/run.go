@@ -17,6 +17,7 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/pki"
 	"itlagent/testbench/sftpd"
 )
 
@@ -62,6 +63,7 @@ type runner struct {
 	alerts   map[*cluster.Cluster]int    // seen already
 	events   map[*cluster.Cluster]uint64 // the number of the next one
 	saved    map[string][]byte           // lists
+	ca       *pki.Identity               // that signs, below a root; nil before it is needed
 	opts     Options
 }
 

@@ -64,6 +64,7 @@ var kinds = map[string]func() action{
 	"shell":     func() action { return new(shellStep) },
 	"save":      func() action { return new(saveStep) },
 	"serve":     func() action { return new(serveStep) },
+	"sign":      func() action { return new(signStep) },
 }
 
 // place is the keys that every step may have.
