@@ -72,8 +72,12 @@ func (d *decision) lookThrough(list *trustlist.File, via Via, out *finding) {
 	for i := range list.Records {
 		r := &list.Records[i]
 		if !r.Is(d.file.Signer.Issuer, d.file.Signer.Serial) {
-			if d.allowed(r.Role()) && !r.Empty() && trustlist.SameName(r.Issuer(), d.file.Signer.Issuer) {
-				d.step(via.String(), i+1, UnknownSigner, "the same name with another serial number, "+trustlist.FormatSerial(r.Serial()))
+			if d.allowed(r.Role()) && !r.Empty() && trustlist.SameName(r.Subject(), d.file.Signer.Name) {
+				what := "the same name with another serial number, "
+				if !trustlist.SameName(r.Issuer(), d.file.Signer.Issuer) {
+					what = "the same name from another issuer, serial number "
+				}
+				d.step(via.String(), i+1, UnknownSigner, what+trustlist.FormatSerial(r.Serial()))
 			}
 			continue
 		}
