@@ -427,7 +427,7 @@ func TestComplete(t *testing.T) {
 		choices    string
 	}{
 		{"sh", "show ", "show"},
-		{"show ", "show ", "alerts cert csr ctl enterprise itl network sftp version"},
+		{"show ", "show ", "alerts cert csr ctl enterprise itl network risdb sftp version"},
 		{"show i", "show itl ", "itl"},
 		{"utils itl reset ", "utils itl reset ", "localkey remotekey"},
 		{"utils itl reset l", "utils itl reset localkey ", "localkey"},

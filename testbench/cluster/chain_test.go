@@ -13,7 +13,13 @@ import (
 func TestChainPresented(t *testing.T) {
 	c := startProfile(t, "11.5")
 	pub := c.Publisher()
-	units := map[string]profile.Unit{"tvs": profile.TVS, "tomcat": profile.Tomcat, "https": profile.CallManagerEC}
+	units := map[string]profile.Unit{"tvs": profile.TVS, "tomcat": profile.Tomcat, "https": profile.CallManagerEC, "sips": profile.CallManager}
+	if err := c.Apply(operation.SetMixedMode(true)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Apply(operation.Service(pub.Name(), profile.CallManagerService, operation.Restart)); err != nil {
+		t.Fatal(err)
+	}
 	for _, u := range units {
 		if err := c.Apply(operation.SignByCA(pub.Name(), u, false)); err != nil {
 			t.Fatal(err)
@@ -42,7 +48,7 @@ func TestChainPresented(t *testing.T) {
 			t.Errorf("%s presents %d certificates before its service was restarted", port, n)
 		}
 	}
-	for _, service := range []profile.Service{profile.TVSService, profile.TomcatService, profile.TFTPService} {
+	for _, service := range []profile.Service{profile.TVSService, profile.TomcatService, profile.TFTPService, profile.CallManagerService} {
 		if err := c.Apply(operation.Service(pub.Name(), service, operation.Restart)); err != nil {
 			t.Fatal(err)
 		}
