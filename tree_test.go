@@ -92,7 +92,8 @@ var mayImport = []struct {
 	{"agent", []string{"agent", "platform/flash", "platform/console"}}, // and see agentMayImport
 	{"platform", []string{"platform"}},
 	{"firmware/handset", []string{"agent", "platform"}},
-	{"firmware/itlagent", []string{"agent", "platform", "firmware/handset"}},
+	{"firmware/repair", []string{"agent", "platform"}},
+	{"firmware/itlagent", []string{"agent", "platform", "firmware/handset", "firmware/repair"}},
 	{"firmware/boards", []string{"platform"}},
 	{"firmware/image", []string{"firmware", "platform"}},
 	{"testbench", []string{"testbench", "agent", "platform"}},

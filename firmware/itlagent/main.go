@@ -43,27 +43,63 @@ func main() {
 	}
 	code, restart := run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr, nil)
 	if restart {
-		reexec()
+		complain(reexec())
 	}
 	os.Exit(code)
 }
 
 // reexec runs this program again in its own place. It returns only where that fails.
-func reexec() {
-	err := syscall.Exec("/proc/self/exe", os.Args, os.Environ())
-	fmt.Fprintln(os.Stderr, "itlagent: restart:", err)
+func reexec() error {
+	return fmt.Errorf("restart: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
 
 // run returns the exit code: 0 after an orderly end, with -once 1 for a locked
 // phone; 2 for wrong arguments; 3 where storage or every server is out of reach.
-// restart says that the program is to run again. alive, if not nil, is called by the
-// phone's loop.
+// restart says that the program is to run again.
 func run(args []string, stdin *os.File, stdout, stderr io.Writer, alive func()) (code int, restart bool) {
-	fail := func(code int, err error) (int, bool) {
-		fmt.Fprintln(stderr, "itlagent:", printable.Text(err.Error()))
-		return code, false
+	p, bad := prepare(args, stderr, alive)
+	if bad == nil {
+		defer p.close()
+		if code, restart, bad = p.serve(stdin, stdout); bad == nil {
+			return code, restart
+		}
 	}
-	o := handset.Options{Interval: 10 * time.Minute, Alive: alive}
+	if !bad.said {
+		fmt.Fprintln(stderr, "itlagent:", printable.Text(bad.err.Error()))
+	}
+	if bad.hint != "" {
+		fmt.Fprintln(stderr, bad.hint)
+	}
+	return bad.code, false
+}
+
+// failure says why a phone cannot run.
+type failure struct {
+	code int
+	err  error
+	said bool // on standard error
+	hint string
+}
+
+// program is the phone that arguments describe.
+type program struct {
+	opts    handset.Options
+	phone   *handset.Handset
+	storage storage
+}
+
+// close gives its storage back.
+func (p *program) close() {
+	if p.storage.Closer != nil {
+		p.storage.Close()
+	}
+}
+
+// prepare opens a phone's storage and puts the phone together. alive, if not nil, is
+// called by the phone's loop.
+func prepare(args []string, stderr io.Writer, alive func()) (*program, *failure) {
+	p := &program{opts: handset.Options{Interval: 10 * time.Minute, Alive: alive}}
+	o := &p.opts
 	flags := flag.NewFlagSet("itlagent", flag.ContinueOnError)
 	flags.SetOutput(harmless{stderr}) // what is wrong with an argument repeats it
 	o.Flags(flags)
@@ -71,7 +107,7 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer, alive func()) 
 	format := flags.Bool("format", false, "make a vault where -flash holds none that can be read, and destroy what it holds")
 	state := flags.String("state", "/var/lib/itlagent", "`directory` that survives power cuts, where no -flash is given")
 	if err := flags.Parse(args); err != nil {
-		return 2, false
+		return nil, &failure{code: 2, err: err, said: true}
 	}
 	opening := true // what is damaged, or assumed of the model, is told in any case
 	o.Log = func(line string) {
@@ -79,45 +115,50 @@ func run(args []string, stdin *os.File, stdout, stderr io.Writer, alive func()) 
 			fmt.Fprintln(stderr, printable.Text(line))
 		}
 	}
-	storage, err := openStorage(*partition, *state, *format, o.Log)
-	if err != nil {
-		fail(3, err)
+	var err error
+	if p.storage, err = openStorage(*partition, *state, *format, o.Log); err != nil {
+		f := &failure{code: 3, err: err}
 		if vault.Formattable(err) && !errors.Is(err, vault.ErrGeometry) {
-			fmt.Fprintln(stderr, "-format makes a vault there, and destroys what is there")
+			f.hint = "-format makes a vault there, and destroys what is there"
 		}
-		return 3, false
+		return nil, f
 	}
-	phone, err := handset.New(o, storage)
-	if err != nil {
-		return fail(2, err)
+	if p.phone, err = handset.New(*o, p.storage.Storage); err != nil {
+		p.close()
+		return nil, &failure{code: 2, err: err}
 	}
 	opening = false
+	return p, nil
+}
+
+// serve runs the phone until it ends, or is asked to.
+func (p *program) serve(stdin *os.File, stdout io.Writer) (code int, restart bool, bad *failure) {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	if o.Once {
-		report := phone.BootOnce(ctx)
+	if p.opts.Once {
+		report := p.phone.BootOnce(ctx)
 		if report.Interrupted {
-			return fail(3, errors.New("interrupted"))
+			return 0, false, &failure{code: 3, err: errors.New("interrupted")}
 		}
 		say(stdout, report)
-		return report.ExitCode(), false
+		return report.ExitCode(), false, nil
 	}
-	if _, err := phone.ServePages(ctx); err != nil {
-		return fail(3, err)
+	if _, err := p.phone.ServePages(ctx); err != nil {
+		return 0, false, &failure{code: 3, err: err}
 	}
-	if o.Console {
-		c, leave, err := serveShell(ctx, phone, stdin, stdout, shell.Options{Restart: func() { restart = true; stop() }, System: system})
+	if p.opts.Console {
+		c, leave, err := serveShell(ctx, p.phone, stdin, stdout, shell.Options{Restart: func() { restart = true; stop() }, System: system})
 		if err != nil {
-			return fail(3, err)
+			return 0, false, &failure{code: 3, err: err}
 		}
 		defer leave()
 		stdout = c // which keeps the line that is being typed whole
 	}
-	phone.Run(ctx, func(r *boot.Report) {
+	p.phone.Run(ctx, func(r *boot.Report) {
 		setClock(r, stdout)
 		say(stdout, r)
 	})
-	return 0, restart
+	return 0, restart, nil
 }
 
 // say prints the line by which scripts and boards' drivers know the end of a boot cycle.
@@ -145,12 +186,21 @@ func serveShell(ctx context.Context, phone *handset.Handset, stdin *os.File, std
 	return c, leave, nil
 }
 
-// openStorage opens what survives power cuts: a vault on flash, else a directory.
-// Flash that is neither erased nor a vault is formatted only where that is asked for.
-func openStorage(partition, state string, format bool, log func(string)) (s handset.Storage, err error) {
+// storage is what survives power cuts, and how it is given back.
+type storage struct {
+	handset.Storage
+	io.Closer
+}
+
+// openStorage opens a vault on flash, else a directory. Flash that is neither erased nor
+// a vault is formatted only where that is asked for.
+func openStorage(partition, state string, format bool, log func(string)) (s storage, err error) {
 	if partition == "" {
-		s.Store, err = filestore.Open(state)
-		return s, err
+		store, err := filestore.Open(state)
+		if err != nil {
+			return s, err
+		}
+		return storage{handset.Storage{Store: store}, store}, nil
 	}
 	dev, err := openFlash(partition)
 	if err != nil {
@@ -162,24 +212,31 @@ func openStorage(partition, state string, format bool, log func(string)) (s hand
 	}
 	v, err := vault.Open(dev, options)
 	if err != nil {
+		dev.Close()
 		return s, fmt.Errorf("%s: %w", partition, err)
 	}
 	if h := v.Health(); len(h.Degraded) > 0 || h.ReadOnly != nil {
 		log(fmt.Sprintf("%s: damaged keys %v, bad blocks %v, read-only: %v", partition, h.Degraded, h.Bad, h.ReadOnly))
 	}
-	return handset.Storage{Store: v, Messages: v, Tell: v.Tell}, nil
+	return storage{handset.Storage{Store: v, Messages: v, Tell: v.Tell}, dev}, nil
 }
 
 // blockErase is the erase block of a vault on a block device, in bytes.
 const blockErase = 64 << 10
 
 // openFlash opens an MTD partition, or a block device for boards without raw flash.
-func openFlash(path string) (flash.Flash, error) {
+func openFlash(path string) (closableFlash, error) {
 	info, err := os.Stat(path)
 	if err == nil && info.Mode()&os.ModeDevice != 0 && info.Mode()&os.ModeCharDevice == 0 {
 		return block.Open(path, blockErase)
 	}
 	return mtd.Open(path)
+}
+
+// closableFlash is flash behind a device file.
+type closableFlash interface {
+	flash.Flash
+	io.Closer
 }
 
 // harmless writes lines without what would disturb a terminal.

@@ -24,6 +24,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -74,6 +75,20 @@ func Modules(dir string) error {
 		}
 	}
 	return nil
+}
+
+// WaitFile waits up to driverWait for a device whose driver is still starting; "" is
+// always there.
+func WaitFile(path string) error {
+	if path == "" {
+		return nil
+	}
+	for deadline := time.Now().Add(driverWait); ; time.Sleep(driverPoll) {
+		_, err := os.Stat(path)
+		if err == nil || !errors.Is(err, os.ErrNotExist) || time.Now().After(deadline) {
+			return err
+		}
+	}
 }
 
 // Reap waits for orphans until the context ends. The program must not start children

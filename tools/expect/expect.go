@@ -53,6 +53,7 @@ var (
 	System = []Bad{
 		{"the kernel has failed", regexp.MustCompile(`Kernel panic|Internal error: Oops|\bOops\b|Unable to mount root`)},
 		{"the program has failed", regexp.MustCompile(`(?m:^panic: )|fatal error: |SIGSEGV|itlagent: ends with code`)},
+		{"the phone cannot run", regexp.MustCompile(`itlagent: the phone does not run: [^\r\n]*`)},
 	}
 	// Loader is a boot loader that failed, or that started again behind our back.
 	Loader = []Bad{

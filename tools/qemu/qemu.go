@@ -89,9 +89,11 @@ func Command(b *board.Board, o Options, sockets string) []string {
 		args[i] += ",tftp=" + o.TFTP
 	}
 	args = append(args, "-m", strconv.Itoa(memory), "-display", "none", "-monitor", "none",
-		"-drive", strings.ReplaceAll(q.FlashArg, "{file}", flash),
 		"-chardev", "socket,id=serial,path="+filepath.Join(sockets, serialSocket)+",server=on,wait=on,logfile="+filepath.Join(o.Dir, SerialLog)+",logappend=on",
 		"-serial", "chardev:serial", "-qmp", "unix:"+filepath.Join(sockets, qmpSocket)+",server=on,wait=off")
+	if q.FlashArg != "" {
+		args = append(args, "-drive", strings.ReplaceAll(q.FlashArg, "{file}", flash))
+	}
 	if q.UBoot == "" {
 		args = append(args, "-kernel", filepath.Join(o.Dir, image.KernelFile), "-initrd", filepath.Join(o.Dir, image.InitramfsFile),
 			"-append", strings.Join(append([]string{b.CommandLine(), "--"}, o.Phone...), " "))
