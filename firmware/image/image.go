@@ -178,7 +178,11 @@ func compile(b *board.Board, o Options) ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "itlagent")
-	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", out}
+	link := "-ldflags=-s -w -buildid="
+	if b.Arch == "arm" {
+		link += " -R=4096" // its pages have 4 KiB
+	}
+	args := []string{"build", "-trimpath", "-buildvcs=false", link, "-o", out}
 	if o.Small || b.Initramfs.Small {
 		args = append(args, "-tags", "small", "-gcflags=all=-l")
 	}
