@@ -116,13 +116,16 @@ var agentMayImport = []struct{ of, may string }{
 	{"tftp", "printable"},
 	{"fetch", "printable tftp"},
 	{"tvs", "trust trustlist printable"},
-	{"alarm", "bounded logger printable"},
+	{"sip", ""},
+	{"alarm", "bounded logger printable sip"},
 	{"vault", "bounded status"},
 	{"holdings", "alarm logger model settings status trustlist"},
 	{"boot", "fetch holdings logger model settings status trust trustlist tvs"},
-	{"", "alarm boot fetch holdings logger model settings status trust trustlist"},
-	{"shell", " alarm boot holdings logger login printable settings trust trustlist"},
-	{"web", " accept alarm model printable settings trustlist"},
+	{"register", "logger model printable sip"},
+	{"register/registertest", "sip"},
+	{"", "alarm boot fetch holdings logger model register settings sip status trust trustlist"},
+	{"shell", " alarm boot holdings logger login printable register settings trust trustlist"},
+	{"web", " accept alarm model printable register settings trustlist"},
 }
 
 func TestAgentEdges(t *testing.T) {

@@ -8,8 +8,8 @@
 //	report := a.Cycle(ctx)
 //	fmt.Println(report.Reason())
 //
-// It joins what a phone holds (holdings), its boot cycle (boot) and its alarms. It makes
-// no system call: network, storage, clock and randomness come in. One Agent runs one
+// It joins what a phone holds (holdings), its boot cycle (boot), its alarms and its
+// registration (register). It makes no system call: network, storage, clock and randomness come in. One Agent runs one
 // cycle at a time; its methods are safe for concurrent use.
 package agent
 
@@ -31,6 +31,7 @@ import (
 	"itlagent/agent/holdings"
 	"itlagent/agent/logger"
 	"itlagent/agent/model"
+	"itlagent/agent/register"
 	"itlagent/agent/status"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
@@ -52,8 +53,12 @@ type Config struct {
 
 	// Messages keeps what the phone shows; nil keeps it in Store.
 	Messages status.Backend
-	// Rand is a source of random bytes; nil sends no alarms, which need them.
+	// Rand is a source of random bytes; nil neither sends alarms nor registers, which need
+	// them.
 	Rand io.Reader
+	// SetClock is told the time of a call manager that accepted the phone, which is never
+	// before that of its newest list. nil: the clock is not set.
+	SetClock func(time.Time)
 
 	Policy       trust.Policy
 	TVSPerServer time.Duration    // tvs.DefaultPerServer where 0
@@ -78,6 +83,7 @@ type Agent struct {
 	holdings *holdings.Holdings
 	network  *boot.Network
 	boot     *boot.Phone
+	client   *register.Client // nil: the phone does not register
 	last     atomic.Pointer[boot.Report]
 
 	cycle sync.Mutex // held for a whole boot cycle
@@ -116,6 +122,7 @@ func New(c Config) (*Agent, error) {
 		Device: a.device, Model: a.model, Servers: c.Servers, Holdings: a.holdings, Transport: a.network,
 		Policy: c.Policy, TVSPerServer: c.TVSPerServer, TVSTotal: c.TVSTotal, Now: c.Now, Log: c.Log, Alive: c.Alive,
 	})
+	a.client = a.newClient()
 	return a, nil
 }
 
@@ -206,6 +213,8 @@ type Snapshot struct {
 	Alarms   []alarm.Info   // that wait for a call manager
 	Dropped  int            // alarms that were dropped because too many waited
 	Refused  int            // alarms that were dropped because call managers refuse them
+
+	Registration register.State // with call managers
 }
 
 // Snapshot returns what the phone is and holds now. It does not wait for a cycle.
@@ -217,6 +226,9 @@ func (a *Agent) Snapshot() Snapshot {
 	s.Servers = s.Network.Of(a.conf.Servers)
 	s.Alarms, s.Dropped = a.holdings.Alarms().Waiting()
 	s.Refused = a.holdings.Alarms().Refused()
+	if a.client != nil {
+		s.Registration = a.client.State()
+	}
 	return s
 }
 
@@ -232,42 +244,45 @@ func NewReset() (ask func(), reset <-chan struct{}) {
 	}, c
 }
 
-// Run runs boot cycles until the context ends: the first at once, the next ones after
-// each interval or when reset says so, and delivers alarms beside them, with a growing
-// pause after each try that no server took. each, if not nil, is called with the report
-// of every cycle that was not interrupted.
+// Run boots the phone, registers it, and boots it again after each interval, when reset
+// says so, or when a call manager does, until the context ends; then it unregisters.
+// Alarms go out when it registers, and after each cycle. each, if not nil, is called with
+// the report of every cycle that was not interrupted.
 func (a *Agent) Run(ctx context.Context, interval time.Duration, reset <-chan struct{}, each func(*boot.Report)) {
-	deliver := make(chan struct{}, 1)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		a.deliverLoop(ctx, deliver)
-	}()
-	defer func() { <-done }()
-	alive := time.NewTicker(AliveInterval / 4)
-	defer alive.Stop()
-	for {
+	defer a.leave()
+	for cause, again := register.Initialized, true; again; cause, again = a.wait(ctx, interval, reset) {
 		report := a.Cycle(ctx)
-		select {
-		case deliver <- struct{}{}:
-		default:
+		if ctx.Err() == nil {
+			a.register(cause)
 		}
 		if each != nil && !report.Interrupted {
 			each(report)
 		}
-		next := time.NewTimer(interval)
-		for waiting := true; waiting; {
-			a.conf.Alive()
-			select {
-			case <-ctx.Done():
-				return
-			case <-reset:
-				waiting = false
-			case <-next.C:
-				waiting = false
-			case <-alive.C:
+	}
+}
+
+// wait waits until the phone is to boot again, and returns why. again is false after the
+// end of the context.
+func (a *Agent) wait(ctx context.Context, interval time.Duration, reset <-chan struct{}) (cause register.Cause, again bool) {
+	next := time.NewTimer(interval)
+	defer next.Stop()
+	alive := time.NewTicker(AliveInterval / 4)
+	defer alive.Stop()
+	for {
+		a.conf.Alive()
+		select {
+		case <-ctx.Done():
+			return cause, false
+		case <-next.C:
+			return register.ResetRestart, true
+		case <-reset:
+			a.leave()
+			return register.PhoneKeypad, true
+		case order := <-a.orders():
+			if cause, again = a.obey(order); again {
+				return cause, true
 			}
+		case <-alive.C:
 		}
-		next.Stop()
 	}
 }

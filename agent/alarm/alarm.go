@@ -7,7 +7,7 @@
 //
 // Alarms wait in the phone's store until a server accepts them or refuses them for
 // good. Of more than MaxQueued the oldest are dropped. Both kinds are counted. A
-// field has at most bounded.MaxLen bytes, answers are read to MaxAnswer. A Queue is
+// field has at most bounded.MaxLen bytes, answers as sip bounds them. A Queue is
 // safe for concurrent use, a Sender too.
 // Source: traces of a CP-7821 with firmware 12.1.1; RFC 3261 (SIP), RFC 3515
 // (REFER); the alarm is in Cisco's note on the ITL enhancements of CUCM 10.0. What

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"itlagent/agent/alarm"
+	"itlagent/agent/sip"
 )
 
 func hash(t testing.TB, spaced string) []byte {
@@ -147,7 +148,7 @@ func TestSIPp(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED: sipp is not installed (package sip-tester)")
 	}
-	for transport, flag := range map[alarm.Transport]string{alarm.TCP: "t1", alarm.UDP: "u1"} {
+	for transport, flag := range map[sip.Transport]string{sip.TCP: "t1", sip.UDP: "u1"} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -167,7 +168,7 @@ func TestSIPp(t *testing.T) {
 		q := queue(t, vectors(t)[0])
 		sent := 0
 		for deadline := time.Now().Add(30 * time.Second); sent == 0; { // until it listens
-			if sent, err = sender().Deliver(t.Context(), q, []alarm.Server{{Address: address, Transport: transport}}); time.Now().After(deadline) {
+			if sent, err = sender().Deliver(t.Context(), q, []sip.Server{{Address: address, Transport: transport}}); time.Now().After(deadline) {
 				break
 			}
 		}
@@ -183,7 +184,7 @@ func TestSIPp(t *testing.T) {
 }
 
 // server answers each request over TCP with what answer makes of its Call-ID.
-func server(t *testing.T, answer func(callID string) string) alarm.Server {
+func server(t *testing.T, answer func(callID string) string) sip.Server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -210,7 +211,7 @@ func server(t *testing.T, answer func(callID string) string) alarm.Server {
 			}()
 		}
 	}()
-	return alarm.Server{Address: l.Addr().String(), Transport: alarm.TCP}
+	return sip.Server{Address: l.Addr().String(), Transport: sip.TCP}
 }
 
 func accepted(id string) string {
@@ -242,19 +243,19 @@ func TestAnswers(t *testing.T) {
 		s.PerServer = 300 * time.Millisecond
 		bad := server(t, answer)
 		q := queue(t, vectors(t)...)
-		if sent, err := s.Deliver(t.Context(), q, []alarm.Server{bad}); sent != 0 || err == nil {
+		if sent, err := s.Deliver(t.Context(), q, []sip.Server{bad}); sent != 0 || err == nil {
 			t.Errorf("%s: %d sent, %v", name, sent, err)
 		}
 		if waiting, _ := q.Waiting(); len(waiting) != 2 {
 			t.Errorf("%s: %d wait", name, len(waiting))
 		}
-		if sent, err := s.Deliver(t.Context(), q, []alarm.Server{bad, good}); sent != 2 || err != nil {
+		if sent, err := s.Deliver(t.Context(), q, []sip.Server{bad, good}); sent != 2 || err != nil {
 			t.Errorf("%s, then a sound server: %d sent, %v", name, sent, err)
 		}
 	}
 	// A provisional answer is not the last word.
 	slow := server(t, func(id string) string { return "SIP/2.0 100 Trying\r\nCall-ID: " + id + "\r\n\r\n" + accepted(id) })
-	if sent, err := sender().Deliver(t.Context(), queue(t, vectors(t)[0]), []alarm.Server{slow}); sent != 1 || err != nil {
+	if sent, err := sender().Deliver(t.Context(), queue(t, vectors(t)[0]), []sip.Server{slow}); sent != 1 || err != nil {
 		t.Errorf("after 100: %d sent, %v", sent, err)
 	}
 	if _, err := sender().Deliver(t.Context(), queue(t, vectors(t)[0]), nil); err == nil {
@@ -262,7 +263,7 @@ func TestAnswers(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if sent, err := sender().Deliver(ctx, queue(t, vectors(t)[0]), []alarm.Server{good}); sent != 0 || err == nil {
+	if sent, err := sender().Deliver(ctx, queue(t, vectors(t)[0]), []sip.Server{good}); sent != 0 || err == nil {
 		t.Errorf("after the end: %d sent, %v", sent, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"itlagent/agent/printable"
+	"itlagent/agent/sip"
 )
 
 // token returns n random bytes in hex.
@@ -55,16 +56,16 @@ func uriHost(host string) string {
 
 // request writes the REFER. Its header lines and their order are those of the
 // traces.
-func (s *Sender) request(local net.Addr, server Server, i Info) (req []byte, callID string, err error) {
+func (s *Sender) request(local net.Addr, server sip.Server, i Info) (req sip.Request, err error) {
 	var parts [8]string
 	for n, size := range []int{4, 12, 4, 16, 16, 4, 4, 4} {
 		if parts[n], err = s.token(size); err != nil {
-			return nil, "", err
+			return req, err
 		}
 	}
 	host, _, err := net.SplitHostPort(server.Address)
 	if err != nil {
-		return nil, "", err
+		return req, err
 	}
 	host = uriHost(printable.Text(host))
 	me, at := i.ownAddress(local)
@@ -75,7 +76,7 @@ func (s *Sender) request(local net.Addr, server Server, i Info) (req []byte, cal
 	}
 	mac := strings.ToLower(strings.TrimPrefix(device, "SEP"))
 	transport := string(server.Transport)
-	callID = fmt.Sprintf("%s-%.4s0006-%s-%s@%s", mac[:min(8, len(mac))], mac[min(8, len(mac)):], parts[2], parts[5], me)
+	callID := fmt.Sprintf("%s-%.4s0006-%s-%s@%s", mac[:min(8, len(mac))], mac[min(8, len(mac)):], parts[2], parts[5], me)
 	content := parts[6] + "@" + me
 	body := i.Body()
 	var b strings.Builder
@@ -103,5 +104,5 @@ func (s *Sender) request(local net.Addr, server Server, i Info) (req []byte, cal
 	put("Content-Type: application/x-cisco-alarm+xml")
 	put("Content-Disposition: session;handling=required")
 	put("")
-	return append([]byte(b.String()), body...), callID, nil
+	return sip.Request{Bytes: append([]byte(b.String()), body...), CallID: callID, CSeq: "1000 REFER"}, nil
 }

@@ -1,10 +1,7 @@
 package alarm
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +10,7 @@ import (
 
 	"itlagent/agent/logger"
 	"itlagent/agent/printable"
+	"itlagent/agent/sip"
 )
 
 // Sender sends alarms. Dial, Rand and Now must be set.
@@ -23,35 +21,19 @@ type Sender struct {
 	UserAgent string        // "Cisco-CP7821/12.1.1"
 	Line      string        // the phone's number; Device where ""
 	PerServer time.Duration // DefaultPerServer where 0
+	Over      *sip.Conn     // a connection that is used for its server; nil: each alarm has one of its own
 	Log       logger.Logger
 }
 
 // DefaultPerServer is how long one server may take for one alarm.
 const DefaultPerServer = 4 * time.Second
 
-// Transport is how a server is reached.
-type Transport string
-
-// The transports.
-const (
-	TCP Transport = "tcp"
-	UDP Transport = "udp"
-	TLS Transport = "tls"
-)
-
-// Server is a call manager.
-type Server struct {
-	Address   string // "host:port"
-	Transport Transport
-	TLS       *tls.Config // for TLS
-}
-
 // Deliver sends the alarms that wait, oldest first, each to the first server that
 // accepts it, and returns how many were accepted. One that no server accepts, and
 // one refuses for good, is dropped, logged and counted. Deliver ends with an error
 // at the first alarm that another try may help: that one and those behind it go on
 // waiting.
-func (s *Sender) Deliver(ctx context.Context, q *Queue, servers []Server) (sent int, err error) {
+func (s *Sender) Deliver(ctx context.Context, q *Queue, servers []sip.Server) (sent int, err error) {
 	if len(servers) == 0 {
 		return 0, errors.New("no server to send alarms to")
 	}
@@ -77,7 +59,7 @@ func (s *Sender) Deliver(ctx context.Context, q *Queue, servers []Server) (sent 
 
 // toAny sends an alarm to the first server that accepts it. refused says that none
 // does, and that one refuses it for good.
-func (s *Sender) toAny(ctx context.Context, servers []Server, i Info) (refused bool, err error) {
+func (s *Sender) toAny(ctx context.Context, servers []sip.Server, i Info) (refused bool, err error) {
 	var all []error
 	for _, server := range servers {
 		err := s.sendIn(ctx, server, i)
@@ -101,7 +83,7 @@ func (s *Sender) toAny(ctx context.Context, servers []Server, i Info) (refused b
 }
 
 // sendIn is send within the time of one server.
-func (s *Sender) sendIn(ctx context.Context, server Server, i Info) error {
+func (s *Sender) sendIn(ctx context.Context, server sip.Server, i Info) error {
 	per := s.PerServer
 	if per == 0 {
 		per = DefaultPerServer
@@ -116,92 +98,25 @@ func (s *Sender) sendIn(ctx context.Context, server Server, i Info) error {
 }
 
 // send sends one alarm to one server and waits until that accepts or refuses it.
-// The connection closes when the context ends.
-func (s *Sender) send(ctx context.Context, server Server, i Info) error {
-	network := "tcp"
-	if server.Transport == UDP {
-		network = "udp"
+func (s *Sender) send(ctx context.Context, server sip.Server, i Info) error {
+	conn := s.Over
+	if conn == nil || conn.Server().Address != server.Address {
+		var err error
+		if conn, err = sip.Dial(ctx, s.Dial, server); err != nil {
+			return err
+		}
+		conn.Serve(nil)
+		defer conn.Close()
 	}
-	conn, err := s.Dial(ctx, network, server.Address)
+	req, err := s.request(conn.Local(), server, i)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	deadline, _ := ctx.Deadline()
-	conn.SetDeadline(deadline)
-	if server.Transport == TLS {
-		secure := tls.Client(conn, server.TLS)
-		if err := secure.HandshakeContext(ctx); err != nil {
-			return fmt.Errorf("TLS: %w", err)
-		}
-		conn = secure
-	}
-	req, callID, err := s.request(conn.LocalAddr(), server, i)
+	m, err := conn.Ask(ctx, req)
 	if err != nil {
 		return err
 	}
-	if server.Transport == UDP {
-		return exchangeUDP(conn, req, callID, deadline)
-	}
-	if _, err := conn.Write(req); err != nil {
-		return err
-	}
-	in := bufio.NewReader(io.LimitReader(conn, MaxAnswer))
-	for {
-		a, err := readAnswer(in)
-		switch {
-		case err != nil:
-			return err
-		case a.callID == callID && !a.provisional():
-			return a.err()
-		}
-	}
-}
-
-// Timers of RFC 3261 for a request that is no INVITE, by UDP.
-const (
-	timerT1 = 500 * time.Millisecond // the first pause; each is twice the one before
-	timerT2 = 4 * time.Second        // the longest pause, and each after a provisional answer
-	timerF  = 64 * timerT1           // until the server counts as silent
-)
-
-// exchangeUDP sends a request, again after each pause, until a final answer comes
-// or its time is over: that of timer F, or the deadline.
-func exchangeUDP(conn net.Conn, req []byte, callID string, deadline time.Time) error {
-	if f := time.Now().Add(timerF); f.Before(deadline) {
-		deadline = f
-	}
-	buf := make([]byte, MaxAnswer)
-	for pause := timerT1; ; pause = min(2*pause, timerT2) {
-		if _, err := conn.Write(req); err != nil {
-			return err
-		}
-		until := time.Now().Add(pause)
-		last := !until.Before(deadline)
-		if last {
-			until = deadline
-		}
-		conn.SetReadDeadline(until)
-		for {
-			n, err := conn.Read(buf)
-			if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() && !last {
-				break
-			}
-			if err != nil {
-				return fmt.Errorf("no answer: %w", err)
-			}
-			a, err := readAnswer(bufio.NewReader(bytes.NewReader(buf[:n])))
-			switch {
-			case err != nil || a.callID != callID: // another's, or broken
-			case a.provisional():
-				pause = timerT2
-			default:
-				return a.err()
-			}
-		}
-	}
+	return judge(m)
 }
 
 // Backoff returns how long to wait before the next try, after so many that

@@ -17,6 +17,7 @@ import (
 
 	"itlagent/agent/alarm"
 	"itlagent/agent/logger"
+	"itlagent/agent/sip"
 )
 
 func answering(code int) func(string) string {
@@ -83,7 +84,7 @@ func TestEveryStatus(t *testing.T) {
 			return func(format string, args ...any) { log = append(log, level+fmt.Sprintf(format, args...)) }
 		}
 		s.Log = logger.Logger{Notice: note("notice: "), Debug: note("debug: ")}
-		sent, err := s.Deliver(t.Context(), q, []alarm.Server{{Address: "192.0.2.1:5060", Transport: alarm.TCP}})
+		sent, err := s.Deliver(t.Context(), q, []sip.Server{{Address: "192.0.2.1:5060", Transport: sip.TCP}})
 		waiting, dropped := q.Waiting()
 		got := [4]int{sent, len(waiting), q.Refused(), dropped}
 		want := [4]int{1, 0, 1, 0}
@@ -123,10 +124,10 @@ func TestSeveralServers(t *testing.T) {
 		{[]int{503, 404}, 0, 1, 2}, {[]int{404, 503}, 0, 1, 2}, {[]int{503, 202}, 1, 0, 2}, {[]int{503, 0}, 0, 0, 2}, {[]int{0, 0}, 0, 0, 2}, {[]int{404, 405, 501}, 0, 1, 3},
 	} {
 		net := &pipes{status: map[string]func(string) int{}}
-		var servers []alarm.Server
+		var servers []sip.Server
 		for n, code := range test.codes {
 			address := fmt.Sprintf("192.0.2.%d:5060", n+1)
-			servers = append(servers, alarm.Server{Address: address, Transport: alarm.TCP})
+			servers = append(servers, sip.Server{Address: address, Transport: sip.TCP})
 			if code != 0 {
 				net.status[address] = func(string) int { return code }
 			}
@@ -146,7 +147,7 @@ func TestSeveralServers(t *testing.T) {
 	q := queue(t, vectors(t)[0])
 	s := sender()
 	s.Dial = net.dial
-	sent, err := s.Deliver(ctx, q, []alarm.Server{{Address: "192.0.2.1:5060", Transport: alarm.TCP}, {Address: "192.0.2.2:5060", Transport: alarm.TCP}})
+	sent, err := s.Deliver(ctx, q, []sip.Server{{Address: "192.0.2.1:5060", Transport: sip.TCP}, {Address: "192.0.2.2:5060", Transport: sip.TCP}})
 	if waiting, _ := q.Waiting(); sent != 0 || err == nil || len(waiting) != 1 || len(net.asked) != 1 {
 		t.Errorf("ended: %d sent, %v, %d wait, asked %v", sent, err, len(waiting), net.asked)
 	}
@@ -166,7 +167,7 @@ func TestOwnAddress(t *testing.T) {
 		{"[::1]:0", "tcp", "192.0.2.7", "", "192.0.2.7", "::1", "@[::1]>"},
 	} {
 		requests := make(chan string, 1)
-		s := alarm.Server{Transport: alarm.Transport(test.network)}
+		s := sip.Server{Transport: sip.Transport(test.network)}
 		if test.network == "udp" {
 			s.Address = udpServer(t, test.listen, func(n int, req string) string {
 				requests <- req
@@ -194,7 +195,7 @@ func TestOwnAddress(t *testing.T) {
 		info := vectors(t)[0]
 		info.Address, info.Address6 = test.address, test.address6
 		q := queue(t, info)
-		if sent, err := sender().Deliver(t.Context(), q, []alarm.Server{s}); sent != 1 || err != nil {
+		if sent, err := sender().Deliver(t.Context(), q, []sip.Server{s}); sent != 1 || err != nil {
 			t.Errorf("%+v: %d sent, %v", test, sent, err)
 			continue
 		}
@@ -217,7 +218,7 @@ func TestHeaderLines(t *testing.T) {
 	s := sender()
 	s.Dial, s.UserAgent, s.Line = net.dial, "x\r\nEvil: 1", "x\r\nEvil: 2"
 	q := queue(t, alarm.Info{Device: "SEP\r\nEvil: 3", Address: "192.0.2.7\r\nEvil: 4", ITL: []byte{1}})
-	if sent, err := s.Deliver(t.Context(), q, []alarm.Server{{Address: "192.0.2.1:5060", Transport: alarm.TCP}}); sent != 1 || err != nil {
+	if sent, err := s.Deliver(t.Context(), q, []sip.Server{{Address: "192.0.2.1:5060", Transport: sip.TCP}}); sent != 1 || err != nil {
 		t.Errorf("%d sent, %v", sent, err)
 	}
 	if strings.Contains(request, "\nEvil") {
@@ -270,7 +271,7 @@ func TestUDP(t *testing.T) {
 		return accepted(callID(req))
 	})
 	q := queue(t, vectors(t)[0])
-	sent, err := sender().Deliver(t.Context(), q, []alarm.Server{{Address: address, Transport: alarm.UDP}})
+	sent, err := sender().Deliver(t.Context(), q, []sip.Server{{Address: address, Transport: sip.UDP}})
 	first, second := <-received, <-received
 	if waiting, _ := q.Waiting(); sent != 1 || err != nil || len(waiting) != 0 || len(received) > 0 || first != second || !strings.Contains(first, "Via: SIP/2.0/UDP ") || !strings.Contains(first, ";transport=udp>") {
 		t.Errorf("%d sent, %v, %d wait, received %q", sent, err, len(waiting), []string{first, second})
@@ -278,7 +279,7 @@ func TestUDP(t *testing.T) {
 	closed := udpServer(t, "127.0.0.1:0", func(int, string) string { return answering(400)("x") })
 	s := sender()
 	s.PerServer = time.Millisecond
-	if sent, err := s.Deliver(t.Context(), queue(t, vectors(t)[0]), []alarm.Server{{Address: closed, Transport: alarm.UDP}}); sent != 0 || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if sent, err := s.Deliver(t.Context(), queue(t, vectors(t)[0]), []sip.Server{{Address: closed, Transport: sip.UDP}}); sent != 0 || !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("another's answers: %d sent, %v", sent, err)
 	}
 }
@@ -348,7 +349,7 @@ func TestTimers(t *testing.T) {
 			l := &link{answer: test.answer}
 			s := &alarm.Sender{Dial: l.dial, Rand: rand.Reader, Now: time.Now, PerServer: test.per}
 			began := time.Now()
-			sent, err := s.Deliver(t.Context(), queue(t, vectors(t)[0]), []alarm.Server{{Address: "192.0.2.1:5060", Transport: alarm.UDP}})
+			sent, err := s.Deliver(t.Context(), queue(t, vectors(t)[0]), []sip.Server{{Address: "192.0.2.1:5060", Transport: sip.UDP}})
 			synctest.Wait()
 			if took := time.Since(began); sent != test.sent || (err == nil) != (test.sent == 1) || took != test.ended || !slices.Equal(l.at, test.want) {
 				t.Errorf("%s: %d sent in %v, %v; requests after %v, want %v", test.name, sent, took, err, l.at, test.want)

@@ -63,9 +63,14 @@ func Find(name, firmware string) Model {
 	return m
 }
 
+// digits returns what a model is called without its letters.
+func digits(name string) string {
+	return strings.TrimRight(strings.TrimPrefix(name, "CP-"), "ABCDEFGHIJKLMNOPQRSTUVWXYZ-")
+}
+
 // family returns the family of a model, and whether the model is known.
 func family(name string) (f Family, ok bool) {
-	digits := strings.TrimRight(strings.TrimPrefix(name, "CP-"), "ABCDEFGHIJKLMNOPQRSTUVWXYZ-")
+	digits := digits(name)
 	for f, models := range known {
 		if slices.Contains(models, digits) {
 			return f, true
@@ -142,6 +147,30 @@ func (m Model) Alarms() bool { return m.atLeast(9, 4, 1) }
 // list invites it to: 78xx, 88xx and later lines from firmware 11.0 on.
 func (m Model) HTTPS() bool {
 	return (m.Family == F78 || m.Family == F88 || m.Family == F8821) && m.atLeast(11, 0, 0)
+}
+
+// SessionID reports whether the phone's requests have a Session-ID.
+func (m Model) SessionID() bool { return m.atLeast(12, 0, 0) }
+
+// SIS is the version of Cisco's extensions of SIP that the phone says it has: traces have
+// 3.0.0 of firmware 8.4, 6.0.0 of 9.3.1, and 7.0.0 of 12.1.1.
+func (m Model) SIS() string {
+	switch {
+	case m.atLeast(10, 0, 0):
+		return "7.0.0"
+	case m.atLeast(9, 0, 0):
+		return "6.0.0"
+	}
+	return "3.0.0"
+}
+
+// Number is the model as the cluster's database counts it, "437" for a 7975; "0" where it
+// is not known.
+func (m Model) Number() string {
+	if n := numbers[digits(m.Name)]; n != 0 {
+		return strconv.Itoa(n)
+	}
+	return "0"
 }
 
 // Messages returns how many status messages the phone keeps.

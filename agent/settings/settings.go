@@ -50,6 +50,7 @@ type Settings struct {
 	Default bool   // the root is <Default>: a configuration for devices that the cluster does not know
 	Name    string // of the device, as in "SEP64A0E71502CC"; XMLDefault has none
 	Load    string // loadInformation; see LoadFor
+	Stamp   string // versionStamp, by which the cluster knows whether a phone has the newest
 
 	CallManagers   []string // "host:port" of SIP in the order of priority
 	SecureManagers []string // the same for SIP over TLS

@@ -45,6 +45,7 @@ var (
 		setting{"transportLayerProtocol", func(s *Settings) *string { return &s.Transport }, keys(transports)},
 		setting{"name", func(s *Settings) *string { return &s.Name }, nil},
 		setting{"loadInformation", func(s *Settings) *string { return &s.Load }, nil},
+		setting{"versionStamp", func(s *Settings) *string { return &s.Stamp }, nil},
 		setting{"certHash", func(s *Settings) *string { return &s.CertHash }, nil},
 		setting{"directoryURL", func(s *Settings) *string { return &s.Directory }, nil},
 		setting{"servicesURL", func(s *Settings) *string { return &s.Services }, nil},

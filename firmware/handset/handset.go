@@ -52,8 +52,9 @@ type Options struct {
 	// Log gets a line, without a line feed; nil discards. Debug lines go there only
 	// where Verbose is set; the shell's trace gets all of them.
 	Log func(line string)
-	// Alive is called as agent.Config says; nil: nobody is told.
-	Alive func()
+	// Alive is called, and SetClock told the time, as agent.Config says; nil: nobody is.
+	Alive    func()
+	SetClock func(time.Time)
 }
 
 // Servers is a flag: servers, joined by commas or given one by one.
@@ -136,7 +137,7 @@ func New(o Options, s Storage) (*Handset, error) {
 	h.Agent, err = agent.New(agent.Config{
 		MAC: o.MAC, Model: o.Model, Firmware: o.Firmware, Servers: o.Servers, Store: s.Store, Messages: s.Messages,
 		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Rand: rand.Reader,
-		Policy: trust.Policy{RefuseOlder: o.Older == "refuse"}, Log: log, Alive: o.Alive,
+		Policy: trust.Policy{RefuseOlder: o.Older == "refuse"}, Log: log, Alive: o.Alive, SetClock: o.SetClock,
 	})
 	if err != nil {
 		return nil, err
@@ -185,8 +186,9 @@ func (h *Handset) ServePages(ctx context.Context) (url string, err error) {
 	return "http://" + l.Addr().String() + "/", nil
 }
 
-// Run boots the phone, and again after each interval, reset or SIGHUP, until the context
-// ends. each is called with every report.
+// Run boots the phone and registers it, and boots it again after each interval, reset or
+// SIGHUP, and when its call manager says so, until the context ends. each is called with
+// every report.
 func (h *Handset) Run(ctx context.Context, each func(*boot.Report)) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)

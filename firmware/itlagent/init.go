@@ -265,3 +265,20 @@ func setClock(r *boot.Report, w io.Writer) {
 		}
 	}
 }
+
+// clockSlack is how far the clock may be from that of a call manager: its Date has whole
+// seconds, and is late by the way that it took.
+const clockSlack = 3 * time.Second
+
+// setClockTo sets the clock to the Date of a call manager that accepted the phone, where
+// it is off.
+func setClockTo(at time.Time, w io.Writer) {
+	if off := linuxinit.Now().Sub(at); off.Abs() < clockSlack {
+		return
+	}
+	if _, err := linuxinit.SetClock(at); err != nil {
+		fmt.Fprintln(w, "itlagent: clock:", err)
+		return
+	}
+	fmt.Fprintln(w, "itlagent: clock set to", at.UTC().Format(time.RFC3339), "by its call manager")
+}

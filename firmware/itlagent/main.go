@@ -5,8 +5,8 @@
 //
 // What must survive is kept in a vault on the raw flash partition of -flash, which
 // is formatted where it holds none, or in the directory of -state. It runs a boot
-// cycle, and another one after each interval, SIGHUP, or reset in its shell, until
-// SIGTERM. Messages go to standard error, one a line.
+// cycle, registers with a call manager, and runs another cycle after each interval,
+// SIGHUP, reset in its shell, or reset by the call manager, until SIGTERM. Messages go to standard error, one a line.
 package main
 
 //go:generate sh -c "CGO_ENABLED=0 GOOS=linux GOARCH=arm go list -deps . > packages.txt"
@@ -114,6 +114,9 @@ func prepare(args []string, stderr io.Writer, alive func()) (*program, *failure)
 		if !o.Console || opening { // the shell shows the rest on demand
 			fmt.Fprintln(stderr, printable.Text(line))
 		}
+	}
+	if linuxinit.First() {
+		o.SetClock = func(at time.Time) { setClockTo(at, stderr) }
 	}
 	var err error
 	if p.storage, err = openStorage(*partition, *state, *format, o.Log); err != nil {

@@ -38,17 +38,22 @@ func Now() time.Time {
 }
 
 // Clock sets the clock if it is before the given time, as on a board without an RTC,
-// and reports whether it set it. Times after 2038-01-19 need a 64-bit machine or Linux
-// 5.1 and later; without them they are an error, and the clock stays. Linux refuses
-// times after 2232.
+// and reports whether it set it.
 func Clock(least time.Time) (bool, error) {
 	if !Now().Before(least) {
 		return false, nil
 	}
-	b := timespec(least)
+	return SetClock(least)
+}
+
+// SetClock sets the clock, and reports whether it did. Times after 2038-01-19 need a
+// 64-bit machine or Linux 5.1 and later; without them they are an error, and the clock
+// stays. Linux refuses times after 2232.
+func SetClock(at time.Time) (bool, error) {
+	b := timespec(at)
 	_, _, errno := unix.Syscall(sysClockSettime, unix.CLOCK_REALTIME, uintptr(unsafe.Pointer(&b)), 0)
 	if errors.Is(errno, unix.ENOSYS) { // a 32-bit kernel before 5.1
-		tv, err := timeval(least)
+		tv, err := timeval(at)
 		if err != nil {
 			return false, err
 		}

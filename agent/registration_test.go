@@ -1,0 +1,200 @@
+package agent_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"itlagent/agent"
+	"itlagent/agent/boot"
+	"itlagent/agent/holdings"
+	"itlagent/agent/register/registertest"
+	"itlagent/agent/sip"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
+)
+
+// registered is a phone that runs beside a cluster whose call managers are in memory.
+type registered struct {
+	*bench
+	manager *registertest.Manager // the publisher's
+	backup  *registertest.Manager
+	reports chan *boot.Report
+	end     func()
+}
+
+func newRegistered(t *testing.T) *registered {
+	b := &registered{bench: newBench(t, "note", "CP-7965G", ""), manager: registertest.New(t), backup: registertest.New(t), reports: make(chan *boot.Report, 64)}
+	nodes := b.cluster.Nodes()
+	b.conf.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		switch address {
+		case nodes[0].Endpoint("sip"):
+			return b.manager.Dial(ctx, network, address)
+		case nodes[1].Endpoint("sip"):
+			return b.backup.Dial(ctx, network, address)
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}
+	return b
+}
+
+// run runs the phone until the test ends it, or ends.
+func (b *registered) run(reset <-chan struct{}) {
+	b.restart()
+	ctx, cancel := context.WithCancel(b.t.Context())
+	done := make(chan struct{})
+	phone := b.phone
+	go func() {
+		defer close(done)
+		phone.Run(ctx, time.Hour, reset, func(r *boot.Report) { b.reports <- r })
+	}()
+	b.end = func() { cancel(); <-done }
+	b.t.Cleanup(b.end)
+}
+
+// order sends an order to the registration that began with a REGISTER.
+func (b *registered) order(first *sip.Message, action, more string) {
+	b.t.Helper()
+	if a := b.manager.Notify("action=" + action + "\r\nRegisterCallId={" + first.Get("call-id") + "}\r\n" + more); a == nil || a.Code != 200 {
+		b.t.Fatalf("%s: %+v", action, a)
+	}
+}
+
+// count returns how often the phone has shown the message of a restart.
+func restarts(p *agent.Agent) (n int) {
+	for _, e := range p.Snapshot().Messages {
+		if e.Text == "Restart requested by Cisco Unified Communications Manager" {
+			n += e.Count
+		}
+	}
+	return n
+}
+
+// A reset makes a phone unregister, boot again with what the cluster serves then, and
+// register with the reason; its alarm goes first.
+func TestReset(t *testing.T) {
+	b := newRegistered(t)
+	keypad := make(chan struct{})
+	b.run(keypad)
+	<-b.reports
+	first := b.manager.Next("REGISTER")
+	for _, test := range []struct{ action, last string }{{"reset", "22 .* Last=reset-reset"}, {"restart", "23 .* Last=reset-restart"}} {
+		b.must(b.cluster.Apply(operation.Advance(time.Second)))
+		b.must(b.cluster.Apply(operation.RestartTFTP("test10pub")))
+		b.order(first, test.action, "")
+		if r := <-b.reports; !r.ITL.Changed {
+			t.Errorf("%s: the phone has no new list: %v", test.action, r.Reason())
+		}
+		if end := b.manager.Next("REGISTER"); end.Get("expires") != "0" || end.Get("call-id") != first.Get("call-id") {
+			t.Errorf("%s: the phone did not unregister: %v", test.action, end.Fields)
+		}
+		alarm := b.manager.Next("REFER")
+		again := b.manager.Next("REGISTER")
+		number, last, _ := strings.Cut(test.last, " .* ")
+		if reason := again.Get("reason"); again.Get("call-id") == first.Get("call-id") || !strings.Contains(reason, "cisco-alarm:"+number+" ") || !strings.HasSuffix(reason, last+`"`) || !bytes.Contains(alarm.Body, []byte("DeviceTLInfo")) {
+			t.Errorf("%s: then %v", test.action, again.Fields)
+		}
+		first = again
+	}
+	if n := restarts(b.phone); n != 2 {
+		t.Errorf("%d messages of a restart: %+v", n, b.phone.Snapshot().Messages)
+	}
+	keypad <- struct{}{}
+	<-b.reports
+	b.manager.Next("REGISTER")
+	if again := b.manager.Next("REGISTER"); !strings.Contains(again.Get("reason"), "cisco-alarm:20 ") || restarts(b.phone) != 2 {
+		t.Errorf("by hand: %v", again.Fields)
+	}
+	if s := b.phone.Snapshot().Registration; s.Cause.String() != "Phone-Keypad" {
+		t.Errorf("%+v", s)
+	}
+	b.end()
+	if last := b.manager.Next("REGISTER"); last.Get("expires") != "0" {
+		t.Errorf("at its end the phone did not unregister: %v", last.Fields)
+	}
+}
+
+// Less than a reset leaves the phone registered: apply-config fetches again, check-version
+// only where the stamp differs.
+func TestLesserOrders(t *testing.T) {
+	b := newRegistered(t)
+	manager := b.cluster.Publisher().Endpoint("sip")
+	host, port, _ := net.SplitHostPort(manager)
+	b.must(b.store.Put(holdings.Config, []byte("<device><versionStamp>{5ec8b9c4-0001}</versionStamp><devicePool><callManagerGroup><members><member priority=\"0\"><callManager><ports><sipPort>"+
+		port+"</sipPort></ports><processNodeName>"+host+"</processNodeName></callManager></member></members></callManagerGroup></devicePool></device>")))
+	b.conf.TFTP = nil
+	b.conf.Servers = []string{"127.0.0.1:1"} // nothing is served: the stored configuration stays
+	b.run(nil)
+	<-b.reports
+	first := b.manager.Next("REGISTER")
+	b.order(first, "apply-config", "")
+	<-b.reports
+	b.order(first, "check-version", "ConfigVersionStamp={5EC8B9C4-0001}\r\n") // the one that it has
+	b.order(first, "check-version", "ConfigVersionStamp={0000000000000000}\r\n")
+	<-b.reports
+	b.order(first, "check-version", "ConfigVersionStamp={5ec8b9c4-0002}\r\n")
+	<-b.reports
+	if n := restarts(b.phone); n != 0 || b.manager.Waiting() != 0 || len(b.reports) != 0 {
+		t.Errorf("%d restarts, %v, %d boot cycles more", n, b.manager.Methods(), len(b.reports))
+	}
+	b.end()
+}
+
+// A locked phone stays with its old configuration, and registers with it.
+func TestLockedPhoneRegisters(t *testing.T) {
+	b := newRegistered(t)
+	b.run(nil)
+	<-b.reports
+	first := b.manager.Next("REGISTER")
+	for _, unit := range []profile.Unit{profile.CallManager, profile.TVS} {
+		b.must(b.cluster.Apply(operation.Advance(time.Hour)))
+		for _, n := range b.cluster.Nodes() {
+			b.must(b.cluster.Apply(operation.Regenerate(n.Name(), unit)))
+		}
+	}
+	for _, n := range b.cluster.Nodes() {
+		b.must(b.cluster.Apply(operation.Service(n.Name(), profile.TVSService, operation.Restart)))
+		b.must(b.cluster.Apply(operation.Service(n.Name(), profile.TFTPService, operation.Restart)))
+	}
+	b.order(first, "reset", "")
+	if r := <-b.reports; !r.Locked() {
+		t.Fatalf("the phone is not locked: %v", r.Reason())
+	}
+	b.manager.Next("REGISTER")
+	again := b.manager.Next("REGISTER")
+	b.manager.Notify("action=prt-report\r\nRegisterCallId={" + again.Get("call-id") + "}\r\n") // once it is answered, the REGISTER was accepted
+	if s := b.phone.Snapshot().Registration; s.Server == "" || again.Get("expires") != "3600" {
+		t.Errorf("%+v, %v", s, again.Fields)
+	}
+}
+
+// The clock is set by the call manager's Date, never to before the newest list.
+func TestClock(t *testing.T) {
+	b := newRegistered(t)
+	date := ""
+	b.manager.Answer = func(m *sip.Message) []byte {
+		return bytes.Replace(registertest.Accept(m, 120), []byte("Sat, 09 Mar 2019 18:32:45 GMT"), []byte(date), 1)
+	}
+	set := make(chan time.Time, 8)
+	b.conf.SetClock = func(at time.Time) { set <- at }
+	for _, test := range []struct {
+		date string
+		want bool
+	}{{"Sat, 09 Mar 1999 18:32:45 GMT", false}, {"nonsense", false}, {"", false}, {"Sat, 09 Mar 2041 18:32:45 GMT", true}} {
+		date = test.date
+		b.run(nil)
+		<-b.reports
+		b.order(b.manager.Next("REGISTER"), "prt-report", "") // once it is answered, the REGISTER was accepted
+		b.end()
+		b.manager.Next("REGISTER") // the last
+		if got := len(set) == 1; got != test.want {
+			t.Errorf("%q: the clock was set: %v", test.date, got)
+		}
+		for len(set) > 0 {
+			<-set
+		}
+	}
+}
