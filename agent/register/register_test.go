@@ -288,3 +288,41 @@ func TestFirst(t *testing.T) {
 		c.Leave()
 	})
 }
+
+// A phone that leaves while its REGISTER is on the way unregisters all the same, and takes
+// no longer than its time where nobody answers.
+func TestLeaveEarly(t *testing.T) {
+	for _, answers := range []int{0, 1} { // before it leaves
+		synctest.Test(t, func(t *testing.T) {
+			m := registertest.New(t)
+			n := 0
+			m.Answer = func(r *sip.Message) []byte {
+				if n++; n > answers && r.Get("expires") != "0" {
+					return nil
+				}
+				return registertest.Accept(r, 120)
+			}
+			c := client(t, m)
+			c.Register([]sip.Server{server(1)}, "", register.Initialized)
+			for range answers + 1 {
+				m.Next("REGISTER")
+			}
+			c.Leave()
+			if last := m.Next("REGISTER"); last.Get("expires") != "0" {
+				t.Errorf("%v", last.Fields)
+			}
+		})
+		synctest.Test(t, func(t *testing.T) {
+			m := registertest.New(t)
+			m.Answer = func(*sip.Message) []byte { return nil }
+			c := client(t, m)
+			c.Register([]sip.Server{server(1)}, "", register.Initialized)
+			m.Next("REGISTER")
+			began := time.Now()
+			c.Leave()
+			if took := time.Since(began); took > 2*time.Second {
+				t.Errorf("left after %v", took)
+			}
+		})
+	}
+}

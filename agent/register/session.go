@@ -120,6 +120,9 @@ func (s *session) register(ctx context.Context, server sip.Server, cause Cause) 
 	}
 	s.c.conf.First(ctx, r.conn)
 	if err := r.renew(ctx, r.dialog.phone.reason(cause)); err != nil {
+		if ctx.Err() != nil {
+			r.leave() // it may have been on its way
+		}
 		r.conn.Close()
 		return nil, err
 	}
@@ -144,6 +147,9 @@ func (s *session) stay(ctx context.Context, r *registration, rank int) (cause Ca
 	defer func() {
 		stop()
 		<-watched
+		if ctx.Err() != nil {
+			r.leave()
+		}
 		r.conn.Close()
 		s.c.set(func(st *State) { st.Server, st.Standby = "", "" })
 	}()
@@ -151,7 +157,6 @@ func (s *session) stay(ctx context.Context, r *registration, rank int) (cause Ca
 		refresh := time.NewTimer(refreshAfter(r.granted))
 		select {
 		case <-ctx.Done():
-			r.leave()
 			return cause, ctx.Err()
 		case <-better:
 			r.leave()

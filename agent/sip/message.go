@@ -93,7 +93,10 @@ func (r *Reader) Next() (*Message, error) {
 	}
 	m.Body = make([]byte, max(length, 0))
 	if _, err := io.ReadFull(r.in, m.Body); err != nil {
-		return nil, fmt.Errorf("body: %w", io.ErrUnexpectedEOF)
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return nil, fmt.Errorf("body: %w", err)
 	}
 	return m, nil
 }

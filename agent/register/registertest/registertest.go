@@ -204,3 +204,6 @@ func (m *Manager) Conns() int {
 	defer m.mu.Unlock()
 	return len(m.conns)
 }
+
+// Answered returns the next answer of the phone.
+func (m *Manager) Answered() *sip.Message { return <-m.answers }
