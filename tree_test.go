@@ -93,6 +93,7 @@ var mayImport = []struct {
 	{"platform", []string{"platform"}},
 	{"firmware/handset", []string{"agent", "platform"}},
 	{"firmware/repair", []string{"agent", "platform"}},
+	{"firmware/uimage", []string{"agent/printable"}},
 	{"firmware/itlagent", []string{"agent", "platform", "firmware/handset", "firmware/repair"}},
 	{"firmware/boards", []string{"platform"}},
 	{"firmware/image", []string{"firmware", "platform"}},

@@ -16,9 +16,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"itlagent/platform/board"
@@ -31,8 +33,10 @@ type Options struct {
 	// Modules is a folder with modules and the file modules.load, which has the
 	// order in which they are loaded; "" for a kernel that needs none.
 	Modules string
-	Source  string // the folder of this project's source; "." where ""
-	Small   bool   // a device program without pages
+	DTB     string   // file with the device tree; "" without
+	Phone   []string // arguments of the device program, behind "--" on the command line
+	Source  string   // the folder of this project's source; "." where ""
+	Small   bool     // a device program without pages
 }
 
 // The files of an image.
@@ -42,6 +46,8 @@ const (
 	FlashFile     = "flash.img"
 	UImageFile    = "initramfs.uimage"
 	UBootFile     = "u-boot.img" // of an emulated board, padded
+	DTBFile       = "board.dtb"
+	LayoutFile    = "layout.txt" // where what goes on the flash
 	ManifestFile  = "manifest.json"
 )
 
@@ -66,6 +72,10 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
+	files := make(map[string][]byte)
+	if err := readParts(b, o, files); err != nil { // before the program is built, which takes long
+		return nil, err
+	}
 	program, err := compile(b, o)
 	if err != nil {
 		return nil, err
@@ -74,42 +84,23 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	initramfs, err := Initramfs(b, program, modules)
-	if err != nil {
+	if files[InitramfsFile], err = Initramfs(b, program, modules); err != nil {
 		return nil, err
-	}
-	m := &Manifest{Board: b.Name, Arch: b.Arch, CommandLine: b.CommandLine()}
-	put := func(name string, data []byte) error {
-		m.note(name, data)
-		return os.WriteFile(filepath.Join(o.Dir, name), data, 0o644)
-	}
-	if err := put(InitramfsFile, initramfs); err != nil {
-		return nil, err
-	}
-	if o.Kernel != "" {
-		kernel, err := os.ReadFile(o.Kernel)
-		if err != nil {
-			return nil, err
-		}
-		if err := put(KernelFile, kernel); err != nil {
-			return nil, err
-		}
-		if b.Kernel.Image != "" {
-			u, err := KernelUImage(b, kernel)
-			if err != nil {
-				return nil, err
-			}
-			if err := put(KernelUImageFile, u); err != nil {
-				return nil, err
-			}
-		}
 	}
 	if b.Boot.Method == "uboot" {
-		u, err := UImage(b, initramfs)
-		if err != nil {
+		if files[UImageFile], err = UImage(b, files[InitramfsFile]); err != nil {
 			return nil, err
 		}
-		if err := put(UImageFile, u); err != nil {
+	}
+	if len(b.Flash.Partitions) > 0 {
+		if files[LayoutFile], err = layout(b, files); err != nil {
+			return nil, err
+		}
+	}
+	m := &Manifest{Board: b.Name, Arch: b.Arch, CommandLine: FullCommandLine(b, o.Phone)}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		m.note(name, files[name])
+		if err := os.WriteFile(filepath.Join(o.Dir, name), files[name], 0o644); err != nil {
 			return nil, err
 		}
 	}
@@ -125,6 +116,15 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 		return nil, err
 	}
 	return m, os.WriteFile(filepath.Join(o.Dir, ManifestFile), append(text, '\n'), 0o644)
+}
+
+// FullCommandLine is the kernel's command line, with the arguments of the device program
+// behind "--" where there are any.
+func FullCommandLine(b *board.Board, phone []string) string {
+	if len(phone) == 0 {
+		return b.CommandLine()
+	}
+	return b.CommandLine() + " -- " + strings.Join(phone, " ")
 }
 
 // note adds a file to the manifest.
@@ -261,7 +261,7 @@ func Initramfs(b *board.Board, program []byte, modules []Module) ([]byte, error)
 		return nil, err
 	}
 	if b.Initramfs.Compress == "xz" { // the kernel knows no other check than crc32
-		return pipe(out.Bytes(), "xz", "--check=crc32", "-9", "--extreme", "--stdout")
+		return pipe(out.Bytes(), "xz", "--check=crc32", "--lzma2=preset=9e,"+dictionary, "--threads=1", "--stdout")
 	}
 	return gzipped(out.Bytes())
 }

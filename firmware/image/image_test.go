@@ -115,7 +115,7 @@ func TestModules(t *testing.T) {
 // Two builds give the same bytes, and the manifest has their hashes.
 func TestReproducible(t *testing.T) {
 	kernel := filepath.Join(t.TempDir(), "kernel")
-	if err := os.WriteFile(kernel, []byte("kernel"), 0o644); err != nil {
+	if err := os.WriteFile(kernel, vmlinux(t), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	b := load(t, "qemu-mips")
@@ -133,7 +133,7 @@ func TestReproducible(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{image.InitramfsFile, image.ManifestFile, image.KernelFile, image.FlashFile} {
+	for _, name := range []string{image.InitramfsFile, image.ManifestFile, image.KernelFile, image.FlashFile, image.LayoutFile} {
 		one, err1 := os.ReadFile(filepath.Join(dirs[0], name))
 		two, err2 := os.ReadFile(filepath.Join(dirs[1], name))
 		if err1 != nil || err2 != nil || !bytes.Equal(one, two) {
@@ -145,7 +145,7 @@ func TestReproducible(t *testing.T) {
 	if err == nil {
 		err = json.Unmarshal(text, &m)
 	}
-	if err != nil || m.Board != "qemu-mips" || m.CommandLine != "console=ttyS0,115200 panic=3 quiet" || len(m.Files) != 3 {
+	if err != nil || m.Board != "qemu-mips" || m.CommandLine != "console=ttyS0,115200 panic=3 quiet" || len(m.Files) != 4 {
 		t.Errorf("%+v, %v", m, err)
 	}
 	_, data, _ := members(t, read(t, filepath.Join(dirs[0], image.InitramfsFile)))

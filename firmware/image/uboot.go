@@ -4,55 +4,36 @@ import (
 	"bytes"
 	"compress/gzip"
 	"debug/elf"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"os/exec"
 	"strings"
 
+	"itlagent/firmware/uimage"
 	"itlagent/platform/board"
 )
 
 // KernelUImageFile is the kernel in the form in which U-Boot takes it.
 const KernelUImageFile = "kernel.uimage"
 
-// HeaderSize is the size of U-Boot's legacy header, in bytes.
-const HeaderSize = 64
+// ErrArch says that an image is for another architecture.
+var ErrArch = errors.New("it is for another architecture")
 
-// Codes of U-Boot's include/image.h.
-const (
-	uimageMagic = 0x27051956
-	osLinux     = 5
-	typeKernel  = 2
-	typeRamdisk = 3
-	compNone    = 0
-	compGzip    = 1
-	compLZMA    = 3
-)
+// arches are the architectures as a uImage has them.
+var arches = map[string]uimage.Arch{"arm": uimage.ARM, "mips": uimage.MIPS, "mipsle": uimage.MIPS, "amd64": uimage.AMD64}
 
-// uimage is what the header of an image says.
-type uimage struct {
-	kind, compression byte
-	load, entry       uint32
-	name              string
-}
-
-// wrap puts U-Boot's legacy header in front of data: 64 bytes, all numbers big-endian,
-// without a time, so that the bytes are the same each time.
-func (u uimage) wrap(arch string, data []byte) []byte {
-	h := make([]byte, HeaderSize)
-	put := func(at int, v uint32) { binary.BigEndian.PutUint32(h[at:], v) }
-	put(0, uimageMagic)
-	put(12, uint32(len(data)))
-	put(16, u.load)
-	put(20, u.entry)
-	put(24, crc32.ChecksumIEEE(data))
-	h[28], h[29], h[30], h[31] = osLinux, map[string]byte{"arm": 2, "mips": 5, "mipsle": 5, "amd64": 24}[arch], u.kind, u.compression
-	copy(h[32:63], u.name)
-	put(4, crc32.ChecksumIEEE(h))
-	return append(h, data...)
+// CheckUImage refuses what U-Boot would: a file with its header whose checksums or
+// architecture are wrong. A file without a header is not looked at.
+func CheckUImage(b *board.Board, data []byte) error {
+	if !uimage.Is(data) {
+		return nil
+	}
+	u, err := uimage.Parse(data)
+	if err == nil && u.Arch != arches[b.Arch] {
+		err = fmt.Errorf("%w than %s", ErrArch, b.Arch)
+	}
+	return err
 }
 
 // address32 reads an address that board.Parse has checked.
@@ -61,42 +42,54 @@ func address32(text string) uint32 {
 	return uint32(n)
 }
 
+// name is that of an image: what its data are, and the board.
+func name(what string, b *board.Board) string {
+	text := what + " " + b.Name
+	return text[:min(len(text), uimage.MaxName-1)]
+}
+
 // UImage puts U-Boot's header in front of an initramfs.
 func UImage(b *board.Board, data []byte) ([]byte, error) {
-	compression := byte(compGzip)
+	u := uimage.Image{Name: name("itlagent", b), Arch: arches[b.Arch], Type: uimage.Ramdisk, Compression: uimage.Gzip,
+		Load: address32(b.Boot.LoadAddress), Entry: address32(b.Boot.EntryPoint), Data: data}
 	if b.Initramfs.Compress == "xz" {
-		compression = compNone // the kernel unpacks it, and U-Boot need not know
+		u.Compression = uimage.None // the kernel unpacks it, and U-Boot need not know
 	}
-	u := uimage{kind: typeRamdisk, compression: compression, load: address32(b.Boot.LoadAddress), entry: address32(b.Boot.EntryPoint), name: "itlagent " + b.Name}
-	return u.wrap(b.Arch, data), nil
+	return u.Marshal()
 }
 
 // KernelUImage makes a kernel what the board's boot loader takes: as it is behind a
-// header, or out of an ELF file, packed.
+// header, or out of an ELF file, packed. A uImage stays as it is.
 func KernelUImage(b *board.Board, kernel []byte) ([]byte, error) {
-	u := uimage{kind: typeKernel, name: "linux " + b.Name}
+	if uimage.Is(kernel) {
+		return kernel, CheckUImage(b, kernel)
+	}
+	u := uimage.Image{Name: name("linux", b), Arch: arches[b.Arch], Type: uimage.Kernel, Load: address32(b.Kernel.Load), Data: kernel}
+	u.Entry = u.Load
 	if b.Kernel.Image == "uimage" {
-		u.compression, u.load = compNone, address32(b.Kernel.Load)
-		u.entry = u.load
-		return u.wrap(b.Arch, kernel), nil
+		return u.Marshal()
 	}
 	flat, load, entry, err := flatten(kernel)
 	if err != nil {
 		return nil, fmt.Errorf("the kernel: %w", err)
 	}
-	u.load, u.entry = load, entry
+	u.Load, u.Entry = load, entry
 	if b.Kernel.Image == "uimage-lzma" {
-		u.compression = compLZMA
-		flat, err = pipe(flat, "xz", "--format=lzma", "-9", "--extreme", "--stdout")
+		u.Compression = uimage.LZMA
+		u.Data, err = pipe(flat, "xz", "--format=lzma", "--lzma1=preset=9e,"+dictionary, "--threads=1", "--stdout")
 	} else {
-		u.compression = compGzip
-		flat, err = gzipped(flat)
+		u.Compression = uimage.Gzip
+		u.Data, err = gzipped(flat)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return u.wrap(b.Arch, flat), nil
+	return u.Marshal()
 }
+
+// dictionary bounds the memory that unpacking needs on the board beside the data
+// themselves, in bytes: with xz's own, of 64 MiB, a small board runs out of memory.
+const dictionary = "dict=4MiB"
 
 // maxKernel bounds an unpacked kernel, in bytes.
 const maxKernel = 64 << 20
@@ -114,8 +107,11 @@ func flatten(kernel []byte) (flat []byte, load, entry uint32, err error) {
 			low, high = min(low, p.Paddr&math.MaxUint32), max(high, p.Paddr&math.MaxUint32+p.Filesz)
 		}
 	}
-	if low >= high || high-low > maxKernel {
+	if low >= high || high-low > maxKernel { // which bounds what is made below
 		return nil, 0, 0, errors.New("an ELF file without a kernel in it")
+	}
+	if f.Entry < low || f.Entry >= high {
+		return nil, 0, 0, fmt.Errorf("an ELF file that starts at %#x, outside of %#x to %#x", f.Entry, low, high)
 	}
 	flat = make([]byte, high-low)
 	for _, p := range f.Progs {

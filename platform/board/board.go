@@ -9,11 +9,7 @@
 package board
 
 import (
-	"errors"
 	"fmt"
-	"net/netip"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -35,6 +31,7 @@ type Board struct {
 	Boot       Boot        `yaml:"boot"`
 	Bootloader *Bootloader `yaml:"bootloader"` // nil where no boot loader is spoken to
 	QEMU       *QEMU       `yaml:"qemu"`       // nil for a real board
+	Tried      string      `yaml:"tried"`      // what a real board was tried on; "" for none: not on hardware
 	Phone      []string    `yaml:"phone"`      // arguments of the device program
 }
 
@@ -47,7 +44,7 @@ type Console struct {
 // Flash says where the vault is.
 type Flash struct {
 	Device     string      `yaml:"device"`    // "/dev/mtd1"
-	EraseSize  string      `yaml:"eraseSize"` // "256KiB"
+	EraseSize  string      `yaml:"eraseSize"` // "256KiB", a power of two
 	Partitions []Partition `yaml:"partitions"`
 }
 
@@ -73,6 +70,7 @@ type Kernel struct {
 	// Image is the form in which the boot loader takes the kernel: "" as it is, or a
 	// uImage: uimage (of what comes as it is), uimage-gzip or uimage-lzma (of a vmlinux).
 	Image string `yaml:"image"`
+	DTB   string `yaml:"dtb"`  // the name of the device tree that it needs, "" for none
 	Load  string `yaml:"load"` // address of a uimage; that of the ELF file for the others
 }
 
@@ -107,76 +105,16 @@ type QEMU struct {
 	UBootArgs []string `yaml:"ubootArgs"`
 }
 
-var (
-	boardName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{1,40}$`)
-	ubootName = regexp.MustCompile(`^(arm|mips|debian/[a-z0-9_]{1,30})?$`)
-	arches    = map[string]bool{"arm": true, "mips": true, "mipsle": true, "amd64": true}
-)
-
 // Parse reads a description. Errors of its form begin with the line.
 func Parse(data []byte) (*Board, error) {
 	b := new(Board)
 	if err := strictyaml.Unmarshal(data, b); err != nil {
 		return nil, err
 	}
-	return b, b.check()
-}
-
-func (b *Board) check() error {
-	sizes := []string{b.Flash.EraseSize}
-	for _, p := range b.Flash.Partitions {
-		sizes = append(sizes, p.Offset, p.Size)
+	if err := b.check(); err != nil {
+		return nil, err
 	}
-	if q := b.QEMU; q != nil {
-		sizes = append(sizes, q.FlashSize, q.Vault, q.VaultSize, q.UBootSize)
-	}
-	for _, s := range sizes {
-		if s == "" {
-			continue
-		}
-		if _, err := Size(s); err != nil {
-			return err
-		}
-	}
-	for _, a := range []string{b.Boot.LoadAddress, b.Boot.EntryPoint, b.Kernel.Load} {
-		if _, err := strconv.ParseUint(a, 0, 32); a != "" && err != nil {
-			return fmt.Errorf("boot: invalid address %q", a)
-		}
-	}
-	if n := b.Network; n.Interface != "" {
-		if _, err := netip.ParsePrefix(n.Address); err != nil {
-			return fmt.Errorf("network: invalid address %q: want one such as 10.0.2.15/24", n.Address)
-		}
-	}
-	switch {
-	case !boardName.MatchString(b.Name):
-		return fmt.Errorf("invalid name %q: want 2 to 41 of a-z, 0-9 and '-'", b.Name)
-	case !arches[b.Arch]:
-		return fmt.Errorf("invalid arch %q: want arm, mips, mipsle or amd64", b.Arch)
-	case b.Arch == "arm" && (b.ARM < 5 || b.ARM > 7):
-		return fmt.Errorf("invalid goarm %d: want 5, 6 or 7", b.ARM)
-	case b.Console.Device == "" || b.Console.Baud <= 0:
-		return errors.New("console: want a device and a baud rate")
-	case b.Memory < 16:
-		return fmt.Errorf("memory: %d MiB, want at least 16", b.Memory)
-	case b.Flash.Device == "":
-		return errors.New("flash: want the device that holds the vault")
-	case b.Boot.Method != "qemu" && b.Boot.Method != "uboot":
-		return fmt.Errorf("boot: invalid method %q: want qemu or uboot", b.Boot.Method)
-	case b.Boot.Method == "qemu" && (b.QEMU == nil || b.QEMU.Program == ""):
-		return errors.New("boot: method qemu needs the part qemu")
-	case b.Boot.Method == "uboot" && b.Boot.LoadAddress == "":
-		return errors.New("boot: method uboot needs a loadAddress")
-	case !slices.Contains([]string{"", "uimage", "uimage-gzip", "uimage-lzma"}, b.Kernel.Image):
-		return fmt.Errorf("kernel: invalid image %q: want uimage, uimage-gzip or uimage-lzma", b.Kernel.Image)
-	case b.Kernel.Image == "uimage" && b.Kernel.Load == "":
-		return errors.New("kernel: image uimage needs its load address")
-	case !slices.Contains([]string{"", "gzip", "xz"}, b.Initramfs.Compress):
-		return fmt.Errorf("initramfs: invalid compression %q: want gzip or xz", b.Initramfs.Compress)
-	case b.QEMU != nil && !ubootName.MatchString(b.QEMU.UBoot):
-		return fmt.Errorf("qemu: invalid uboot %q: want arm, mips, or debian/ and a folder", b.QEMU.UBoot)
-	}
-	return b.checkLoader()
+	return b, nil
 }
 
 // Size reads a size in bytes: "4096", "64KiB", "4MiB", "0x1000".

@@ -14,8 +14,8 @@ goarm: 7
 memory: 64
 console: {device: ttyS0, baud: 115200}
 network: {interface: eth0, address: 192.0.2.1/24, gateway: 192.0.2.2}
-flash: {device: /dev/mtd1, eraseSize: 64KiB, partitions: [{name: vault, offset: "0x1000", size: 1MiB}]}
-kernel: {args: ["mtdparts=x"]}
+flash: {device: /dev/mtd3, eraseSize: 64KiB, partitions: [{name: u-boot, offset: "0x0", size: 512KiB}, {name: kernel, offset: 1MiB, size: 2MiB}, {name: initramfs, offset: 3MiB, size: 2MiB}, {name: vault, offset: 5MiB, size: 1MiB}, {name: rest, offset: 6MiB, size: 2MiB}]}
+kernel: {args: ["mtdparts=spi0.0:512k(u-boot)ro,2M@0x100000(kernel)ro,2048k(initramfs)ro,1M(vault),2M(rest)"]}
 boot: {method: uboot, loadAddress: "0x80008000"}
 `
 
@@ -24,7 +24,7 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := b.CommandLine(); got != "console=ttyS0,115200 panic=3 quiet mtdparts=x" {
+	if got := b.CommandLine(); got != "console=ttyS0,115200 panic=3 quiet mtdparts=spi0.0:512k(u-boot)ro,2M@0x100000(kernel)ro,2048k(initramfs)ro,1M(vault),2M(rest)" {
 		t.Error(got)
 	}
 	if got := strings.Join(b.GoEnv(), " "); got != "CGO_ENABLED=0 GOOS=linux GOARCH=arm GOARM=7" {
@@ -40,8 +40,29 @@ func TestParse(t *testing.T) {
 		"no console":      {"device: ttyS0, baud: 115200", "device: ttyS0", "console"},
 		"an address":      {"192.0.2.1/24", "192.0.2.1", "network: invalid address"},
 		"a size":          {"64KiB", "64 KB", `size "64 KB"`},
-		"a partition":     {`"0x1000"`, "-1", `size "-1"`},
-		"no flash":        {"device: /dev/mtd1, ", "", "flash"},
+		"a partition":     {`"0x0"`, "-1", `size "-1"`},
+		"no flash":        {"device: /dev/mtd3, ", "", "flash"},
+		"a rate":          {"baud: 115200", "baud: 7", "console: impossible rate 7"},
+		"a negative rate": {"baud: 115200", "baud: -115200", "impossible rate"},
+		"erase size 3k":   {"eraseSize: 64KiB", "eraseSize: 3KiB", "eraseSize 3KiB is not a power of two"},
+		"erase size 0":    {"eraseSize: 64KiB", `eraseSize: "0"`, "not a power of two"},
+		"erase blocks":    {"offset: 1MiB", "offset: 1056KiB", "partition kernel: 2MiB at 1056KiB: not whole erase blocks of 64KiB"},
+		"half a block":    {"size: 512KiB", "size: 480KiB", "partition u-boot: 480KiB"},
+		"an overlap":      {"offset: 3MiB", "offset: 2MiB", "partition initramfs begins at 0x200000, before kernel ends at 0x300000"},
+		"a small kernel":  {"offset: 1MiB, size: 2MiB", "offset: 1MiB, size: 512KiB", "partition kernel: 512KiB is too small"},
+		"a small vault":   {"offset: 5MiB, size: 1MiB", "offset: 5MiB, size: 128KiB", "too small for what its name says: it needs 192 KiB"},
+		"an empty one":    {"offset: 6MiB, size: 2MiB", `offset: 6MiB, size: "0"`, "partition rest is empty"},
+		"two names":       {"name: rest", "name: vault", "two partitions vault"},
+		"part's name":     {"name: rest", "name: 'a(b)'", "invalid name"},
+		"a gateway":       {"gateway: 192.0.2.2", "gateway: 198.51.100.1", "gateway 198.51.100.1 is not in 192.0.2.0/24"},
+		"an interface":    {"interface: eth0", "interface: a-name-of-16-char", "invalid interface"},
+		"much memory":     {"memory: 64", "memory: 2000000", "memory"},
+		"kernel's parts":  {"2048k(initramfs)", "2M(root)", "mtdparts= has 2M(root)ro at 3072 KiB where flash.partitions has initramfs, 2048 KiB at 3072 KiB"},
+		"kernel's place":  {"2M@0x100000(kernel)", "2M(kernel)", "mtdparts= has 2M(kernel)ro at 512 KiB"},
+		"kernel's size":   {"1M(vault)", "960k(vault)", "mtdparts= has 960k(vault) at"},
+		"kernel's count":  {",2M(rest)", "", "mtdparts= has 4 partitions, flash.partitions 5"},
+		"kernel's text":   {"1M(vault)", "1Q(vault)", `invalid partition "1Q(vault)"`},
+		"a device tree":   {"kernel: {args", "kernel: {dtb: ../x.dtb, args", `invalid dtb "../x.dtb"`},
 		"a method":        {"method: uboot", "method: magic", `method "magic"`},
 		"no load address": {`, loadAddress: "0x80008000"`, "", "loadAddress"},
 		"a load address":  {"0x80008000", "here", `invalid address "here"`},

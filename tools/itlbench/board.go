@@ -33,7 +33,11 @@ func runImage(e *env, args []string) int {
 	f := e.flags("image")
 	out := f.StringP("output", "o", "", "`DIR` for the files; image-BOARD where none is given")
 	kernel := f.String("kernel", "", "kernel `FILE`; that of the board in the cache where none is given")
-	check := f.Bool("check", false, "check the board's description alone")
+	dtb := f.String("dtb", "", "device tree `FILE`, for a board whose kernel needs one")
+	mac := f.String("mac", "", "the phone's MAC `address`, for the command line")
+	model := f.String("model", "CP-7965G", "phone `model`, for the command line")
+	tftp := f.StringArray("tftp", nil, "`ADDR` of a TFTP server as the board sees it, for the command line")
+	check := f.Bool("check", false, "check the board's description alone, and the kernel and device tree that are given")
 	small := f.Bool("small", false, "a device program without pages")
 	list := f.Bool("list", false, "list the boards")
 	if code, ok := e.parse(f, args, -1); !ok {
@@ -45,7 +49,7 @@ func runImage(e *env, args []string) int {
 			if err != nil {
 				return e.fail(exitNo, "%v", err)
 			}
-			fmt.Fprintf(e.stdout, "%s\n    %s\n", b.Name, b.About)
+			fmt.Fprintf(e.stdout, "%s\n    %s\n", b.Name, about(b))
 		}
 		return exitOK
 	}
@@ -56,21 +60,27 @@ func runImage(e *env, args []string) int {
 	if b == nil {
 		return code
 	}
+	o := image.Options{Dir: *out, Kernel: *kernel, DTB: *dtb, Small: *small}
 	if *check {
+		if err := image.Check(b, o); err != nil {
+			return e.fail(exitNo, "%s: %v", b.Name, plainPath(err))
+		}
 		fmt.Fprintf(e.stdout, "%s: sound\n", b.Name)
 		return exitOK
 	}
-	if *out == "" {
-		*out = "image-" + b.Name
+	if o.Dir == "" {
+		o.Dir = "image-" + b.Name
 	}
-	modules := ""
-	if *kernel == "" && b.Kernel.Minimal+b.Kernel.Debian != "" {
+	if *mac != "" || len(*tftp) > 0 {
+		o.Phone = qemu.PhoneArgs(*mac, *model, *tftp)
+	}
+	if o.Kernel == "" && b.Kernel.Minimal+b.Kernel.Debian != "" {
 		var err error
-		if *kernel, modules, err = image.FindKernel(b); err != nil {
+		if o.Kernel, o.Modules, err = image.FindKernel(b); err != nil {
 			return e.fail(exitInfra, "image: %v", err)
 		}
 	}
-	m, err := image.Build(b, image.Options{Dir: *out, Kernel: *kernel, Modules: modules, Small: *small})
+	m, err := image.Build(b, o)
 	if err != nil {
 		return e.fail(exitInfra, "image: %v", plainPath(err))
 	}
@@ -78,6 +88,17 @@ func runImage(e *env, args []string) int {
 		fmt.Fprintf(e.stdout, "%-24s %10d %s\n", file.Name, file.Size, file.SHA256)
 	}
 	return exitOK
+}
+
+// about tells of a board in one line.
+func about(b *board.Board) string {
+	switch {
+	case b.Tried != "":
+		return b.About + "; tried on " + b.Tried
+	case b.QEMU == nil:
+		return b.About + "; not tried on hardware"
+	}
+	return b.About
 }
 
 // board loads a board by name, or from a file.
@@ -96,6 +117,9 @@ func (e *env) board(name string) (*board.Board, int) {
 	b, err := board.Parse(data)
 	if err != nil {
 		return nil, e.fail(exitNo, "%s: %v", name, err)
+	}
+	if file := strings.TrimSuffix(filepath.Base(name), ".yaml"); b.Name != file {
+		return nil, e.fail(exitNo, "%s: its name is %q: want %q, as that of the file", name, b.Name, file)
 	}
 	return b, exitOK
 }
