@@ -34,7 +34,7 @@ var risdbColumns = []struct {
 		}
 		return "no"
 	}},
-	{"#regAttempts", func(p *registrar.Phone, _ *state.State) string { return fmt.Sprint(p.Serial) }},
+	{"#regAttempts", nothing},
 	{"username", nothing},
 	{"RegStatusChg TimeStamp", func(p *registrar.Phone, _ *state.State) string { return fmt.Sprint(p.Since.Unix()) }},
 	{"ActiveLoadId", func(p *registrar.Phone, _ *state.State) string { return p.Load }},

@@ -12,6 +12,7 @@ package comeback
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"itlagent/testbench/cluster"
@@ -28,24 +29,51 @@ type Watcher struct {
 	Patience time.Duration // Patience where 0
 
 	phones func() ([]registrar.Phone, error)
-	before map[string]registrar.Phone
-	back   map[string]registrar.Phone
+	before map[string]Mark
+	back   map[string]bool
+
+	settled bool // it is waited for phones that are registered, and not about to reset
+}
+
+// Mark tells a registration from any other of the same phone.
+type Mark struct {
+	Node   string
+	Serial uint64
 }
 
 // Watch notes who is registered with a cluster now: all, or those that of reports true
 // for.
 func Watch(c *cluster.Cluster, of func(*registrar.Phone) bool) (*Watcher, error) {
-	w := &Watcher{phones: c.Phones, before: make(map[string]registrar.Phone), back: make(map[string]registrar.Phone)}
+	w := Since(c, make(map[string]Mark))
 	phones, err := w.phones()
 	if err != nil {
 		return nil, err
 	}
 	for _, p := range phones {
 		if p.Registered && (of == nil || of(&p)) {
-			w.before[p.Device] = p
+			w.before[p.Device] = Mark{p.Node, p.Serial}
 		}
 	}
 	return w, nil
+}
+
+// Since waits for phones that were noted before, by Before.
+func Since(c *cluster.Cluster, before map[string]Mark) *Watcher {
+	return &Watcher{phones: c.Phones, before: before, back: make(map[string]bool)}
+}
+
+// Before returns who was registered, and how.
+func (w *Watcher) Before() map[string]Mark { return w.before }
+
+// Settle waits until every one of some phones is registered with a cluster and none of them
+// is about to reset, nothing has changed about that for the patience (Patience where 0), or
+// the context ends, and returns those that are not so.
+func Settle(ctx context.Context, c *cluster.Cluster, devices []string, patience time.Duration) (missing []string, err error) {
+	w := &Watcher{Patience: patience, phones: c.Phones, before: make(map[string]Mark), back: make(map[string]bool), settled: true}
+	for _, device := range devices {
+		w.before[device] = Mark{}
+	}
+	return w.Wait(ctx, nil)
 }
 
 // Len returns how many phones are waited for.
@@ -60,23 +88,24 @@ func (w *Watcher) Look() (missing []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	now := make(map[string]bool)
-	for _, p := range phones {
-		was, ok := w.before[p.Device]
-		if ok && p.Registered && (p.Node != was.Node || p.Serial != was.Serial) {
-			w.back[p.Device], now[p.Device] = p, true
-		}
+	if w.settled {
+		clear(w.back) // one that was so may be told to reset since
 	}
 	for _, p := range phones {
-		if _, ok := w.before[p.Device]; ok && w.back[p.Device].Device == "" {
-			missing, now[p.Device] = append(missing, p.Device), true
+		was, ok := w.before[p.Device]
+		if w.settled && p.Resetting {
+			continue
+		}
+		if ok && p.Registered && was != (Mark{p.Node, p.Serial}) {
+			w.back[p.Device] = true
 		}
 	}
 	for device := range w.before {
-		if _, ok := w.back[device]; !ok && !now[device] {
-			missing = append(missing, device) // its node is down
+		if !w.back[device] {
+			missing = append(missing, device)
 		}
 	}
+	slices.Sort(missing)
 	return missing, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/registrar"
 	"itlagent/testbench/cluster/state"
+	"itlagent/testbench/lockout"
 )
 
 // ITLStatus is how the list that a phone has reported stands to those that are served: the
@@ -28,6 +29,22 @@ type Registered struct {
 	registrar.Phone
 	ITL       string    `json:"itl"` // SHA-1 in lower-case hex; "" where none is known
 	ITLStatus ITLStatus `json:"itlStatus"`
+}
+
+// ClusterReports returns what the phones of a cluster have reported to it, whether or not
+// it has a directory.
+func ClusterReports(c *cluster.Cluster) (*Reports, error) {
+	if c.Dir() != "" {
+		return EventLogs(lockout.World{c})
+	}
+	r := New()
+	all, _, err := c.Events().Since(0)
+	for i := range all {
+		if err == nil {
+			err = r.AddEvent(&all[i])
+		}
+	}
+	return r, err
 }
 
 // Registrations returns every phone that a cluster knows, in the order of their names.

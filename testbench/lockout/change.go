@@ -184,20 +184,38 @@ func (p *parser) nodes(name string) ([]string, error) {
 // Certificates that must wait for each other do.
 func (ch *Change) do(w World) error {
 	for i := range ch.actions {
-		a := &ch.actions[i]
-		if a.op.do == nil {
-			continue
-		}
-		if a.unit != "" {
-			if err := waitForHold(w[a.cluster], a.at(w[a.cluster]), a.unit); err != nil {
-				return err
-			}
-		}
-		if _, err := a.apply(w, Phone{}); err != nil {
-			return fmt.Errorf("%s: %w", ch.Text, err)
+		if err := ch.Act(w, i); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// Len returns of how many single actions the change consists.
+func (ch *Change) Len() int { return len(ch.actions) }
+
+// Act does one of the change's actions to a world: to the clusters themselves, not to
+// copies. A certificate that must wait for another one has the bench clock moved ahead.
+func (ch *Change) Act(w World, i int) error {
+	a := &ch.actions[i]
+	if a.op.do == nil {
+		return nil
+	}
+	if a.unit != "" {
+		if err := waitForHold(w[a.cluster], a.at(w[a.cluster]), a.unit); err != nil {
+			return err
+		}
+	}
+	if _, err := a.apply(w, Phone{}); err != nil {
+		return fmt.Errorf("%s: %w", ch.Text, err)
+	}
+	return nil
+}
+
+// Elsewhere reports whether the change, or a part of it, is made where a cluster cannot
+// reach: phones are given other servers.
+func (ch *Change) Elsewhere() bool {
+	return slices.ContainsFunc(ch.actions, func(a action) bool { return a.op.move != nil })
 }
 
 // waitForHold moves the bench clock of a cluster ahead until a certificate of a node

@@ -60,7 +60,7 @@ func runCluster(e *env, args []string) int {
   status [--json]               nodes, addresses, services
   apply --config FILE           bring addresses, ports, services and phones to what a file says
   phone add MAC [MODEL]         make a phone known; phone remove MAC
-  phones [--json]               who is registered, where, and with which ITL
+  phones [--json] [--wait N]    who is registered, where, and with which ITL
   clock [+DURATION]             show the bench clock, or move it ahead
   fault NODE SERVICE KIND       make tftp, tvs, sip or tomcat fail; none fixes it
   events [--follow] [--json]    the application log

@@ -1,14 +1,19 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
 
 	"itlagent/agent/printable"
+	"itlagent/platform/limits"
+	"itlagent/testbench/cluster"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/lockout"
 )
@@ -16,11 +21,16 @@ import (
 func clusterPhones(e *env, args []string) int {
 	f := e.flags("cluster phones")
 	asJSON := f.Bool("json", false, "print one JSON object a phone")
+	want := 0
+	f.Var(limits.Int(&want, 1, 1_000_000), "wait", "wait until this `NUMBER` of phones is registered")
 	c, code := e.clusterCommand(f, args, 0)
 	if c == nil {
 		return code
 	}
 	defer c.Close()
+	if err := waitRegistered(c, want); err != nil {
+		return e.fail(exitInfra, "cluster phones: %v", err)
+	}
 	reports, err := evidence.EventLogs(lockout.World{c})
 	if err != nil {
 		return e.fail(exitInfra, "cluster phones: %v", err)
@@ -54,6 +64,25 @@ func clusterPhones(e *env, args []string) int {
 		fmt.Fprintf(e.stdout, "%d of %s registered\n", registered, evidence.Count(len(phones)))
 	}
 	return exitOK
+}
+
+// waitRegistered waits until so many phones are registered, or Ctrl-C.
+func waitRegistered(c *cluster.Cluster, want int) error {
+	if want == 0 {
+		return nil
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	for {
+		if n := len(registeredWith(c)); n >= want {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(followEvery):
+		}
+	}
 }
 
 // progress returns what shows in a terminal how many phones have come back, on one line

@@ -13,16 +13,20 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"itlagent/platform/limits"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/lockout"
+	"itlagent/testbench/rollout"
 )
 
 // planFlags are what is asked about, and how.
 type planFlags struct {
 	phones                                    string
 	current, online, offline, details, asJSON bool
+	applyFlags
 }
 
 func (x *planFlags) add(f *pflag.FlagSet) {
@@ -32,6 +36,10 @@ func (x *planFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&x.offline, "offline", false, "no phone resets before the end, but where the sequence says so")
 	f.BoolVar(&x.details, "details", false, "a line for every phone")
 	f.BoolVar(&x.asJSON, "json", false, "print one JSON object, and one a phone")
+	f.BoolVar(&x.apply, "apply", false, "carry a safe plan out, step by step: phones are told to reset, and waited for")
+	f.Var(limits.Int(&x.rate, 1, state.MaxRate), "rate", "with --apply: phones a second that a node tells to reset; the node's default where absent")
+	f.BoolVar(&x.unregistered, "unregistered", false, "with --apply: go on although some phones are not registered, and miss the resets")
+	f.BoolVar(&x.forget, "forget", false, "give up a plan that was being carried out; what was done stays")
 }
 
 // resets says when phones reset.
@@ -57,6 +65,9 @@ func runPlan(e *env, args []string) int {
 		}
 		return code
 	}
+	if x.apply && (x.asJSON || x.phones != "") {
+		return e.usage("plan: --apply goes with neither --json nor --phones: it is the cluster itself that is changed")
+	}
 	if x.online && x.offline {
 		return e.usage("plan: --online and --offline exclude each other")
 	}
@@ -66,12 +77,25 @@ func runPlan(e *env, args []string) int {
 	}
 	others := &otherClusters{e: e}
 	defer func() { closeWorld(w); closeWorld(others.opened) }()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if x.forget {
+		if err := rollout.Forget(w[0].Dir()); err != nil {
+			return e.fail(exitInfra, "plan: %v", plainPath(err))
+		}
+		if f.NArg() == 0 {
+			return exitOK
+		}
+	}
+	if x.apply {
+		if code, handled := e.resumePlan(ctx, w, f.Args(), &x, others.find); handled {
+			return code
+		}
+	}
 	changes, w2, err := lockout.ParseChanges(w, f.Args(), others.find)
 	if err != nil {
 		return e.usage("plan: %v", err)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	fleet, err := fleetOf(w2, x.phones, x.current)
 	if err != nil {
 		return e.fail(exitNo, "plan: %v", plainPath(err))
@@ -90,6 +114,9 @@ func runPlan(e *env, args []string) int {
 		e.planJSON(plan, fleet)
 	} else {
 		e.printPlan(plan, fleet, w2, x.details)
+	}
+	if x.apply {
+		return e.applyPlan(ctx, w2, f.Args(), plan, &x)
 	}
 	if !plan.Safe() || plan.Count(lockout.Already)+plan.Count(lockout.Unserved) > 0 {
 		return exitNo
@@ -184,7 +211,7 @@ func (e *env) planJSON(plan *lockout.Plan, fleet *evidence.Fleet) {
 }
 
 // predictionLine says in a line what becomes of a phone.
-func predictionLine(p *lockout.Prediction) string {
+func predictionLine(p *lockout.Prediction, registered bool) string {
 	switch p.Outcome {
 	case lockout.Throughout:
 		if len(p.Refuses) > 0 {
@@ -210,6 +237,9 @@ func predictionLine(p *lockout.Prediction) string {
 		otherwise := "locked"
 		if !p.Locked {
 			otherwise = "it gets nothing"
+		}
+		if registered && !p.Exact {
+			return fmt.Sprintf("trusts its cluster if it is reset %s and has come back before the next step; otherwise %s: %v", strings.Join(where, ", and "), otherwise, p.Reason)
 		}
 		return fmt.Sprintf("trusts its cluster %s; otherwise %s: %v", only, otherwise, p.Reason)
 	case lockout.Unserved:
@@ -252,13 +282,14 @@ func (e *env) printPlan(plan *lockout.Plan, fleet *evidence.Fleet, w lockout.Wor
 	for _, warning := range plan.Warnings {
 		line("warning: %s", warning)
 	}
+	registered := registeredWith(w[0])
 	line("\nwhat was asked:")
-	printSteps(e.stdout, plan.Changes, w)
+	printSteps(e.stdout, plan.Changes, w, len(registered))
 	line("\nphones:")
-	printPredictions(e.stdout, plan.Phones, details)
+	printPredictions(e.stdout, plan.Phones, registered, details)
 	if plan.Sequence != nil {
 		line("\nwhat is safe:")
-		printSteps(e.stdout, plan.Sequence, w)
+		printSteps(e.stdout, plan.Sequence, w, len(registered))
 	}
 	for i, n := range fleet.Notes {
 		if i == 0 {
@@ -269,11 +300,11 @@ func (e *env) printPlan(plan *lockout.Plan, fleet *evidence.Fleet, w lockout.Wor
 }
 
 // printPredictions counts the phones of which the same is to be said.
-func printPredictions(w io.Writer, phones []lockout.Prediction, details bool) {
+func printPredictions(w io.Writer, phones []lockout.Prediction, registered map[string]bool, details bool) {
 	devices := make(map[string][]string)
 	var lines []string
 	for i := range phones {
-		text := predictionLine(&phones[i])
+		text := predictionLine(&phones[i], registered["SEP"+phones[i].Phone.MAC])
 		if devices[text] == nil {
 			lines = append(lines, text)
 		}
@@ -289,14 +320,37 @@ func printPredictions(w io.Writer, phones []lockout.Prediction, details bool) {
 	}
 }
 
-// printSteps numbers changes, with what is typed for each.
-func printSteps(w io.Writer, changes []lockout.Change, world lockout.World) {
+// registeredWith returns the phones that are registered with a cluster, by name; none
+// where that cannot be known.
+func registeredWith(c *cluster.Cluster) map[string]bool {
+	registered := make(map[string]bool)
+	phones, err := c.Phones()
+	for i := range phones {
+		if err == nil && phones[i].Registered {
+			registered[phones[i].Device] = true
+		}
+	}
+	return registered
+}
+
+// printSteps numbers changes, with what is typed for each. Of so many phones that are
+// registered it is known whether they come back.
+func printSteps(w io.Writer, changes []lockout.Change, world lockout.World, registered int) {
 	for i := range changes {
 		text := changes[i].Text
-		if changes[i].Reset {
+		switch {
+		case changes[i].Reset && registered > 0:
+			text = fmt.Sprintf("reset now, wait until %s come back", evidence.Count(registered))
+			if registered == 1 {
+				text = "reset now, wait until 1 phone comes back"
+			}
+		case changes[i].Reset:
 			text = "reset: wait until every phone has reset"
 		}
 		fmt.Fprintf(w, "  %d. %s\n", i+1, text)
+		if changes[i].Reset && registered > 0 {
+			fmt.Fprintf(w, "       %s admin:utils reset devices\n", world[0].Publisher().Name())
+		}
 		for _, c := range changes[i].Commands(world) {
 			fmt.Fprintf(w, "       %s\n", c)
 		}

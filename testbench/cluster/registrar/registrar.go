@@ -50,6 +50,9 @@ type Phone struct {
 	// Serial numbers the registrations with this node: a phone that comes back has a
 	// higher one. A refresh keeps it.
 	Serial uint64 `json:"serial"`
+	// Resetting: it is to be told, or was told, to reset or to restart, and has not
+	// registered again since.
+	Resetting bool `json:"resetting"`
 	// Asked is the answer to the last NOTIFY: "" before one, "told" while it is awaited,
 	// "accepted", or "refused".
 	Asked string `json:"asked"`
@@ -62,6 +65,9 @@ type Config struct {
 	Now   func() time.Time // the bench clock
 	// Expires is what is granted at most, in seconds; DefaultExpires where 0.
 	Expires int
+	// First is below the serial numbers of this registrar: one that lives after another
+	// has higher ones.
+	First uint64
 }
 
 // Registrar is the registrations with one node.
@@ -91,7 +97,7 @@ func New(c Config) *Registrar {
 	if c.Expires == 0 {
 		c.Expires = DefaultExpires
 	}
-	return &Registrar{conf: c, phones: make(map[string]*entry), flows: make(map[Flow][]string), notices: make(map[string]*entry)}
+	return &Registrar{conf: c, serial: c.First, phones: make(map[string]*entry), flows: make(map[Flow][]string), notices: make(map[string]*entry)}
 }
 
 // Register takes a REGISTER that came over a flow, and returns the seconds that it
@@ -127,6 +133,7 @@ func (r *Registrar) Register(reg *sip.Register, from Flow, address, transport st
 		r.serial++
 		e.Serial, e.Registered, e.Since, e.flow = r.serial, true, r.conf.Now(), from
 		r.flows[from] = append(r.flows[from], reg.Device)
+		e.Resetting = false
 		e.Load, e.InactiveLoad, e.Last = reg.ActiveLoad, reg.InactiveLoad, reg.Last
 	}
 	e.reg, e.Address, e.Transport, e.Model = *reg, address, transport, reg.Model

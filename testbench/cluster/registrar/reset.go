@@ -60,6 +60,9 @@ func (r *Registrar) Reset(o state.Order, userAgent string, server func(transport
 		action = sip.Reset
 	}
 	for _, device := range devices {
+		if e := r.phones[device]; action == sip.Reset || action == sip.Restart {
+			e.Resetting = true
+		}
 		to := sip.Notify{UserAgent: userAgent, Server: server(r.phones[device].Transport)}
 		r.resets.waiting = append(r.resets.waiting, told{device, action, to})
 	}
@@ -99,6 +102,7 @@ func (r *Registrar) Tick(now time.Time) (out []Message) {
 			e.tries, e.sent = e.tries+1, now
 			out = append(out, Message{e.flow, e.request})
 		case now.Sub(e.sent) >= noAnswer:
+			e.Resetting = false
 			r.forget(e)
 		}
 	}
@@ -139,7 +143,7 @@ func (r *Registrar) Answered(a *sip.Answer, from Flow) (refuses string) {
 	r.forget(e)
 	e.Asked = "accepted"
 	if a.Code >= 300 {
-		e.Asked = "refused"
+		e.Asked, e.Resetting = "refused", false
 		return e.Device
 	}
 	return ""

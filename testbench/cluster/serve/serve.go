@@ -64,9 +64,14 @@ type Node struct {
 // New returns services that do not listen yet.
 func New(c Config) *Node {
 	n := &Node{Config: c, open: make(map[profile.Service]*running), orders: unheard}
-	n.phones = registrar.New(registrar.Config{Known: n.knows, Now: func() time.Time { return n.Node().State().Now() }, Expires: c.Expires})
+	n.phones = registrar.New(registrar.Config{Known: n.knows, Now: func() time.Time { return n.Node().State().Now() }, Expires: c.Expires,
+		First: uint64(time.Now().Unix()) << serialBits})
 	return n
 }
+
+// serialBits leave room for a million registrations between two starts of one second;
+// the sum stays below what JSON's readers take for whole.
+const serialBits = 20
 
 // unheard is the number of an order before the first one is looked for.
 const unheard = -1
