@@ -145,15 +145,28 @@ func (p *parser) restarts(service profile.Service, nodes ...string) (all []actio
 	return all
 }
 
-func (p *parser) unit(name string) (profile.Unit, error) {
-	var have []string
-	for _, own := range p.w[0].Publisher().State().Certificates() {
-		if strings.EqualFold(string(own.Unit), name) {
-			return own.Unit, nil
-		}
-		have = append(have, string(own.Unit))
+// restartsFor are the restarts after which nothing has the former certificate of a unit of
+// the named nodes, or of all.
+func (p *parser) restartsFor(unit profile.Unit, nodes ...string) []action {
+	switch unit {
+	case profile.TVS: // which every list names
+		return append(p.restarts(profile.TVSService, nodes...), p.restarts(profile.TFTPService)...)
+	case profile.Tomcat:
+		return p.restarts(profile.TomcatService, nodes...)
+	case profile.CallManager, profile.CallManagerEC:
+		return p.restarts(profile.TFTPService, nodes...)
+	case profile.IPsec:
+		return nil
 	}
-	return "", fmt.Errorf("no certificate %q in this release; there are: %s", name, strings.Join(have, ", "))
+	return p.restarts(profile.TFTPService)
+}
+
+// unit finds a unit by its name.
+func (p *parser) unit(among []profile.Unit, name string) (profile.Unit, error) {
+	if u, ok := profile.FindUnit(among, name); ok {
+		return u, nil
+	}
+	return "", fmt.Errorf("no such certificate %q in this release; there are: %s", name, strings.Trim(fmt.Sprint(among), "[]"))
 }
 
 // nodes finds nodes by name, by "pub" and "sub" where the role is enough, or all.

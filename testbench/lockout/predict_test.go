@@ -146,6 +146,10 @@ func TestPlans(t *testing.T) {
 		{"note", "migrate other", "0 0 1", "import other, migrate other"},
 		{"note", "rollback migrate other", "0 1 0", "rollback, reset, migrate other"},
 		{"note", "fips on", "0 0 1", "fips on@test10pub, reset, fips on@test10sub"},
+		{"note", "sign CallManager@pub", "1 0 0", ""},
+		{"note", "sign CallManager@multi", "1 0 0", ""},
+		{"note", "sign CallManager@pub sign TVS@all", "0 1 0", "sign CallManager@test10pub, reset, sign TVS@all"},
+		{"note", "sign TVS@all regen CallManager@pub sign tomcat@all", "0 1 0", "sign TVS@all, reset, regen CallManager@test10pub, sign tomcat@all"},
 		{"12.5", "regen CallManager@pub regen TVS@all", "1 0 0", ""},
 		{"12.5", "regen TVS@all regen ITLRecovery", "0 1 0", "regen TVS@all, reset, regen ITLRecovery@test10pub"},
 		{"8.6", "regen TVS@pub regen TVS@sub regen CallManager@pub", "0 1 0", "regen TVS@test10pub, regen TVS@test10sub, reset, regen CallManager@test10pub"},
@@ -182,7 +186,7 @@ func TestPlans(t *testing.T) {
 func TestBadChanges(t *testing.T) {
 	w := lockout.World{fresh(t, "8.6", 1), fresh(t, "14", 2)}
 	for _, words := range []string{"", "regen", "regen CallManager@nowhere", "regen ITLRecovery", "rename", "rename all", "rename host x y z", "rename host@all",
-		"migrate", "upgrade", "upgrade 9.9", "fips", "fips maybe", "rollback maybe", "restart", "restart all", "reset now", "itl-reset now", "dance"} {
+		"migrate", "upgrade", "upgrade 9.9", "fips", "fips maybe", "rollback maybe", "sign", "sign CallManager@nowhere", "sign ITLRecovery", "sign TVS@multi", "sign CallManager pub", "restart", "restart all", "reset now", "itl-reset now", "dance"} {
 		if changes, _, err := parse(t, w, []string{words}); err == nil {
 			t.Errorf("%q: read as %d changes", words, len(changes))
 		}

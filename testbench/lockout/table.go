@@ -16,7 +16,7 @@ import (
 // table has every operation, those that offer remedies in the order of their cost: services,
 // keys, other clusters, old states, and at last the phone itself.
 var table = []*row{
-	regen(), rename(), upgrade(), fips(), rollback(), reset(),
+	regen(), sign(), rename(), upgrade(), fips(), rollback(), reset(),
 	fix(), restart(), signDigest(), itlReset(), ctlReset(), remoteKey(), importCertificates(), migrate(), serveList(), restore(), decrypt(),
 	alternate(), erase(), factoryReset(),
 }
@@ -40,7 +40,7 @@ func parseRegen(p *parser, args []string) (Change, error) {
 		return Change{}, errSyntax
 	}
 	name, at, _ := strings.Cut(args[0], "@")
-	unit, err := p.unit(name)
+	unit, err := p.unit(p.w[0].State().Release().Units(), name)
 	if err != nil {
 		return Change{}, err
 	}
@@ -55,16 +55,7 @@ func parseRegen(p *parser, args []string) (Change, error) {
 	for _, n := range nodes {
 		ch.actions = append(ch.actions, action{op: regen(), node: n, unit: unit})
 	}
-	switch unit {
-	case profile.TVS:
-		ch.actions = slices.Concat(ch.actions, p.restarts(profile.TVSService, nodes...), p.restarts(profile.TFTPService))
-	case profile.Tomcat:
-		ch.actions = append(ch.actions, p.restarts(profile.TomcatService, nodes...)...)
-	case profile.CallManager, profile.CallManagerEC:
-		ch.actions = append(ch.actions, p.restarts(profile.TFTPService, nodes...)...)
-	default:
-		ch.actions = append(ch.actions, p.restarts(profile.TFTPService)...)
-	}
+	ch.actions = append(ch.actions, p.restartsFor(unit, nodes...)...)
 	return ch, nil
 }
 

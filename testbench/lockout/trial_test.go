@@ -68,7 +68,7 @@ type trial struct {
 func randomChanges(r *rand.Rand, n int) (list []string) {
 	pick := func(words ...string) string { return words[r.IntN(len(words))] }
 	for range n {
-		switch r.IntN(14) {
+		switch r.IntN(16) {
 		case 0, 1, 2, 3, 4, 5:
 			list = append(list, "regen "+pick("CallManager", "TVS", "ITLRecovery", "CAPF", "tomcat", "CallManager-ECDSA", "CallManager", "TVS")+"@"+pick("pub", "sub", "all"))
 		case 6:
@@ -83,6 +83,8 @@ func randomChanges(r *rand.Rand, n int) (list []string) {
 			list = append(list, "rollback "+pick("on", "on", "off"))
 		case 12:
 			list = append(list, "itl-reset")
+		case 14, 15:
+			list = append(list, "sign "+pick("CallManager@pub", "CallManager@sub", "CallManager@multi", "TVS@pub", "TVS@all", "TVS@multi", "CAPF@pub", "tomcat@all", "CallManager-ECDSA@multi", "CallManager-ECDSA@pub"))
 		case 13:
 			list = append(list, pick("restart tftp", "restart tvs", "reset"))
 		}
