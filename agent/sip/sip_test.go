@@ -54,7 +54,9 @@ func TestLimits(t *testing.T) {
 		text := head + strings.Repeat("X: "+strings.Repeat("y", 1000)+"\r\n", 7)
 		return text + "X: " + strings.Repeat("y", n-len(text)-len("X: \r\n\r\n")) + "\r\n\r\n"
 	}
-	body := func(n int) string { return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, n, strings.Repeat("y", n)) }
+	body := func(n int) string {
+		return fmt.Sprintf("%sContent-Length: %d\r\n\r\n%s", head, n, strings.Repeat("y", n))
+	}
 	for name, test := range map[string]struct {
 		text string
 		good bool
