@@ -58,7 +58,8 @@ var (
 	// Loader is a boot loader that failed, or that started again behind our back.
 	Loader = []Bad{
 		{"the boot loader has failed", regexp.MustCompile(`data abort|prefetch abort|undefined instruction|Ooops:|### ERROR ### Please RESET`)},
-		{"the board was reset", regexp.MustCompile(`(?m:^(?:U-Boot SPL |U-Boot )[0-9]{4}\.[0-9]{2})`)},
+		// "version" prints the first line of this, but not the next.
+		{"the board was reset", regexp.MustCompile(`(?m:^U-Boot (?:SPL )?[0-9]{4}\.[0-9]{2})[^\r\n]*\s+(?:DRAM|CPU|SoC|Model|Board|Core|Reset|Trying)`)},
 	}
 )
 

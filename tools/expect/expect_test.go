@@ -114,7 +114,7 @@ func TestArmedAndBytes(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	say("U-Boot 2023.01 (Jan 01 2023)\n=> ")
+	say("U-Boot 2023.01 (Jan 01 2023)\n\nDRAM:  256 MiB\n=> ")
 	prompt := regexp.MustCompile("=> ")
 	if _, _, err := e.Wait(t.Context(), 10*time.Second, prompt); err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func TestArmedAndBytes(t *testing.T) {
 	if _, err := e.Byte(t.Context(), 10*time.Millisecond); !errors.Is(err, expect.ErrSilent) {
 		t.Errorf("no byte: %v", err)
 	}
-	say("\nU-Boot 2023.01 (Jan 01 2023)\n=> ")
+	say("\nU-Boot 2023.01 (Jan 01 2023)\n\nDRAM:  256 MiB\n=> ")
 	if _, _, err := e.Wait(t.Context(), 10*time.Second, prompt); !errors.Is(err, expect.ErrBad) || !strings.Contains(err.Error(), "was reset") {
 		t.Errorf("a reset: %v", err)
 	}

@@ -56,6 +56,7 @@ func commands() []command {
 		{"plan", "CHANGE... [--dir DIR] [--online | --offline] [--details] [--json]", "say whom changes would lock out, before they are made", runPlan},
 		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},
 		{"qemu", "BOARD --cluster PROFILE [--dir DIR] [--print]", "run an emulated board", runQEMU},
+		{"flash", "BOARD --console LINE | --cluster PROFILE [--over HOW] [--dry-run] [--boot-once]", "write a board's image through its boot loader", runFlash},
 		{"demo", "", "show a lock-out and its recovery", runDemo},
 	}
 }

@@ -1,0 +1,329 @@
+package flasher_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"itlagent/firmware/boards"
+	"itlagent/firmware/image"
+	"itlagent/platform/board"
+	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/vaultimage"
+	"itlagent/tools/expect"
+	"itlagent/tools/flasher"
+	"itlagent/tools/qemu"
+	"itlagent/tools/uboot"
+	"itlagent/tools/xymodem"
+)
+
+var (
+	cuts       = flag.Int("cuts", 3, "how often each board is cut while it is flashed")
+	cutSeed    = flag.Uint64("cutseed", 0, "seed of the moments; 0 takes the time")
+	serialOnly = flag.Bool("serial", false, "flash each board over its serial line alone, which takes minutes")
+)
+
+const mac = "64A0E71502CC"
+
+// bench is an emulated board with its image, beside a cluster.
+type bench struct {
+	t       *testing.T
+	board   *board.Board
+	dir     string
+	servers []string
+}
+
+// flashed runs a test for every emulated board with a boot loader for which there are
+// an emulator, a kernel and the loader.
+func flashed(t *testing.T, f func(*bench)) {
+	if testing.Short() {
+		t.Skip("emulated boards are not run again with the race detector")
+	}
+	for _, name := range boards.Names() {
+		b, err := boards.Load(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.QEMU == nil || b.Bootloader == nil {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			kernel, modules, err := image.FindKernel(b)
+			_, loader := image.FindUBoot(b)
+			if err := errors.Join(qemu.Check(b), err, loader); err != nil {
+				t.Skipf("SKIPPED: %v", err)
+			}
+			x := &bench{t: t, board: b, dir: t.TempDir()}
+			if _, err := image.Build(b, image.Options{Dir: x.dir, Kernel: kernel, Modules: modules, Source: "../.."}); err != nil {
+				t.Fatal(err)
+			}
+			x.cluster()
+			t.Cleanup(func() {
+				if log, err := os.ReadFile(filepath.Join(x.dir, qemu.SerialLog)); t.Failed() && err == nil {
+					t.Logf("the end of the console:\n%s", log[max(0, len(log)-6000):])
+				}
+			})
+			f(x)
+		})
+	}
+}
+
+// cluster starts a cluster that emulated boards reach.
+func (x *bench) cluster() {
+	p := profile.Note()
+	p.Advertise = "10.0.2.2"
+	c, err := cluster.New(p, cluster.Options{})
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(c.Close)
+	if err := c.Start(); err != nil {
+		x.t.Fatal(err)
+	}
+	for _, n := range c.Nodes() {
+		_, port, _ := strings.Cut(n.Address(), ":")
+		x.servers = append(x.servers, "10.0.2.2:"+port)
+	}
+}
+
+// job is what the image's folder has.
+func (x *bench) job() flasher.Job {
+	x.t.Helper()
+	var job flasher.Job
+	for _, f := range x.board.Bootloader.Files {
+		data, err := os.ReadFile(filepath.Join(x.dir, f.File))
+		if err != nil {
+			x.t.Fatal(err)
+		}
+		job.Files = append(job.Files, flasher.File{Flashed: f, Data: data})
+	}
+	env, err := flasher.Wanted(x.board, job.Files, qemu.PhoneArgs(mac, "CP-7965G", x.servers))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	job.Environment = env
+	return job
+}
+
+// start turns the board on.
+func (x *bench) start() (*qemu.Machine, *expect.Expect) {
+	x.t.Helper()
+	o := qemu.Options{Dir: x.dir, Reboots: true}
+	if !x.board.Bootloader.TFTPPort {
+		o.TFTP = x.folder()
+	}
+	m, err := qemu.Start(x.t.Context(), x.board, o)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(m.Kill)
+	return m, expect.New(m.Console)
+}
+
+func (x *bench) folder() string {
+	dir := filepath.Join(x.dir, "tftp")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		x.t.Fatal(err)
+	}
+	return dir
+}
+
+// tftp is a server for the board.
+func (x *bench) tftp() flasher.Transfer {
+	x.t.Helper()
+	a := flasher.Addresses{Board: "10.0.2.15", Mask: "255.255.255.0", Gateway: "10.0.2.2", Server: "10.0.2.2", Port: -1}
+	if !x.board.Bootloader.TFTPPort {
+		a.Port = 0
+		return flasher.Folder{Addresses: a, Dir: x.folder()}
+	}
+	s, err := flasher.NewTFTP("127.0.0.1:0", a)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	x.t.Cleanup(s.Close)
+	return s
+}
+
+// flash brings a board that was just turned on to its prompt, and does a job.
+func (x *bench) flash(ctx context.Context, e *expect.Expect, transfer flasher.Transfer, job flasher.Job) (*flasher.Flasher, int64, error) {
+	l, err := uboot.Attach(ctx, e, flasher.Options(x.board))
+	if err != nil {
+		return nil, 0, err
+	}
+	f := &flasher.Flasher{Board: x.board, Loader: l, Transfer: transfer, Say: func(line string) { x.t.Log(line) }}
+	wrote, err := f.Flash(ctx, job)
+	return f, wrote, err
+}
+
+// accepted waits until the phone has its list.
+func (x *bench) accepted(e *expect.Expect) {
+	x.t.Helper()
+	line, reason, err := flasher.WaitPhone(x.t.Context(), e, func(line string) { x.t.Log(line) })
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	if x.t.Log(line); reason != "accepted" {
+		x.t.Fatalf("the phone says %s, want accepted", line)
+	}
+}
+
+// From an erased flash to a phone that has its list; then the power is cut, and it boots
+// by itself; then only what has changed is written, and then nothing.
+func TestFlash(t *testing.T) {
+	flashed(t, func(x *bench) {
+		job := x.job()
+		all := int64(0)
+		for _, f := range job.Files {
+			all += int64(len(f.Data))
+		}
+		m, e := x.start()
+		f, wrote, err := x.flash(t.Context(), e, x.tftp(), job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if wrote != all {
+			t.Errorf("%d bytes written, want %d", wrote, all)
+		}
+		if err := errors.Join(f.Restart(t.Context(), job.Environment), f.Boot(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		x.accepted(e)
+		m.Kill()
+
+		m, e = x.start()
+		x.accepted(e)
+		m.Kill()
+		vault, err := qemu.Vault(x.board, x.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept, err := vaultimage.Read(vault, 0)
+		if err != nil || len(kept.Keys) < 2 {
+			t.Fatalf("the vault: %d keys, %v", len(kept.Keys), err)
+		}
+
+		x.changed(job)
+		if vault, err = qemu.Vault(x.board, x.dir); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := vaultimage.Read(vault, 0); err != nil || now.Sequence < kept.Sequence || len(now.Keys) < len(kept.Keys) {
+			t.Errorf("the vault was not left alone: %d keys of %d, %v", len(now.Keys), len(kept.Keys), err)
+		}
+	})
+}
+
+// changed writes a changed initramfs by YMODEM, of which one part differs; then the old
+// one again, and then nothing.
+func (x *bench) changed(job flasher.Job) {
+	t := x.t
+	t.Helper()
+	files := append([]flasher.File{}, job.Files...)
+	last := &files[len(files)-1]
+	data := last.Data
+	last.Data = append(append([]byte{}, data[:len(data)-1]...), data[len(data)-1]^1)
+	m, e := x.start()
+	_, wrote, err := x.flash(t.Context(), e, flasher.Serial{Kind: xymodem.YMODEM}, flasher.Job{Files: files})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const part = 512 << 10
+	want := int64((len(data)-1)%part + 1)
+	if wrote != want {
+		t.Errorf("%d bytes written, want the last part of %d alone", wrote, want)
+	}
+	m.Kill()
+	m, e = x.start()
+	defer m.Kill()
+	if _, wrote, err = x.flash(t.Context(), e, x.tftp(), job); err != nil || wrote != want {
+		t.Fatalf("changed again: %d bytes, %v; want %d", wrote, err, want)
+	}
+	f, wrote, err := x.flash(t.Context(), e, x.tftp(), job)
+	if err != nil || wrote != 0 {
+		t.Fatalf("nothing is new: %d bytes, %v", wrote, err)
+	}
+	if err := errors.Join(f.Restart(t.Context(), job.Environment), f.Boot(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	x.accepted(e)
+}
+
+// The power is cut at random moments of a flash: the loader answers each time, and the
+// next flash ends with a phone that boots.
+func TestFlashCuts(t *testing.T) {
+	seed := *cutSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("the moments are those of -cutseed %d", seed)
+	flashed(t, func(x *bench) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		job := x.job()
+		transfer := x.tftp()
+		span := 2 * time.Second // that a flash takes; the first one says
+		during := 0
+		for n := range *cuts {
+			// Another image each time, so that there is something to write.
+			for i := range job.Files {
+				job.Files[i].Data = append([]byte{}, job.Files[i].Data...)
+				job.Files[i].Data[random.IntN(len(job.Files[i].Data))] ^= byte(n + 1)
+			}
+			job.Environment["cut"] = time.Duration(n).String()
+			m, e := x.start()
+			l, err := uboot.Attach(t.Context(), e, flasher.Options(x.board))
+			if err != nil {
+				t.Fatalf("cut %d: the loader does not answer: %v", n, err)
+			}
+			timer := time.AfterFunc(time.Duration(random.Int64N(int64(span))), m.Kill)
+			begin := time.Now()
+			f := &flasher.Flasher{Board: x.board, Loader: l, Transfer: transfer}
+			if _, err := f.Flash(t.Context(), job); err != nil {
+				during++
+			} else if took := time.Since(begin); took > span/2 {
+				span = 2 * took
+			}
+			timer.Stop()
+			m.Kill()
+		}
+		t.Logf("%d cuts, %d while it was flashed", *cuts, during)
+		whole := x.job()
+		m, e := x.start()
+		f, wrote, err := x.flash(t.Context(), e, transfer, whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Restart(t.Context(), whole.Environment), f.Boot(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d bytes completed it", wrote)
+		x.accepted(e)
+		m.Kill()
+	})
+}
+
+// From an erased flash over the serial line alone.
+func TestFlashBySerial(t *testing.T) {
+	if !*serialOnly {
+		t.Skip("minutes a board: -serial")
+	}
+	flashed(t, func(x *bench) {
+		job := x.job()
+		_, e := x.start()
+		begin := time.Now()
+		f, _, err := x.flash(t.Context(), e, flasher.Serial{Kind: xymodem.YMODEM}, job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("flashed over the serial line in %v", time.Since(begin))
+		if err := errors.Join(f.Restart(t.Context(), job.Environment), f.Boot(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		x.accepted(e)
+	})
+}

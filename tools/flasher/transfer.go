@@ -1,0 +1,235 @@
+package flasher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pin/tftp/v3"
+
+	"itlagent/tools/expect"
+	"itlagent/tools/uboot"
+	"itlagent/tools/xymodem"
+)
+
+// Errors of transfers.
+var (
+	ErrTransfer = errors.New("the transfer is broken")
+	ErrTFTP     = errors.New("the board fetches nothing by TFTP")
+)
+
+// Addresses are those of a transfer over the network, as the board sees them.
+type Addresses struct {
+	Board, Mask, Gateway, Server string
+	Port                         int // of the server; 0 where it is 69, and the loader is not told
+}
+
+func (a Addresses) variables() map[string]string {
+	v := map[string]string{"ipaddr": a.Board, "serverip": a.Server, "netmask": a.Mask, "gatewayip": a.Gateway, "autoload": "no"}
+	if a.Port != 0 {
+		v["tftpdstp"] = fmt.Sprint(a.Port)
+	}
+	for name, value := range v {
+		if value == "" {
+			delete(v, name)
+		}
+	}
+	return v
+}
+
+// TFTP serves what a board fetches.
+type TFTP struct {
+	Addresses
+	server *tftp.Server
+	conn   net.PacketConn
+	ended  chan struct{}
+
+	mu    sync.Mutex
+	files map[string][]byte
+}
+
+// NewTFTP serves on a UDP address, such as "127.0.0.1:0". Close ends it.
+func NewTFTP(listen string, a Addresses) (*TFTP, error) {
+	conn, err := net.ListenPacket("udp4", listen)
+	if err != nil {
+		return nil, err
+	}
+	t := &TFTP{Addresses: a, conn: conn, ended: make(chan struct{}), files: make(map[string][]byte)}
+	const timeout, retries = 2 * time.Second, 5
+	t.server = tftp.NewServer(t.read, nil)
+	t.server.SetTimeout(timeout)
+	t.server.SetRetries(retries)
+	t.server.SetBlockSizeNegotiation(false) // the board says what fits
+	go func() {
+		defer close(t.ended)
+		t.server.Serve(conn.(*net.UDPConn)) // which ends with Shutdown
+	}()
+	if a.Port < 0 {
+		t.Port = conn.LocalAddr().(*net.UDPAddr).Port
+	}
+	return t, nil
+}
+
+// Close ends the server.
+func (t *TFTP) Close() {
+	t.server.Shutdown()
+	t.conn.Close()
+	<-t.ended
+}
+
+func (t *TFTP) read(name string, to io.ReaderFrom) error {
+	t.mu.Lock()
+	data, ok := t.files[name]
+	t.mu.Unlock()
+	if !ok {
+		return os.ErrNotExist
+	}
+	if sized, ok := to.(tftp.OutgoingTransfer); ok {
+		sized.SetSize(int64(len(data)))
+	}
+	_, err := to.ReadFrom(bytes.NewReader(data))
+	return err
+}
+
+// Setup implements Transfer.
+func (t *TFTP) Setup() map[string]string { return t.variables() }
+
+// Command implements Transfer.
+func (t *TFTP) Command(name string, at uint64) string { return fmt.Sprintf("tftpboot %x %s", at, name) }
+
+// Fetch implements Transfer.
+func (t *TFTP) Fetch(ctx context.Context, l *uboot.Loader, name string, data []byte, at uint64) error {
+	t.mu.Lock()
+	t.files[name] = data
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		delete(t.files, name)
+		t.mu.Unlock()
+	}()
+	return fetchTFTP(ctx, l, t.Command(name, at))
+}
+
+// fetchTFTP runs tftpboot. A loader tries for minutes; one that has nothing after this
+// time gets nothing.
+func fetchTFTP(ctx context.Context, l *uboot.Loader, command string) error {
+	const limit = time.Minute
+	_, err := l.Run(ctx, limit, command)
+	if errors.Is(err, expect.ErrSilent) || errors.Is(err, uboot.ErrResult) {
+		return fmt.Errorf("%w: %w", ErrTFTP, err)
+	}
+	return err
+}
+
+// Folder is a TFTP server of somebody else, which serves a folder.
+type Folder struct {
+	Addresses
+	Dir string
+}
+
+// Setup implements Transfer.
+func (f Folder) Setup() map[string]string { return f.variables() }
+
+// Command implements Transfer.
+func (f Folder) Command(name string, at uint64) string {
+	return fmt.Sprintf("tftpboot %x %s", at, name)
+}
+
+// Fetch implements Transfer.
+func (f Folder) Fetch(ctx context.Context, l *uboot.Loader, name string, data []byte, at uint64) error {
+	path := filepath.Join(f.Dir, name)
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return err
+	}
+	defer os.Remove(path)
+	return fetchTFTP(ctx, l, f.Command(name, at))
+}
+
+// Serial sends over the console itself.
+type Serial struct {
+	Kind     xymodem.Kind
+	Baud     int                                // 0 leaves the rate as it is
+	SetBaud  func(baud int) error               // of this end; 0 is the console's own
+	Progress func(name string, done, total int) // may be nil
+}
+
+// Setup implements Transfer.
+func (Serial) Setup() map[string]string { return nil }
+
+// Command implements Transfer.
+func (s Serial) Command(_ string, at uint64) string {
+	command := fmt.Sprintf("%s %x", map[xymodem.Kind]string{xymodem.YMODEM: "loady", xymodem.XMODEM: "loadx"}[s.Kind], at)
+	if s.Baud != 0 {
+		command += fmt.Sprintf(" %d", s.Baud)
+	}
+	return command
+}
+
+var (
+	ready     = regexp.MustCompile(`(?s)^.*## Ready for binary[^\r\n]*\r?\n`)
+	faster    = regexp.MustCompile(`(?s)^.*## Switch baudrate to [^\r\n]*ENTER[^\r\n]*\r?\n`)
+	slower    = regexp.MustCompile(`(?s)^.*## Switch baudrate to [^\r\n]*ESC[^\r\n]*\r?\n`)
+	noCommand = regexp.MustCompile(`(?s)^.*Unknown command '[^\r\n]*\r?\n`)
+)
+
+// Fetch implements Transfer.
+func (s Serial) Fetch(ctx context.Context, l *uboot.Loader, name string, data []byte, at uint64) error {
+	command := s.Command(name, at)
+	mark, err := l.Enter(ctx, command)
+	if err != nil {
+		return err
+	}
+	e := l.Console()
+	for {
+		n, _, err := e.Wait(ctx, quick, ready, faster, noCommand)
+		if err != nil {
+			return fmt.Errorf("%s: %w", command, err)
+		}
+		if n == 2 {
+			return fmt.Errorf("%w: %s", uboot.ErrNoCommand, strings.Fields(command)[0])
+		}
+		if n == 0 {
+			break
+		}
+		if err := s.rate(e, s.Baud, "\r"); err != nil {
+			return err
+		}
+	}
+	o := xymodem.Options{Kind: s.Kind}
+	if s.Progress != nil {
+		o.Progress = func(done, total int) { s.Progress(name, done, total) }
+	}
+	if err := xymodem.Send(ctx, e, xymodem.File{Name: name, Data: data}, o); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrTransfer, name, err)
+	}
+	if s.Baud != 0 {
+		if _, _, err := e.Wait(ctx, quick, slower); err != nil {
+			return err
+		}
+		if err := s.rate(e, 0, "\x1b"); err != nil {
+			return err
+		}
+	}
+	_, err = l.End(ctx, quick, command, mark)
+	return err
+}
+
+// rate changes the rate of this end, and tells the loader by a key that it has.
+func (s Serial) rate(e *expect.Expect, baud int, key string) error {
+	if s.SetBaud == nil {
+		return errors.New("this line has no rates")
+	}
+	if err := s.SetBaud(baud); err != nil {
+		return err
+	}
+	return e.Type(key)
+}
