@@ -62,6 +62,8 @@ func TestParse(t *testing.T) {
 		"kernel's size":   {"1M(vault)", "960k(vault)", "mtdparts= has 960k(vault) at"},
 		"kernel's count":  {",2M(rest)", "", "mtdparts= has 4 partitions, flash.partitions 5"},
 		"kernel's text":   {"1M(vault)", "1Q(vault)", `invalid partition "1Q(vault)"`},
+		"vault's device":  {"/dev/mtd3", "/dev/mtd2", "device /dev/mtd2 is not the vault, which is partition 3 of mtdparts="},
+		"vault's block":   {"mtdparts=spi0.0", "blkdevparts=mmcblk0", "device /dev/mtd3 is not the vault, which is partition 3 of blkdevparts="},
 		"a device tree":   {"kernel: {args", "kernel: {dtb: ../x.dtb, args", `invalid dtb "../x.dtb"`},
 		"a method":        {"method: uboot", "method: magic", `method "magic"`},
 		"no load address": {`, loadAddress: "0x80008000"`, "", "loadAddress"},

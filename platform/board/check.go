@@ -144,23 +144,23 @@ func (p *Partition) check(erase int64, eraseSize string) (offset, size int64, er
 	return offset, size, err
 }
 
-// mtdPart is one partition in Linux's mtdparts=, see its
-// drivers/mtd/parsers/cmdlinepart.c.
+// mtdPart is one partition in Linux's mtdparts= or blkdevparts=, see its
+// drivers/mtd/parsers/cmdlinepart.c and Documentation/block/cmdline-partition.rst.
 var mtdPart = regexp.MustCompile(`^(-|[0-9]+[kKmM]?)(?:@([0-9]+[kKmM]?|0x[0-9a-fA-F]+))?\(([^()]*)\)(?:ro)?(?:lk)?$`)
 
 // checkMTDParts compares the kernel's partitions, where it is told of them, with those of
 // the description: what goes to one place and is looked for at another does not start.
 func (b *Board) checkMTDParts() error {
 	for _, arg := range b.Kernel.Args {
-		chips, ok := strings.CutPrefix(arg, "mtdparts=")
-		if !ok || len(b.Flash.Partitions) == 0 {
+		key, chips, _ := strings.Cut(arg, "=")
+		if key != "mtdparts" && key != "blkdevparts" || len(b.Flash.Partitions) == 0 {
 			continue
 		}
 		first, _, _ := strings.Cut(chips, ";")
 		_, list, ok := strings.Cut(first, ":")
 		parts := strings.Split(list, ",")
 		if !ok || len(parts) != len(b.Flash.Partitions) {
-			return fmt.Errorf("kernel: mtdparts= has %d partitions, flash.partitions %d", len(parts), len(b.Flash.Partitions))
+			return fmt.Errorf("kernel: %s= has %d partitions, flash.partitions %d", key, len(parts), len(b.Flash.Partitions))
 		}
 		end := int64(0)
 		for i, p := range b.Flash.Partitions {
@@ -168,7 +168,7 @@ func (b *Board) checkMTDParts() error {
 			size, _ := Size(p.Size)
 			m := mtdPart.FindStringSubmatch(parts[i])
 			if m == nil {
-				return fmt.Errorf("kernel: mtdparts= has an invalid partition %.60q", parts[i])
+				return fmt.Errorf("kernel: %s= has an invalid partition %.60q", key, parts[i])
 			}
 			at, n := end, size
 			if m[2] != "" {
@@ -178,12 +178,26 @@ func (b *Board) checkMTDParts() error {
 				n = mtdSize(m[1])
 			}
 			if at != offset || n != size || m[3] != p.Name {
-				return fmt.Errorf("kernel: mtdparts= has %s at %d KiB where flash.partitions has %s, %d KiB at %d KiB", parts[i], at>>10, p.Name, size>>10, offset>>10)
+				return fmt.Errorf("kernel: %s= has %s at %d KiB where flash.partitions has %s, %d KiB at %d KiB", key, parts[i], at>>10, p.Name, size>>10, offset>>10)
+			}
+			if p.Name == "vault" && !isPartition(b.Flash.Device, key, i) {
+				return fmt.Errorf("flash: device %.60s is not the vault, which is partition %d of %s=", b.Flash.Device, i, key)
 			}
 			end = at + n
 		}
 	}
 	return nil
+}
+
+// isPartition reports whether a device can be the nth partition, from 0, of a list. Linux
+// counts those of block devices from 1, and raw ones over all chips, of which others may
+// come first.
+func isPartition(device, key string, n int) bool {
+	if key == "blkdevparts" {
+		return strings.HasSuffix(device, fmt.Sprintf("p%d", n+1))
+	}
+	have, err := strconv.Atoi(strings.TrimPrefix(device, "/dev/mtd"))
+	return err != nil || have >= n
 }
 
 // mtdSize reads a size as Linux's memparse does.
