@@ -121,7 +121,7 @@ var agentMayImport = []struct{ of, may string }{
 	{"alarm", "bounded logger printable sip"},
 	{"vault", "bounded status"},
 	{"holdings", "alarm logger model settings status trustlist"},
-	{"boot", "fetch holdings logger model settings status trust trustlist tvs"},
+	{"boot", "fetch holdings logger model printable settings status trust trustlist tvs"},
 	{"register", "logger model printable sip"},
 	{"register/registertest", "sip"},
 	{"", "alarm boot fetch holdings logger model register settings sip status trust trustlist"},

@@ -9,9 +9,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"itlagent/agent/fetch"
+	"itlagent/agent/printable"
 	"itlagent/agent/settings"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
@@ -75,6 +77,9 @@ func (p *Phone) getConfig(ctx context.Context, names []string, out *Outcome) (co
 
 // read reads a configuration that was not rejected.
 func (p *Phone) read(content []byte, out *Outcome) (settings.Settings, bool) {
+	if s := p.state(); out.Verdict.Accepted && !s.KnowsServer(hostOf(out.Server)) {
+		out.Verdict = trust.Verdict{Reason: trust.ServerNotListed, Detail: printable.Text(out.Server)}
+	}
 	if !out.Verdict.Accepted {
 		p.rejected(out)
 		return settings.Settings{}, false
@@ -93,6 +98,14 @@ func (p *Phone) read(content []byte, out *Outcome) (settings.Settings, bool) {
 		p.Log.Noticef("%s: %s", out.Name, w)
 	}
 	return parsed, true
+}
+
+// hostOf returns the host of "host" or "host:port".
+func hostOf(server string) string {
+	if host, _, err := net.SplitHostPort(server); err == nil {
+		return host
+	}
+	return strings.Trim(server, "[]")
 }
 
 // another says whose a configuration is that was asked for by a name and is not what

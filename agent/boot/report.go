@@ -143,6 +143,8 @@ func (r *Report) describe(f model.Family) {
 		say(status.FileNotFound, " : "+r.Config.Name)
 	case r.Config.Verdict.Reason == trust.DownloadFailed && r.Config.Transport == "":
 		say(status.TFTPTimeout, " : "+r.Config.Name)
+	case r.Config.Verdict.Reason == trust.ServerNotListed:
+		say(status.TFTPAuthorization, " : "+r.Config.Name)
 	default:
 		say(status.TFTPError, " : "+r.Config.Name)
 	}

@@ -35,7 +35,8 @@ const (
 	FileNotFound                         // the server lacks the file
 	Restarting                           // the cluster told the phone to reset
 	FactoryReset                         // everything is deleted
-	lastMessage           = FactoryReset
+	TFTPAuthorization                    // the TFTP server's address is not in the CTL
+	lastMessage           = TFTPAuthorization
 )
 
 // texts are those of the 79xx family, in the note's spelling.
@@ -44,7 +45,7 @@ var texts = [lastMessage + 1]string{
 	NoTrustListInstalled: "No Trust List installed", TrustListUpdated: "Trust List updated",
 	TrustListUpdateFailed: "Trust List Update Failed", ErasingLists: "Erasing CTL and ITL files",
 	TFTPError: "TFTP Error", TFTPTimeout: "TFTP timeout", FileNotFound: "File not found",
-	Restarting: "Restart requested by Cisco Unified Communications Manager", FactoryReset: "Reset to factory settings",
+	Restarting: "Restart requested by Cisco Unified Communications Manager", FactoryReset: "Reset to factory settings", TFTPAuthorization: "TFTP authorization failure",
 }
 
 // newer are the texts of the 78xx and 88xx where their guides spell them

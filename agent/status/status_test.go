@@ -20,7 +20,8 @@ func TestTexts(t *testing.T) {
 		status.TrustListUpdateFailed: {"Trust List Update Failed", "Trust List update failed"}, status.TFTPError: {"TFTP Error"},
 		status.FileNotFound: {"File not found", "File Not Found"}, status.TFTPTimeout: {"TFTP timeout", "TFTP Timeout"},
 		status.ErasingLists: {"Erasing CTL and ITL files"}, status.FactoryReset: {"Reset to factory settings"},
-		status.Restarting: {"Restart requested by Cisco Unified Communications Manager"},
+		status.Restarting:        {"Restart requested by Cisco Unified Communications Manager"},
+		status.TFTPAuthorization: {"TFTP authorization failure"},
 	} {
 		if want[1] == "" {
 			want[1] = want[0]
@@ -32,7 +33,7 @@ func TestTexts(t *testing.T) {
 			t.Errorf("message %d differs in more than case", m)
 		}
 	}
-	if n := len(status.Messages()); n != 12 {
+	if n := len(status.Messages()); n != 13 {
 		t.Errorf("%d messages", n)
 	}
 }

@@ -32,6 +32,7 @@ var advice = [lastReason + 1]string{
 	DownloadFailed:    "start TFTP or open the network path to it, and reset the phone",
 	BadContent:        "fix the configuration on the cluster",
 	OlderList:         "serve a newer list; the policy warn accepts an old one on purpose, but no blank one: make that again",
+	ServerNotListed:   "put the TFTP server into the CTL (utils ctl update CTLFile) and restart TFTP, or delete its lists by hand",
 	NotForThisPhone:   "encrypt the configuration for this phone's certificate, or not at all",
 }
 

@@ -216,7 +216,7 @@ func TestDecide(t *testing.T) {
 		}
 	}
 	// What concerns servers, storage and content is the agent's to find.
-	agents := []trust.Reason{trust.NotStored, trust.HeldDamaged, trust.NotFound, trust.DownloadFailed, trust.BadContent, trust.NotForThisPhone}
+	agents := []trust.Reason{trust.NotStored, trust.HeldDamaged, trust.NotFound, trust.DownloadFailed, trust.BadContent, trust.NotForThisPhone, trust.ServerNotListed}
 	for _, r := range trust.Reasons() {
 		if !seen[r] && !slices.Contains(agents, r) {
 			t.Errorf("no row gives reason %v", r)

@@ -26,6 +26,11 @@ type Policy struct {
 	// that would open the phone is refused when it is older, whatever this says: see
 	// Decide.
 	RefuseOlder bool
+	// AnyServer takes a configuration from a TFTP server whose address is not in the CTL
+	// that the phone holds. The guides say that a phone reports an authorization failure
+	// then; that it refuses the file, and keeps the old one, is inferred. They speak of
+	// addresses: a server that is given by name is not compared.
+	AnyServer bool
 }
 
 // applicationRole reports whether a record with the role may be that of a server

@@ -30,7 +30,8 @@ const (
 	NotForThisPhone          // authentic, but encrypted for another key
 	OlderList                // vouched for, but older than one that was in force
 	TVSHungUp                // the TVS was reached, and closed the connection without an answer
-	lastReason        = TVSHungUp
+	ServerNotListed          // authentic, but from a server whose address the CTL does not have
+	lastReason        = ServerNotListed
 )
 
 var reasons = [lastReason + 1]struct{ word, text string }{
@@ -58,6 +59,7 @@ var reasons = [lastReason + 1]struct{ word, text string }{
 	DownloadFailed:    {"download-failed", "no server delivered the file"},
 	BadContent:        {"bad-content", "the file is authentic but its content cannot be used"},
 	OlderList:         {"older-list", "the list is authentic but older than one that was in force"},
+	ServerNotListed:   {"server-not-listed", "the phone holds a CTL, and the TFTP server's address is not in it"},
 	NotForThisPhone:   {"not-for-this-phone", "the file is authentic but encrypted for another key than this phone's"},
 }
 

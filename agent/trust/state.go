@@ -2,6 +2,7 @@ package trust
 
 import (
 	"crypto/x509"
+	"net/netip"
 	"time"
 
 	"itlagent/agent/trustlist"
@@ -167,6 +168,27 @@ func (s *State) WantsSigned() bool {
 		}
 	}
 	return false
+}
+
+// KnowsServer reports whether files of a TFTP server may be used: where the phone holds a
+// CTL whose TFTP records have addresses, that of the server, "host" without a port, has to
+// be one of them.
+func (s *State) KnowsServer(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	if s.CTL == nil || s.Policy.AnyServer || err != nil {
+		return true // a name: see Policy.AnyServer
+	}
+	listed := false
+	for i := range s.CTL.Records {
+		r := &s.CTL.Records[i]
+		if at, ok := netip.AddrFromSlice(r.Value(trustlist.IPAddress)); ok && r.Role().SignsFiles() && !at.IsUnspecified() {
+			if at == ip.Unmap() {
+				return true
+			}
+			listed = true
+		}
+	}
+	return !listed
 }
 
 // FirstUse reports whether the phone accepts any list that its own SAST record
