@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"itlagent/platform/board"
+	"itlagent/platform/readfile"
 )
 
 // FindKernel returns the kernel of a board in the cache, and the folder of its
@@ -83,7 +84,7 @@ func uboot(b *board.Board) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(file)
+	data, err := readfile.AtMost(file, MaxFile)
 	if err != nil || b.QEMU.UBootSize == "" {
 		return data, err
 	}

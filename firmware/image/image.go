@@ -24,6 +24,7 @@ import (
 	"strings"
 
 	"itlagent/platform/board"
+	"itlagent/platform/readfile"
 )
 
 // Options say where things are.
@@ -194,8 +195,14 @@ func compile(b *board.Board, o Options) ([]byte, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("build the device program: %w: %s", err, bytes.TrimSpace(text))
 	}
-	return os.ReadFile(out)
+	return readfile.AtMost(out, MaxFile)
 }
+
+// Limits of what an image is made of, in bytes.
+const (
+	MaxFile       = 256 << 20 // a kernel, a module, a boot loader, flash
+	maxModuleList = 64 << 10
+)
 
 // Module is one kernel module.
 type Module struct {
@@ -208,12 +215,12 @@ func readModules(dir string) (modules []Module, err error) {
 	if dir == "" {
 		return nil, nil
 	}
-	list, err := os.ReadFile(filepath.Join(dir, "modules.load"))
+	list, err := readfile.AtMost(filepath.Join(dir, "modules.load"), maxModuleList)
 	if err != nil {
 		return nil, err
 	}
 	for _, name := range strings.Fields(string(list)) {
-		data, err := os.ReadFile(filepath.Join(dir, filepath.Base(name)))
+		data, err := readfile.AtMost(filepath.Join(dir, filepath.Base(name)), MaxFile)
 		if err != nil {
 			return nil, err
 		}

@@ -5,12 +5,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"itlagent/platform/board"
+	"itlagent/platform/readfile"
 )
 
 // maxDTB bounds a device tree, in bytes: U-Boot gives it a megabyte.
@@ -27,7 +27,7 @@ func Check(b *board.Board, o Options) error { return readParts(b, o, make(map[st
 // that the board cannot start or has no room for.
 func readParts(b *board.Board, o Options, files map[string][]byte) error {
 	if o.Kernel != "" {
-		data, err := os.ReadFile(o.Kernel)
+		data, err := readfile.AtMost(o.Kernel, MaxFile)
 		if err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func readParts(b *board.Board, o Options, files map[string][]byte) error {
 	case o.DTB != "" && b.Kernel.DTB == "":
 		return fmt.Errorf("board %s takes no device tree", b.Name)
 	case o.DTB != "":
-		data, err := os.ReadFile(o.DTB)
+		data, err := readfile.AtMost(o.DTB, MaxFile)
 		if err != nil {
 			return err
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"itlagent/agent/accept"
 	"itlagent/agent/login"
 	"itlagent/platform/console"
+	"itlagent/platform/readfile"
 	"itlagent/testbench/cluster"
 )
 
@@ -34,6 +34,10 @@ const (
 // AuthorizedKeys is the file in the cluster's directory with the public keys of
 // administrators, in OpenSSH's form.
 const AuthorizedKeys = "authorized_keys"
+
+// maxKeys bounds that file, in bytes: some 100 keys of 4096 bits. Whoever connects has it
+// read.
+const maxKeys = 64 << 10
 
 // hostKey returns the key that the node shows to SSH clients, and to SFTP servers.
 func hostKey(n *cluster.Node) (ssh.Signer, error) {
@@ -138,7 +142,7 @@ func authorized(dir string, key ssh.PublicKey) bool {
 	if dir == "" {
 		return false
 	}
-	data, err := os.ReadFile(filepath.Join(dir, AuthorizedKeys))
+	data, err := readfile.AtMost(filepath.Join(dir, AuthorizedKeys), maxKeys)
 	if err != nil {
 		return false
 	}

@@ -24,6 +24,7 @@ import (
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/operation"
 	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/vaultimage"
 )
 
@@ -344,7 +345,7 @@ func (s *demo) backToNormal() error {
 // with the vault.
 func (s *demo) postMortem() error {
 	s.title("The phone loses power. Its flash is read by a program of its own.")
-	data, err := os.ReadFile(s.image)
+	data, err := readLimited(s.image, evidence.MaxImage)
 	if err != nil {
 		return err
 	}

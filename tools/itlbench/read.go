@@ -2,13 +2,10 @@ package main
 
 import (
 	"errors"
-	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"strings"
 	"syscall"
 
+	"itlagent/platform/readfile"
 	"itlagent/platform/strictyaml"
 )
 
@@ -18,24 +15,7 @@ const maxPassword = 4 << 10
 // readLimited reads a file of at most most bytes. A regular file that is larger is not
 // read at all; of anything else, such as a pipe or a device, no more than that.
 func readLimited(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
-	}
-	tooLarge := &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("more than %d bytes", most)}
-	if info.Mode().IsRegular() && info.Size() > most {
-		return nil, tooLarge
-	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(data)) > most {
-		return nil, tooLarge
-	}
-	return data, err
+	return readfile.AtMost(path, most)
 }
 
 // readYAML reads a file of at most the size that strictyaml reads.

@@ -14,6 +14,7 @@ import (
 
 	"itlagent/firmware/image"
 	"itlagent/platform/board"
+	"itlagent/platform/readfile"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/scenario"
 	"itlagent/tools/expect"
@@ -239,7 +240,7 @@ func PrepareFlash(b *board.Board, base, dir string) error {
 
 // Vault returns the bytes of the vault in the flash of a folder.
 func Vault(b *board.Board, dir string) ([]byte, error) {
-	data, err := os.ReadFile(filepath.Join(dir, image.FlashFile))
+	data, err := readfile.AtMost(filepath.Join(dir, image.FlashFile), image.MaxFile)
 	if err != nil {
 		return nil, err
 	}
