@@ -124,7 +124,7 @@ var agentMayImport = []struct{ of, may string }{
 	{"boot", "fetch holdings logger model printable settings status trust trustlist tvs"},
 	{"register", "logger model printable sip"},
 	{"register/registertest", "sip"},
-	{"", "alarm boot fetch holdings logger model register settings sip status trust trustlist"},
+	{"", "alarm boot fetch holdings logger model printable register settings sip status trust trustlist"},
 	{"shell", " alarm boot holdings logger login printable register settings trust trustlist"},
 	{"web", " accept alarm model printable register settings trustlist"},
 }

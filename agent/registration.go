@@ -3,13 +3,18 @@ package agent
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"itlagent/agent/boot"
+	"itlagent/agent/printable"
 	"itlagent/agent/register"
 	"itlagent/agent/settings"
 	"itlagent/agent/sip"
 	"itlagent/agent/status"
+	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 )
 
@@ -74,6 +79,30 @@ func (a *Agent) obey(o register.Order) (cause register.Cause, again bool) {
 		a.cycle.Unlock()
 	}
 	return cause, true
+}
+
+// CannotRegister reports whether the phone trusts its cluster, and reached no call manager
+// but those whose certificate is not in its lists: its CTL is from before their
+// certificates.
+func (s Snapshot) CannotRegister() bool {
+	return s.Last != nil && s.Last.Reason() == trust.Accepted && s.Registration.Server == "" && errors.Is(s.Registration.Failure, boot.ErrUntrustedServer)
+}
+
+// Registered says in one line how the phone stands with its call managers.
+func (s Snapshot) Registered() string {
+	switch r := s.Registration; {
+	case r.Server != "":
+		return fmt.Sprintf("registered with %s by %s, Last=%v", printable.Text(r.Server), r.Transport, r.Cause)
+	case s.CannotRegister():
+		return "trusted, but cannot register: " + failure(r.Failure)
+	case r.Failure != nil:
+		return "not registered: " + failure(r.Failure)
+	}
+	return "not registered"
+}
+
+func failure(err error) string {
+	return printable.Clip(strings.ReplaceAll(err.Error(), "\n", "; "), 300)
 }
 
 // dated sets the clock by the Date of a call manager that accepted the phone, where there

@@ -3,8 +3,11 @@ package agent_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/tls"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,8 +16,12 @@ import (
 	"itlagent/agent/holdings"
 	"itlagent/agent/register/registertest"
 	"itlagent/agent/sip"
+	"itlagent/agent/trust"
+	"itlagent/agent/trustlist"
 	"itlagent/testbench/cluster/operation"
 	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/pki"
+	"itlagent/testbench/pki/pkitest"
 )
 
 // registered is a phone that runs beside a cluster whose call managers are in memory.
@@ -196,5 +203,81 @@ func TestClock(t *testing.T) {
 		for len(set) > 0 {
 			<-set
 		}
+	}
+}
+
+// A secure phone registers by TLS alone, with a call manager whose certificate its lists
+// have for that. After the certificate has changed and the lists have not, the phone trusts
+// its cluster and cannot register, which it says, until the lists follow.
+func TestSecuredPhone(t *testing.T) {
+	for _, mode := range []string{"2", "3"} {
+		t.Run(mode, func(t *testing.T) {
+			s := newSite(t, "pub")
+			id := pkitest.Identity(t, "manager", pki.Service)
+			lists := func(id *pki.Identity) {
+				s.list(trustlist.ITL, s.call, append(s.records(), trustlist.RecordSpec{Role: trustlist.CCM, Certificate: id.Certificate})...)
+			}
+			lists(id)
+			s.serveConfig("SEP"+mac+".cnf.xml", `<device><devicePool><callManagerGroup><members><member priority="0"><callManager><ports><sipPort>5060</sipPort>`+
+				`<securedSipPort>5061</securedSipPort></ports><processNodeName>manager</processNodeName></callManager></member></members></callManagerGroup></devicePool>`+
+				`<deviceSecurityMode>`+mode+`</deviceSecurityMode></device>`)
+			w, manager := world{"pub": s}, registertest.New(t)
+			var mu sync.Mutex
+			dialled := map[string]int{}
+			p := w.phoneWith(t, agent.Config{Store: new(holdings.MemStore), Servers: []string{"pub"}, Rand: rand.Reader,
+				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+					if !strings.HasPrefix(address, "manager:") {
+						return w.dial(ctx, network, address)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					dialled[network+" "+address]++
+					here, there := net.Pipe()
+					go manager.Serve(tls.Server(there, &tls.Config{Certificates: []tls.Certificate{id.TLS()}, SessionTicketsDisabled: true}))
+					return here, nil
+				}})
+			ctx, cancel := context.WithCancel(t.Context())
+			reset, reports, done := make(chan struct{}), make(chan *boot.Report, 8), make(chan struct{})
+			go func() {
+				defer close(done)
+				p.Run(ctx, time.Hour, reset, func(r *boot.Report) { reports <- r })
+			}()
+			defer func() { cancel(); <-done }()
+			<-reports
+			first := manager.Next("REGISTER")
+			if !strings.Contains(first.Get("via"), "SIP/2.0/TLS ") || !strings.Contains(first.Get("contact"), ";transport=tls>") {
+				t.Errorf("%v", first.Fields)
+			}
+			manager.Notify("action=prt-report\r\nRegisterCallId={" + first.Get("call-id") + "}\r\n") // once it is answered, the REGISTER was accepted
+			if now := p.Snapshot(); now.Registered() != "registered with manager:5061 by tls, Last=Initialized" || now.CannotRegister() {
+				t.Errorf("%s, %v", now.Registered(), now.CannotRegister())
+			}
+			mu.Lock()
+			id = pkitest.Identity(t, "manager", pki.Service)
+			next := id
+			mu.Unlock()
+			reset <- struct{}{}
+			if r := <-reports; r.Reason() != trust.Accepted {
+				t.Errorf("%v", r.Reason())
+			}
+			for deadline := time.Now().Add(time.Minute); !p.Snapshot().CannotRegister(); time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s", p.Snapshot().Registered())
+				}
+			}
+			if text := p.Snapshot().Registered(); !strings.HasPrefix(text, "trusted, but cannot register: manager:5061: ") || !strings.Contains(text, boot.ErrUntrustedServer.Error()) {
+				t.Error(text)
+			}
+			manager.Next("REGISTER") // with which it left
+			lists(next)
+			reset <- struct{}{}
+			<-reports
+			manager.Next("REGISTER")
+			mu.Lock()
+			defer mu.Unlock()
+			if len(dialled) != 1 || dialled["tcp manager:5061"] < 3 {
+				t.Errorf("dialled %v", dialled)
+			}
+		})
 	}
 }

@@ -126,7 +126,7 @@ func TestBackoff(t *testing.T) {
 		if !slices.Equal(tried, want) {
 			t.Errorf("tried after %v, want %v", tried, want)
 		}
-		if s := c.State(); !strings.Contains(s.Failure, server(1).Address+": connection refused") {
+		if s := c.State(); s.Failure == nil || !strings.Contains(s.Failure.Error(), server(1).Address+": connection refused") {
 			t.Errorf("%+v", s)
 		}
 		c.Register([]sip.Server{server(1)}, "", register.PhoneKeypad)
@@ -136,7 +136,7 @@ func TestBackoff(t *testing.T) {
 		}
 		c.Leave()
 		c.Register(nil, "", register.Initialized)
-		if s := c.State(); s.Failure != "the configuration names no call manager" {
+		if s := c.State(); s.Failure != register.ErrNoManager {
 			t.Errorf("%+v", s)
 		}
 	})

@@ -18,6 +18,7 @@ package register
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"slices"
@@ -54,11 +55,14 @@ type State struct {
 	Since     time.Time     // of the first REGISTER that this one accepted
 	Granted   time.Duration // before which the phone registers again
 	Standby   string        // the back-up that answered last, "" without one
-	Failure   string        // why no call manager has it, of the last try
+	Failure   error         // why no call manager has it, of the last try
 	Cause     Cause         // why it registered last, or is about to
 	Refused   int           // requests that were refused since the start
 	Refusal   string        // why, of the last one
 }
+
+// ErrNoManager says that there is nobody to register with.
+var ErrNoManager = errors.New("the configuration names no call manager")
 
 // Client keeps one phone registered.
 type Client struct {
@@ -118,7 +122,7 @@ func (c *Client) Register(servers []sip.Server, load string, cause Cause) {
 	defer c.mu.Unlock()
 	c.state.Cause = cause
 	if len(servers) == 0 {
-		c.state.Failure = "the configuration names no call manager"
+		c.state.Failure = ErrNoManager
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())

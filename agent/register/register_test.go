@@ -91,7 +91,7 @@ func TestRegister(t *testing.T) {
 		if again.Get("call-id") != first.Get("call-id") || again.Get("cseq") != "102 REGISTER" || again.Get("reason") != "" || len(again.Body) != 0 || again.Get("expires") != "3600" {
 			t.Errorf("refresh %v %s", again.Fields, again.Body)
 		}
-		if s := c.State(); s.Server != server(1).Address || s.Granted != 120*time.Second || s.Failure != "" || s.Cause != register.Initialized {
+		if s := c.State(); s.Server != server(1).Address || s.Granted != 120*time.Second || s.Failure != nil || s.Cause != register.Initialized {
 			t.Errorf("%+v", s)
 		}
 		c.Leave()

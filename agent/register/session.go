@@ -49,7 +49,7 @@ func (s *session) run(ctx context.Context, cause Cause) {
 			return
 		}
 		failed++
-		s.c.set(func(st *State) { st.Failure = err.Error() })
+		s.c.set(func(st *State) { st.Failure = err })
 		pause := max(Backoff(failed), later)
 		s.c.conf.Log.Debugf("registration: %v; again in %v", err, pause)
 		s.wait(ctx, s.c.spread(pause))
@@ -128,7 +128,7 @@ func (s *session) register(ctx context.Context, server sip.Server, cause Cause) 
 	}
 	now := s.c.conf.Now()
 	s.c.set(func(st *State) {
-		st.Server, st.Transport, st.Since, st.Granted, st.Failure = server.Address, server.Transport, now, r.granted, ""
+		st.Server, st.Transport, st.Since, st.Granted, st.Failure = server.Address, server.Transport, now, r.granted, nil
 	})
 	s.c.conf.Log.Debugf("registered with %s for %v, Last=%v", printable.Text(server.Address), r.granted, cause)
 	return r, nil

@@ -244,7 +244,7 @@ func TestEverythingPrintable(t *testing.T) {
 	o := shell.Options{Trace: trace, Flash: func(w io.Writer) error { _, err := io.WriteString(w, evil+"\n"); return err },
 		System: func() []string { return []string{evil} }, Network: func() []string { return []string{evil} }}
 	phone.Cycle(t.Context())
-	out := session(t, phone, o, "show status", "show messages", "show itl", "show ctl", "show tvs", "show config", "show flash", "show alarms", "show network", "show system",
+	out := session(t, phone, o, "show status", "show messages", "show itl", "show ctl", "show tvs", "show config", "show flash", "show alarms", "show registration", "show network", "show system",
 		"why", "directory", "trace on")
 	trace.Logf("%s", evil)
 	for _, r := range out {

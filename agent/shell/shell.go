@@ -98,6 +98,7 @@ func commands() []command {
 		{"show config", "", "the settings in force", (*Shell).showConfig, always},
 		{"show flash", "", "the state of the flash", (*Shell).showFlash, always},
 		{"show alarms", "", "the alarms that wait for a server", (*Shell).showAlarms, always},
+		{"show registration", "", "the call manager that has the phone, and what it refused", (*Shell).showRegistration, always},
 		{"show network", "", "the servers that are asked", (*Shell).showNetwork, always},
 		{"show system", "", "the board: uptime and memory", (*Shell).showSystem, always},
 		{"why", "", "the last verdict on each file, its reason, the path to it, and what to do", (*Shell).why, always},

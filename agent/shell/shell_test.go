@@ -84,6 +84,7 @@ func TestCommands(t *testing.T) {
 		"show config":        {"webAccess 1", "directoryURL https://127.0.0.1:"},
 		"show flash":         {"4 erase blocks"},
 		"show alarms":        {"DeviceTLInfo CTL_Signature=Not Installed ITL_Signature=", "1 waiting, 0 dropped"},
+		"show registration":  {"not registered"},
 		"show network":       {"TFTP server 1: 127.0.0.1:", "Alternate TFTP: No (tftp1 ", "CUCM server1: 127.0.0.1:", "eth0 up"},
 		"show system":        {"up 5 s"},
 		"why":                {"accepted: ITLSEP64A0E71502CC.tlv", "via: first-use", "tried: self record 1: accepted (first use)", "phone: accepted "},

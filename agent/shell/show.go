@@ -120,6 +120,21 @@ func (s *Shell) showFlash(_ context.Context, _ []string) error {
 	return err
 }
 
+func (s *Shell) showRegistration(_ context.Context, _ []string) error {
+	phone := s.phone.Snapshot()
+	s.say("%s", phone.Registered())
+	if r := phone.Registration; r.Server != "" {
+		s.say("since %s, again within %v", r.Since.UTC().Format(time.DateTime), r.Granted)
+		if r.Standby != "" {
+			s.say("back-up %s", r.Standby)
+		}
+	}
+	if r := phone.Registration; r.Refused > 0 {
+		s.say("%d requests refused, the last: %s", r.Refused, r.Refusal)
+	}
+	return nil
+}
+
 func (s *Shell) showAlarms(_ context.Context, _ []string) error {
 	phone := s.phone.Snapshot()
 	for _, i := range phone.Alarms {

@@ -13,6 +13,7 @@ import (
 	"itlagent/agent/alarm"
 	"itlagent/agent/model"
 	"itlagent/agent/printable"
+	"itlagent/agent/settings"
 	"itlagent/agent/trustlist"
 )
 
@@ -135,10 +136,7 @@ func networkRows(p agent.Snapshot) []row {
 	for i := range 5 {
 		value := ""
 		if i < len(s.CallManagers) {
-			value = host(s.CallManagers[i])
-			if i == 0 {
-				value += "  Active"
-			}
+			value = host(s.CallManagers[i]) + standing(p, i)
 		}
 		rows = append(rows, row{fmt.Sprintf("CUCM server%d", i+1), value})
 	}
@@ -150,6 +148,23 @@ func networkRows(p agent.Snapshot) []row {
 		row{"Settings access", s.SettingsAccess().String()}, row{"SPAN to PC port", s.SPANAccess().String()},
 	)
 	return rows
+}
+
+// standing is what stands behind the i-th call manager: whether the phone is registered
+// with it, or keeps it as the back-up. A phone that has no registration shows the first as
+// that where it would be.
+func standing(p agent.Snapshot, i int) string {
+	r, managers := p.Registration, p.Settings.CallManagers
+	if p.Settings.SecurityMode() != settings.NonSecure {
+		managers = p.Settings.SecureManagers
+	}
+	switch {
+	case r.Server == "" && r.Failure == nil && i == 0, r.Server != "" && i < len(managers) && managers[i] == r.Server:
+		return "  Active"
+	case r.Standby != "" && i < len(managers) && managers[i] == r.Standby:
+		return "  Standby"
+	}
+	return ""
 }
 
 func networkX(p agent.Snapshot) []row {
@@ -224,6 +239,11 @@ func debugRows(p agent.Snapshot) (rows []row) {
 	}
 	if p.Refused > 0 {
 		rows = append(rows, row{"DeviceTLInfo", fmt.Sprintf("%d alarms were refused", p.Refused)})
+	}
+	r := p.Registration
+	rows = append(rows, row{"Registration", fmt.Sprintf("%d: Name=%s Load=%s Last=%v (%s)", r.Cause.Code(), p.Device, loaded(p), r.Cause, p.Registered())})
+	if r.Refused > 0 {
+		rows = append(rows, row{"Registration", fmt.Sprintf("%d requests were refused, the last: %s", r.Refused, r.Refusal)})
 	}
 	if r := p.Last; r != nil {
 		rows = append(rows, row{"Trust", fmt.Sprintf("Reason=%v (%s)", r.Reason(), r.Text())})

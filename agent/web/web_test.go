@@ -5,6 +5,7 @@ package web_test
 import (
 	"context"
 	"crypto/md5"
+	"crypto/rand"
 	"crypto/sha1"
 	"fmt"
 	"io"
@@ -48,7 +49,7 @@ func start(t *testing.T, model string) *page {
 	}
 	t.Cleanup(c.Close)
 	phone, err := agent.New(agent.Config{MAC: mac, Model: model, Servers: []string{c.Publisher().Address()}, Store: new(holdings.MemStore),
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now})
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now, Rand: rand.Reader})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,6 +107,44 @@ func TestHeadings79xx(t *testing.T) {
 				t.Errorf("%s lacks %q:\n%s", path, want, got)
 			}
 		}
+	}
+}
+
+// A phone that is registered shows with whom, its back-up, and why it registered; one whose
+// call managers are away shows none as active.
+func TestRegistration(t *testing.T) {
+	p := start(t, "CP-7965G")
+	p.allow("0")
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.phone.Run(ctx, time.Hour, nil, nil)
+	}()
+	defer func() { cancel(); <-done }()
+	until := func(what func(s agent.Snapshot) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(time.Minute); !what(p.phone.Snapshot()); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%+v", p.phone.Snapshot().Registration)
+			}
+		}
+	}
+	until(func(s agent.Snapshot) bool { return s.Registration.Standby != "" })
+	if got := p.curl("/NetworkConfiguration"); !strings.Contains(got, "<B> CUCM server1</B></TD><td width=20></TD><TD><B>127.0.0.1  Active</B>") || !strings.Contains(got, "<B> CUCM server2</B></TD><td width=20></TD><TD><B>127.0.0.1  Standby</B>") {
+		t.Errorf("%s", got)
+	}
+	if got := p.curl("/DeviceLogX?1"); !strings.Contains(got, "25: Name=SEP64A0E71502CC Load= Last=Initialized (registered with 127.0.0.1:") {
+		t.Errorf("%s", got)
+	}
+	for _, n := range p.cluster.Nodes() {
+		if err := p.cluster.Apply(operation.Service(n.Name(), profile.CallManagerService, operation.Stop)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(func(s agent.Snapshot) bool { return s.Registration.Failure != nil })
+	if got := p.curl("/NetworkConfiguration"); strings.Contains(got, "Active") || strings.Contains(got, "Standby") {
+		t.Errorf("%s", got)
 	}
 }
 
