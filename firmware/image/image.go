@@ -38,6 +38,9 @@ type Options struct {
 	Phone   []string // arguments of the device program, behind "--" on the command line
 	Source  string   // the folder of this project's source; "." where ""
 	Small   bool     // a device program without pages
+	// Environment returns the variables of the board's boot loader for the files of the
+	// image, by name; nil makes none. The image then has them as text and as a script.
+	Environment func(files map[string][]byte) (map[string]string, error)
 }
 
 // The files of an image.
@@ -49,6 +52,9 @@ const (
 	UBootFile     = "u-boot.img" // of an emulated board, padded
 	DTBFile       = "board.dtb"
 	LayoutFile    = "layout.txt" // where what goes on the flash
+	EnvFile       = "uboot-env.txt"
+	CommandFile   = "boot.cmd" // what sets these variables and boots, as text
+	ScriptFile    = "boot.scr" // the same, as U-Boot's source takes it
 	ManifestFile  = "manifest.json"
 )
 
@@ -99,6 +105,9 @@ func Build(b *board.Board, o Options) (*Manifest, error) {
 		}
 	}
 	m := &Manifest{Board: b.Name, Arch: b.Arch, CommandLine: FullCommandLine(b, o.Phone)}
+	if err := environment(b, o, m, files); err != nil {
+		return nil, err
+	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		m.note(name, files[name])
 		if err := os.WriteFile(filepath.Join(o.Dir, name), files[name], 0o644); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -136,12 +137,33 @@ func TestBoardImage(t *testing.T) {
 	b := ubootBoard(t, "mips", "image: uimage-lzma, dtb: my.dtb")
 	b.Initramfs.Compress = "xz"
 	o := image.Options{Dir: filepath.Join(dir, "out"), Source: "../..", Kernel: write("kernel", vmlinux(t)), DTB: write("dtb", dtb), Phone: []string{"-mac", "64A0E71502CC"}}
+	b.Bootloader = &board.Bootloader{Files: []board.Flashed{{Partition: "kernel", File: "kernel.uimage"}, {Partition: "initramfs", File: "initramfs.uimage"}, {Partition: "dtb", File: "board.dtb"}}}
+	o.Environment = func(files map[string][]byte) (map[string]string, error) {
+		return map[string]string{"bootcmd": "sf probe && bootm ${addr}", "bootargs": fmt.Sprintf("size=%d -- -mac 64A0E71502CC", len(files["kernel.uimage"]))}, nil
+	}
 	m, err := image.Build(b, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "console=ttyS0,115200 panic=3 quiet -- -mac 64A0E71502CC"; m.CommandLine != want {
-		t.Errorf("command line %q, want %q", m.CommandLine, want)
+	args := fmt.Sprintf("size=%d -- -mac 64A0E71502CC", len(read(t, filepath.Join(o.Dir, image.KernelUImageFile))))
+	if m.CommandLine != args {
+		t.Errorf("command line %q, want %q", m.CommandLine, args)
+	}
+	if text := string(read(t, filepath.Join(o.Dir, image.EnvFile))); text != "bootargs="+args+"\nbootcmd=sf probe && bootm ${addr}\n" {
+		t.Errorf("the environment is %q", text)
+	}
+	script, err := uimage.Parse(read(t, filepath.Join(o.Dir, image.ScriptFile)))
+	want := "# Starts my-board. What U-Boot has saved stays as it is.\nsetenv bootargs '" + args + "'\nsetenv bootcmd 'sf probe && bootm ${addr}'\nrun bootcmd\n"
+	if err != nil || script.Type != uimage.Script || string(script.Data) != want || !bytes.Equal(script.Data, read(t, filepath.Join(o.Dir, image.CommandFile))) {
+		t.Errorf("the script is %q, %v; want %q", script.Data, err, want)
+	}
+	for name, board := range map[string]*board.Board{"without arguments": ubootBoard(t, "arm", "args: []"), "emulated": load(t, "qemu-arm")} {
+		if got := image.FullCommandLine(board, nil); strings.Contains(got, " -- ") {
+			t.Errorf("%s: %q", name, got)
+		}
+		if got := image.FullCommandLine(board, []string{"-mac", "1"}); !strings.HasSuffix(got, " -- -mac 1") {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 	k, err := uimage.Parse(read(t, filepath.Join(o.Dir, image.KernelUImageFile)))
 	if err != nil || k.Load != 0x80100000 || k.Entry != 0x80100004 || k.Arch != uimage.MIPS || k.Compression != uimage.LZMA {

@@ -6,8 +6,10 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"itlagent/firmware/uimage"
@@ -85,6 +87,34 @@ func KernelUImage(b *board.Board, kernel []byte) ([]byte, error) {
 		return nil, err
 	}
 	return u.Marshal()
+}
+
+// environment adds the boot loader's variables: as text for env import and mkenvimage,
+// NAME=VALUE a line, and as a script.
+func environment(b *board.Board, o Options, m *Manifest, files map[string][]byte) error {
+	if o.Environment == nil || b.Bootloader == nil || files[KernelFile] == nil {
+		return nil
+	}
+	env, err := o.Environment(files)
+	if err != nil {
+		return err
+	}
+	var text, script strings.Builder
+	fmt.Fprintf(&script, "# Starts %s. What U-Boot has saved stays as it is.\n", b.Name)
+	for _, name := range slices.Sorted(maps.Keys(env)) {
+		if strings.ContainsAny(name+env[name], "'\\\r\n") {
+			return fmt.Errorf("variable %q cannot be written into a script", name)
+		}
+		fmt.Fprintf(&text, "%s=%s\n", name, env[name])
+		fmt.Fprintf(&script, "setenv %s '%s'\n", name, env[name])
+	}
+	script.WriteString("run bootcmd\n")
+	files[EnvFile], files[CommandFile] = []byte(text.String()), []byte(script.String())
+	files[ScriptFile], err = uimage.Image{Name: name("boot", b), Arch: arches[b.Arch], Type: uimage.Script, Data: files[CommandFile]}.Marshal()
+	if args := env["bootargs"]; args != "" {
+		m.CommandLine = args
+	}
+	return err
 }
 
 // dictionary bounds the memory that unpacking needs on the board beside the data

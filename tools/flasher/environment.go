@@ -111,6 +111,9 @@ func BootArgs(b *board.Board, fill *strings.Replacer, phone []string) string {
 	for _, a := range b.Bootloader.Args {
 		line += " " + fill.Replace(a)
 	}
+	if len(phone) == 0 {
+		return line
+	}
 	return line + " -- " + strings.Join(phone, " ")
 }
 

@@ -22,6 +22,7 @@ import (
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/scenario"
+	"itlagent/tools/flasher"
 	"itlagent/tools/qemu"
 )
 
@@ -79,6 +80,16 @@ func runImage(e *env, args []string) int {
 		if o.Kernel, o.Modules, err = image.FindKernel(b); err != nil {
 			return e.fail(exitInfra, "image: %v", err)
 		}
+	}
+	o.Environment = func(files map[string][]byte) (map[string]string, error) {
+		var all []flasher.File
+		for _, f := range b.Bootloader.Files {
+			all = append(all, flasher.File{Flashed: f, Data: files[f.File]})
+		}
+		return flasher.Wanted(b, all, o.Phone)
+	}
+	if b.Bootloader != nil && len(o.Phone) == 0 {
+		fmt.Fprintln(e.stderr, "itlbench: without --mac and --tftp the board asks for them on its console")
 	}
 	m, err := image.Build(b, o)
 	if err != nil {
