@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -15,11 +16,12 @@ import (
 	"itlagent/testbench/cluster/profile"
 )
 
+var stops = flag.Int("stops", 40, "how often TestStopUnderCommands starts and stops a cluster")
+
 // A cluster stops while sessions of SSH and other processes run commands that wait for
 // what it holds, and starts again; nothing hangs, and everything reads what is whole
 // (run it with -race).
 func TestStopUnderCommands(t *testing.T) {
-	const starts = 40
 	dir := t.TempDir()
 	command := func(conn net.Conn, n *cluster.Node) { // an administrator's session
 		for i := 0; ; i++ {
@@ -74,7 +76,7 @@ func TestStopUnderCommands(t *testing.T) {
 		other.Status()
 	})
 	until(func() { c.Status(); c.Apply(operation.ResetPhones("a test wants it")) })
-	for i := range starts {
+	for i := range *stops {
 		if err := c.Start(); err != nil {
 			t.Fatalf("start %d: %v", i, err)
 		}
