@@ -69,3 +69,34 @@ func calls(call *ast.CallExpr) string {
 	}
 	return ""
 }
+
+// Functions and files of the bench are short enough to be read. What may still be longer is
+// listed.
+func TestLengths(t *testing.T) {
+	const function, file = 60, 400 // lines
+	longer := map[string]bool{"tools/itlbench/cluster.go clusterUp": true}
+	check := func(what string, lines, most int) {
+		switch {
+		case lines > most && !longer[what]:
+			t.Errorf("%s has %d lines, at most %d", what, lines, most)
+		case lines <= most && longer[what]:
+			t.Errorf("%s is short enough: take it off the list", what)
+		}
+	}
+	for _, name := range sources(t) {
+		if strings.HasSuffix(name, "_test.go") || !strings.HasPrefix(name, "testbench/") && !strings.HasPrefix(name, "tools/itlbench/") {
+			continue
+		}
+		set := token.NewFileSet()
+		f, err := parser.ParseFile(set, name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(name, set.File(f.Pos()).LineCount(), file)
+		for _, d := range f.Decls {
+			if fd, ok := d.(*ast.FuncDecl); ok {
+				check(name+" "+fd.Name.Name, set.Position(fd.End()).Line-set.Position(fd.Pos()).Line+1, function)
+			}
+		}
+	}
+}

@@ -170,56 +170,71 @@ func (i idle) Read(b []byte) (int, error) {
 	return i.Channel.Read(b)
 }
 
+// session is a session that a client has opened.
+type session struct {
+	tty      idle
+	terminal *console.Terminal // nil where the client asked for none
+	running  bool
+}
+
+// request does what the client asks for. It reports whether that was done, and whether the
+// shell or the command begins with it.
+func (s *session) request(req *ssh.Request) (ok, begins bool, command string) {
+	switch req.Type {
+	case "pty-req":
+		var pty struct {
+			Term                         string
+			Columns, Rows, Width, Height uint32
+			Modes                        string
+		}
+		if ok = ssh.Unmarshal(req.Payload, &pty) == nil && !s.running && s.terminal == nil; ok {
+			s.terminal = console.NewTerminal(s.tty, Prompt, Complete)
+			s.terminal.SetSize(int(pty.Columns), int(pty.Rows))
+		}
+	case "window-change":
+		var size struct{ Columns, Rows, Width, Height uint32 }
+		if ok = ssh.Unmarshal(req.Payload, &size) == nil && s.terminal != nil; ok {
+			s.terminal.SetSize(int(size.Columns), int(size.Rows))
+		}
+	case "shell", "exec":
+		var exec struct{ Command string }
+		if ok = !s.running && (req.Type == "shell" || ssh.Unmarshal(req.Payload, &exec) == nil); ok {
+			s.running = true
+			return true, true, exec.Command
+		}
+	case "env":
+		ok = true
+	}
+	return ok, false, ""
+}
+
+// requests answers what the client asks for, and sends the command once there is one.
+func (s *session) requests(all <-chan *ssh.Request, started chan<- string) {
+	defer close(started)
+	for req := range all {
+		ok, begins, command := s.request(req)
+		if req.WantReply {
+			req.Reply(ok, nil)
+		}
+		if begins { // behind the reply: a short command would end the channel before it
+			started <- command
+		}
+	}
+}
+
 // serveSession serves one session: a shell, or one command.
 func serveSession(raw net.Conn, n *cluster.Node, ch ssh.Channel, requests <-chan *ssh.Request) {
 	defer ch.Close()
-	tty := idle{ch, raw}
-	var terminal *console.Terminal
+	asked := &session{tty: idle{ch, raw}}
 	started := make(chan string, 1)
-	go func() {
-		defer close(started)
-		running := false
-		for req := range requests {
-			ok, begins, start := false, false, ""
-			switch req.Type {
-			case "pty-req":
-				var pty struct {
-					Term                         string
-					Columns, Rows, Width, Height uint32
-					Modes                        string
-				}
-				if ok = ssh.Unmarshal(req.Payload, &pty) == nil && !running && terminal == nil; ok {
-					terminal = console.NewTerminal(tty, Prompt, Complete)
-					terminal.SetSize(int(pty.Columns), int(pty.Rows))
-				}
-			case "window-change":
-				var size struct{ Columns, Rows, Width, Height uint32 }
-				if ok = ssh.Unmarshal(req.Payload, &size) == nil && terminal != nil; ok {
-					terminal.SetSize(int(size.Columns), int(size.Rows))
-				}
-			case "shell", "exec":
-				var exec struct{ Command string }
-				if ok = !running && (req.Type == "shell" || ssh.Unmarshal(req.Payload, &exec) == nil); ok {
-					running, begins, start = true, true, exec.Command
-				}
-			case "env":
-				ok = true
-			}
-			if req.WantReply {
-				req.Reply(ok, nil)
-			}
-			if begins { // behind the reply: a short command would end the channel before it
-				started <- start
-			}
-		}
-	}()
+	go asked.requests(requests, started)
 	command, ok := <-started
 	if !ok {
 		return
 	}
-	var talk console.Console = console.NewPlain(tty, ch)
-	if terminal != nil {
-		talk = terminal
+	var talk console.Console = console.NewPlain(asked.tty, ch)
+	if asked.terminal != nil {
+		talk = asked.terminal
 	}
 	s := New(n, talk)
 	code := Done

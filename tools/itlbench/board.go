@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"itlagent/firmware/boards"
@@ -45,14 +46,7 @@ func runImage(e *env, args []string) int {
 		return code
 	}
 	if *list {
-		for _, name := range boards.Names() {
-			b, err := boards.Load(name)
-			if err != nil {
-				return e.fail(exitNo, "%v", err)
-			}
-			fmt.Fprintf(e.stdout, "%s\n    %s\n", b.Name, about(b))
-		}
-		return exitOK
+		return e.listBoards()
 	}
 	if f.NArg() != 1 {
 		return e.usage("image: which board? There are: %s", strings.Join(boards.Names(), ", "))
@@ -82,11 +76,7 @@ func runImage(e *env, args []string) int {
 		}
 	}
 	o.Environment = func(files map[string][]byte) (map[string]string, error) {
-		var all []flasher.File
-		for _, f := range b.Bootloader.Files {
-			all = append(all, flasher.File{Flashed: f, Data: files[f.File]})
-		}
-		return flasher.Wanted(b, all, o.Phone)
+		return environmentOf(b, files, o.Phone)
 	}
 	if b.Bootloader != nil && len(o.Phone) == 0 {
 		fmt.Fprintln(e.stderr, "itlbench: without --mac and --tftp the board asks for them on its console")
@@ -99,6 +89,26 @@ func runImage(e *env, args []string) int {
 		fmt.Fprintf(e.stdout, "%-24s %10d %s\n", file.Name, file.Size, file.SHA256)
 	}
 	return exitOK
+}
+
+func (e *env) listBoards() int {
+	for _, name := range boards.Names() {
+		b, err := boards.Load(name)
+		if err != nil {
+			return e.fail(exitNo, "%v", err)
+		}
+		fmt.Fprintf(e.stdout, "%s\n    %s\n", b.Name, about(b))
+	}
+	return exitOK
+}
+
+// environmentOf returns what a boot loader has to know of the files of an image.
+func environmentOf(b *board.Board, files map[string][]byte, phone []string) (map[string]string, error) {
+	var all []flasher.File
+	for _, f := range b.Bootloader.Files {
+		all = append(all, flasher.File{Flashed: f, Data: files[f.File]})
+	}
+	return flasher.Wanted(b, all, phone)
 }
 
 // about tells of a board in one line.
@@ -135,20 +145,33 @@ func (e *env) board(name string) (*board.Board, int) {
 	return b, exitOK
 }
 
-func runQEMU(e *env, args []string) int {
-	f := e.flags("qemu")
-	dir := f.String("dir", "", "`DIR` of the image, made where it is missing; image-BOARD where none is given")
-	beside := f.String("cluster", "", "`PROFILE` of a cluster that runs beside the board")
-	tftp := f.StringArray("tftp", nil, "`ADDR` of a TFTP server as the board sees it, in the place of --cluster")
-	mac := f.String("mac", "64A0E71502CC", "the phone's MAC `address`")
-	model := f.String("model", "CP-7965G", "phone `model`")
-	var memory, cuts int
+// qemuFlags say what runs, and beside what.
+type qemuFlags struct {
+	dir, beside, mac, model string
+	tftp                    []string
+	memory, cuts            int
+	seed                    uint64
+	show                    bool
+}
+
+func (x *qemuFlags) add(f *pflag.FlagSet) {
 	const minMemory, maxMemory = 16, 2048 // MiB: what a board must have, and what malta can
 	const maxCuts = 1_000_000
-	f.Var(limits.Int(&memory, minMemory, maxMemory), "memory", "`MiB` of memory; the board's own where it is not given")
-	f.Var(limits.Int(&cuts, 1, maxCuts), "powercut", "cut the power `N` times at random moments, and report")
-	seed := f.Uint64("seed", 0, "`SEED` of those moments; 0 takes the time")
-	show := f.Bool("print", false, "print the emulator's command line alone")
+	f.StringVar(&x.dir, "dir", "", "`DIR` of the image, made where it is missing; image-BOARD where none is given")
+	f.StringVar(&x.beside, "cluster", "", "`PROFILE` of a cluster that runs beside the board")
+	f.StringArrayVar(&x.tftp, "tftp", nil, "`ADDR` of a TFTP server as the board sees it, in the place of --cluster")
+	f.StringVar(&x.mac, "mac", "64A0E71502CC", "the phone's MAC `address`")
+	f.StringVar(&x.model, "model", "CP-7965G", "phone `model`")
+	f.Var(limits.Int(&x.memory, minMemory, maxMemory), "memory", "`MiB` of memory; the board's own where it is not given")
+	f.Var(limits.Int(&x.cuts, 1, maxCuts), "powercut", "cut the power `N` times at random moments, and report")
+	f.Uint64Var(&x.seed, "seed", 0, "`SEED` of those moments; 0 takes the time")
+	f.BoolVar(&x.show, "print", false, "print the emulator's command line alone")
+}
+
+func runQEMU(e *env, args []string) int {
+	f := e.flags("qemu")
+	var x qemuFlags
+	x.add(f)
 	if code, ok := e.parse(f, args, 1); !ok {
 		return code
 	}
@@ -159,50 +182,50 @@ func runQEMU(e *env, args []string) int {
 	if b.QEMU == nil {
 		return e.fail(exitInfra, "board %s is not an emulated one", b.Name)
 	}
-	if err := qemu.Check(b); err != nil && !*show {
+	if err := qemu.Check(b); err != nil && !x.show {
 		return e.fail(exitInfra, "qemu: %v", err)
 	}
-	if *dir == "" {
-		*dir = "image-" + b.Name
+	if x.dir == "" {
+		x.dir = "image-" + b.Name
 	}
-	opts := qemu.Options{Dir: *dir, Memory: memory, Reboots: b.QEMU.UBoot != ""}
+	opts := qemu.Options{Dir: x.dir, Memory: x.memory, Reboots: b.QEMU.UBoot != ""}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var c *cluster.Cluster
-	if *beside != "" {
+	if x.beside != "" {
 		var err error
-		if c, err = startForGuest(*beside, filepath.Join(*dir, "cluster")); err != nil {
+		if c, err = startForGuest(x.beside, filepath.Join(x.dir, "cluster")); err != nil {
 			return e.fail(exitInfra, "%v", err)
 		}
 		defer c.Close()
-		*tftp = guestServers(c)
+		x.tftp = guestServers(c)
 	}
-	opts.Phone = qemu.PhoneArgs(*mac, *model, *tftp)
-	if *show {
+	opts.Phone = qemu.PhoneArgs(x.mac, x.model, x.tftp)
+	if x.show {
 		fmt.Fprintln(e.stdout, strings.Join(quoteAll(qemu.Command(b, opts, ".")), " "))
 		return exitOK
 	}
-	if len(*tftp) == 0 && b.QEMU.UBoot == "" { // what is flashed has its servers
+	if len(x.tftp) == 0 && b.QEMU.UBoot == "" { // what is flashed has its servers
 		return e.usage("qemu: --cluster or --tftp")
 	}
-	if err := ensureImage(b, *dir); err != nil {
+	if err := ensureImage(b, x.dir); err != nil {
 		return e.fail(exitInfra, "qemu: %v", plainPath(err))
 	}
-	if cuts > 0 {
+	if x.cuts > 0 {
 		if b.QEMU.UBoot != "" {
 			return e.usage("qemu: --powercut takes no board with a boot loader")
 		}
 		if c == nil {
 			return e.usage("qemu: --powercut needs --cluster")
 		}
-		return e.powerCuts(ctx, &qemu.Campaign{Board: b, Options: opts, Cluster: c, Phone: scenario.Phone{MAC: *mac, Model: *model}, Servers: *tftp, Cuts: cuts, Seed: *seed})
+		return e.powerCuts(ctx, &qemu.Campaign{Board: b, Options: opts, Cluster: c, Phone: scenario.Phone{MAC: x.mac, Model: x.model}, Servers: x.tftp, Cuts: x.cuts, Seed: x.seed})
 	}
 	m, err := qemu.Start(context.WithoutCancel(ctx), b, opts) // attach ends it
 	if err != nil {
 		return e.fail(exitInfra, "qemu: %v", err)
 	}
 	defer m.Kill()
-	fmt.Fprintf(e.stderr, "%s runs; all that its console says is in %s; Ctrl-C turns it off\r\n", b.Name, filepath.Join(*dir, qemu.SerialLog))
+	fmt.Fprintf(e.stderr, "%s runs; all that its console says is in %s; Ctrl-C turns it off\r\n", b.Name, filepath.Join(x.dir, qemu.SerialLog))
 	return e.attach(ctx, m)
 }
 

@@ -28,9 +28,8 @@ import (
 	"itlagent/testbench/pki"
 )
 
-func runPhone(e *env, args []string) int {
-	f := e.flags("phone")
-	o := handset.Options{MAC: "64A0E71502CC", Interval: time.Minute}
+// addHandsetFlags adds the flags that the device program has, too.
+func addHandsetFlags(f *pflag.FlagSet, o *handset.Options) {
 	own := flag.NewFlagSet("phone", flag.ContinueOnError)
 	o.Flags(own)
 	own.VisitAll(func(g *flag.Flag) {
@@ -40,6 +39,12 @@ func runPhone(e *env, args []string) int {
 		}
 		f.AddFlag(p)
 	})
+}
+
+func runPhone(e *env, args []string) int {
+	f := e.flags("phone")
+	o := handset.Options{MAC: "64A0E71502CC", Interval: time.Minute}
+	addHandsetFlags(f, &o)
 	state := f.String("state", "", "`DIR` that keeps lists and configuration; memory where neither this nor --flash is given")
 	flashFlags := addFlashFlags(f)
 	asJSON := f.Bool("json", false, "print one JSON object a cycle")

@@ -92,23 +92,9 @@ func runPlan(e *env, args []string) int {
 			return code
 		}
 	}
-	changes, w2, err := lockout.ParseChanges(w, f.Args(), others.find)
-	if err != nil {
-		return e.usage("plan: %v", err)
-	}
-	fleet, err := fleetOf(w2, x.phones, x.current)
-	if err != nil {
-		return e.fail(exitNo, "plan: %v", plainPath(err))
-	}
-	if len(fleet.Phones) == 0 {
-		return e.fail(exitNo, "plan: nothing is known of what %s would hold; let them report, or take --assume-current", evidence.Count(fleet.Uncounted()))
-	}
-	plan, err := lockout.Predict(ctx, w2, fleet.Phones, changes, lockout.Options{Online: x.resets(), Sequence: true})
-	switch {
-	case errors.Is(err, lockout.ErrImpossible):
-		return e.fail(exitNo, "plan: %v", err)
-	case err != nil:
-		return e.fail(exitInfra, "plan: %v", err)
+	plan, fleet, w2, code := e.predicted(ctx, w, f.Args(), &x, others.find)
+	if code != exitOK {
+		return code
 	}
 	if x.asJSON {
 		e.planJSON(plan, fleet)
@@ -122,6 +108,29 @@ func runPlan(e *env, args []string) int {
 		return exitNo
 	}
 	return exitOK
+}
+
+// predicted reads changes and says what becomes of the phones, and of which world.
+func (e *env) predicted(ctx context.Context, w lockout.World, words []string, x *planFlags, find func(string) (*cluster.Cluster, error)) (*lockout.Plan, *evidence.Fleet, lockout.World, int) {
+	changes, w2, err := lockout.ParseChanges(w, words, find)
+	if err != nil {
+		return nil, nil, nil, e.usage("plan: %v", err)
+	}
+	fleet, err := fleetOf(w2, x.phones, x.current)
+	if err != nil {
+		return nil, nil, nil, e.fail(exitNo, "plan: %v", plainPath(err))
+	}
+	if len(fleet.Phones) == 0 {
+		return nil, nil, nil, e.fail(exitNo, "plan: nothing is known of what %s would hold; let them report, or take --assume-current", evidence.Count(fleet.Uncounted()))
+	}
+	plan, err := lockout.Predict(ctx, w2, fleet.Phones, changes, lockout.Options{Online: x.resets(), Sequence: true})
+	switch {
+	case errors.Is(err, lockout.ErrImpossible):
+		return nil, nil, nil, e.fail(exitNo, "plan: %v", err)
+	case err != nil:
+		return nil, nil, nil, e.fail(exitInfra, "plan: %v", err)
+	}
+	return plan, fleet, w2, exitOK
 }
 
 // fleetOf puts the phones together from what they have reported: to the clusters, or by

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -26,14 +25,7 @@ func runScenario(e *env, args []string) int {
 	}
 	switch {
 	case f.NArg() == 1 && f.Arg(0) == "list":
-		for _, name := range scenario.Names() {
-			s, err := scenario.Load(name)
-			if err != nil {
-				return e.fail(exitInfra, "%v", err)
-			}
-			fmt.Fprintf(e.stdout, "%s\n    %s\n", s.Name, s.About)
-		}
-		return exitOK
+		return e.listScenarios()
 	case f.NArg() < 2 || f.Arg(0) != "run":
 		return e.usage("scenario: list, or run NAME...|FILE.yaml...|all")
 	}
@@ -46,40 +38,16 @@ func runScenario(e *env, args []string) int {
 	if code != exitOK {
 		return code
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	var out io.Writer = e.stdout
-	if *quiet || *tap {
-		out = nil
+	if !*quiet && !*tap {
+		opts.Out = e.stdout
 	}
-	var results []scenario.Result
-	worst := exitOK
-	for _, s := range scenarios {
-		if out != nil {
-			fmt.Fprintf(out, "\n%s: %s\n\n", s.Name, s.About)
-		}
-		o := opts
-		o.Out = out
-		if *on != "host" {
-			dir, err := os.MkdirTemp("", "itlbench-board-")
-			if err != nil {
-				return e.fail(exitInfra, "%v", err)
-			}
-			defer os.RemoveAll(dir)
-			o.Boot = qemu.Boots(opts.board, opts.base, dir, 0)
-		}
-		r := scenario.Run(ctx, s, o.Options)
-		results = append(results, r)
-		switch {
-		case r.Failed:
-			worst = max(worst, exitNo)
-		case r.Skipped:
-		case r.Err != nil:
-			worst = exitInfra
-		}
-		if !*tap {
-			fmt.Fprintln(e.stdout, summary(r))
-		}
+	var tell func(scenario.Result)
+	if !*tap {
+		tell = func(r scenario.Result) { fmt.Fprintln(e.stdout, summary(r)) }
+	}
+	results, err := runScenarios(scenarios, opts, tell)
+	if err != nil {
+		return e.fail(exitInfra, "%v", err)
 	}
 	if *tap {
 		scenario.WriteTAP(e.stdout, results)
@@ -91,6 +59,59 @@ func runScenario(e *env, args []string) int {
 		}
 		if err != nil {
 			return e.fail(exitInfra, "%v", err)
+		}
+	}
+	return worstOf(results)
+}
+
+func (e *env) listScenarios() int {
+	for _, name := range scenario.Names() {
+		s, err := scenario.Load(name)
+		if err != nil {
+			return e.fail(exitInfra, "%v", err)
+		}
+		fmt.Fprintf(e.stdout, "%s\n    %s\n", s.Name, s.About)
+	}
+	return exitOK
+}
+
+// runScenarios runs scenarios one behind the other until Ctrl-C, each board in a folder of
+// its own. tell hears each result, where it is not nil.
+func runScenarios(scenarios []*scenario.Scenario, opts scenarioOptions, tell func(scenario.Result)) (results []scenario.Result, err error) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	for _, s := range scenarios {
+		if opts.Out != nil {
+			fmt.Fprintf(opts.Out, "\n%s: %s\n\n", s.Name, s.About)
+		}
+		o := opts
+		if opts.board != nil {
+			dir, err := os.MkdirTemp("", "itlbench-board-")
+			if err != nil {
+				return results, err
+			}
+			defer os.RemoveAll(dir)
+			o.Boot = qemu.Boots(opts.board, opts.base, dir, 0)
+		}
+		r := scenario.Run(ctx, s, o.Options)
+		results = append(results, r)
+		if tell != nil {
+			tell(r)
+		}
+	}
+	return results, nil
+}
+
+// worstOf returns the exit code of results.
+func worstOf(results []scenario.Result) int {
+	worst := exitOK
+	for _, r := range results {
+		switch {
+		case r.Failed:
+			worst = max(worst, exitNo)
+		case r.Skipped:
+		case r.Err != nil:
+			worst = exitInfra
 		}
 	}
 	return worst
