@@ -214,7 +214,7 @@ func (r *flashing) dryRun(ctx context.Context, f *flasher.Flasher, job flasher.J
 func (r *flashing) job() (job flasher.Job, err error) {
 	var all []flasher.File
 	for _, file := range r.board.Bootloader.Files {
-		data, err := os.ReadFile(filepath.Join(r.dir, file.File))
+		data, err := readLimited(filepath.Join(r.dir, file.File), image.MaxFile)
 		if err != nil {
 			return job, err
 		}
