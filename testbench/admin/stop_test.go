@@ -2,7 +2,9 @@ package admin_test
 
 import (
 	"flag"
+	"fmt"
 	"io"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"itlagent/platform/console"
 	"itlagent/testbench/admin"
 	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
 )
 
 var stops = flag.Int("stops", 5, "how often TestStopUnderSessions starts and stops a cluster")
@@ -19,10 +22,21 @@ var stops = flag.Int("stops", 5, "how often TestStopUnderSessions starts and sto
 // A cluster stops while administrators run commands by SSH and in the same process, and
 // starts again; nothing hangs (run it with -race).
 func TestStopUnderSessions(t *testing.T) {
-	c := newCluster(t, "note")
+	p := profile.Note()
+	p.AdminPassword, p.SecurityPassword = adminPassword, securityPassword
+	for i := range p.Nodes { // whose ports nobody else takes while they are stopped
+		p.Nodes[i].Host = fmt.Sprintf("127.78.%d.%d", os.Getpid()%250+1, i+1)
+	}
+	c, err := cluster.New(p, cluster.Options{Dir: t.TempDir(), SSH: admin.ServeSSH})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	done, ran := make(chan bool), 0
 	var callers sync.WaitGroup
 	var mu sync.Mutex
+	end := sync.OnceFunc(func() { close(done); callers.Wait() })
+	defer end()
 	until := func(f func() bool) {
 		callers.Go(func() {
 			for {
@@ -83,8 +97,7 @@ func TestStopUnderSessions(t *testing.T) {
 			t.Fatalf("stop %d hangs", i)
 		}
 	}
-	close(done)
-	callers.Wait()
+	end()
 	t.Logf("%d commands ran while a cluster stopped %d times", ran, *stops)
 	if ran < *stops {
 		t.Errorf("only %d commands ran in %d starts", ran, *stops)

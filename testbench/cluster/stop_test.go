@@ -34,7 +34,11 @@ func TestStopUnderCommands(t *testing.T) {
 			}
 		}
 	}
-	c, err := cluster.New(profile.Note(), cluster.Options{Dir: dir, SSH: command})
+	p := profile.Note()
+	for i := range p.Nodes { // whose ports nobody else takes while they are stopped
+		p.Nodes[i].Host = fmt.Sprintf("127.77.%d.%d", os.Getpid()%250+1, i+1)
+	}
+	c, err := cluster.New(p, cluster.Options{Dir: dir, SSH: command})
 	if err != nil {
 		t.Fatal(err)
 	}
