@@ -1,9 +1,12 @@
 package flasher_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
+	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -25,7 +28,7 @@ import (
 )
 
 var (
-	cuts       = flag.Int("cuts", 3, "how often each board is cut while it is flashed")
+	cuts       = flag.Int("cuts", 2, "how often each board is cut while it is flashed")
 	cutSeed    = flag.Uint64("cutseed", 0, "seed of the moments; 0 takes the time")
 	serialOnly = flag.Bool("serial", false, "flash each board over its serial line alone, which takes minutes")
 )
@@ -104,11 +107,10 @@ func (x *bench) job() flasher.Job {
 		}
 		job.Files = append(job.Files, flasher.File{Flashed: f, Data: data})
 	}
-	env, err := flasher.Wanted(x.board, job.Files, qemu.PhoneArgs(mac, "CP-7965G", x.servers))
+	job, err := flasher.NewJob(x.board, job.Files, qemu.PhoneArgs(mac, "CP-7965G", x.servers))
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	job.Environment = env
 	return job
 }
 
@@ -264,66 +266,121 @@ func TestFlashCuts(t *testing.T) {
 	t.Logf("the moments are those of -cutseed %d", seed)
 	flashed(t, func(x *bench) {
 		random := rand.New(rand.NewPCG(seed, 0))
-		job := x.job()
+		good := x.job()
 		transfer := x.tftp()
-		span := 2 * time.Second // that a flash takes; the first one says
-		during := 0
+		span := x.complete(transfer, good)
+		during, from := 0, time.Now()
 		for n := range *cuts {
-			// Another image each time, so that there is something to write.
-			for i := range job.Files {
-				job.Files[i].Data = append([]byte{}, job.Files[i].Data...)
-				job.Files[i].Data[random.IntN(len(job.Files[i].Data))] ^= byte(n + 1)
-			}
-			job.Environment["cut"] = time.Duration(n).String()
 			m, e := x.start()
 			l, err := uboot.Attach(t.Context(), e, flasher.Options(x.board))
 			if err != nil {
 				t.Fatalf("cut %d: the loader does not answer: %v", n, err)
 			}
 			timer := time.AfterFunc(time.Duration(random.Int64N(int64(span))), m.Kill)
-			begin := time.Now()
 			f := &flasher.Flasher{Board: x.board, Loader: l, Transfer: transfer}
-			if _, err := f.Flash(t.Context(), job); err != nil {
+			if _, err := f.Flash(t.Context(), other(random, good, n)); err != nil {
 				during++
-			} else if took := time.Since(begin); took > span/2 {
-				span = 2 * took
 			}
 			timer.Stop()
 			m.Kill()
+			span = max(x.complete(transfer, good), time.Second)
 		}
-		t.Logf("%d cuts, %d while it was flashed", *cuts, during)
-		whole := x.job()
-		m, e := x.start()
-		f, wrote, err := x.flash(t.Context(), e, transfer, whole)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(f.Restart(t.Context(), whole.Environment), f.Boot(t.Context())); err != nil {
-			t.Fatal(err)
-		}
-		t.Logf("%d bytes completed it", wrote)
-		x.accepted(e)
-		m.Kill()
+		t.Logf("%s: %d cuts, %d of them while it was flashed, in %v; each was followed by a flash and a boot", x.board.Name, *cuts, during, time.Since(from).Round(time.Second))
 	})
 }
 
-// From an erased flash over the serial line alone.
-func TestFlashBySerial(t *testing.T) {
-	if !*serialOnly {
-		t.Skip("minutes a board: -serial")
+// other is a job that differs from one in every part, and in its environment. Nobody
+// boots it.
+func other(random *rand.Rand, job flasher.Job, n int) flasher.Job {
+	out := flasher.Job{Environment: maps.Clone(job.Environment)}
+	out.Environment["bootargs"] += fmt.Sprintf(" cut=%d", n)
+	for _, f := range job.Files {
+		f.Data = append([]byte{}, f.Data...)
+		const part = 512 << 10
+		for at := 0; at < len(f.Data); at += part {
+			f.Data[at+random.IntN(min(part, len(f.Data)-at))] ^= byte(1 + random.IntN(255))
+		}
+		out.Files = append(out.Files, f)
 	}
+	return out
+}
+
+// complete turns the board on, flashes it, and boots it. It returns how long the flash
+// took.
+func (x *bench) complete(transfer flasher.Transfer, job flasher.Job) time.Duration {
+	x.t.Helper()
+	m, e := x.start()
+	defer m.Kill()
+	l, err := uboot.Attach(x.t.Context(), e, flasher.Options(x.board))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	f := &flasher.Flasher{Board: x.board, Loader: l, Transfer: transfer}
+	begin := time.Now()
+	if _, err := f.Flash(x.t.Context(), job); err != nil {
+		x.t.Fatal(err)
+	}
+	took := time.Since(begin)
+	if err := errors.Join(f.Restart(x.t.Context(), job.Environment), f.Boot(x.t.Context())); err != nil {
+		x.t.Fatal(err)
+	}
+	_, reason, err := flasher.WaitPhone(x.t.Context(), e, func(string) {})
+	if err != nil || reason != "accepted" {
+		x.t.Fatalf("the phone says %q, %v", reason, err)
+	}
+	return took
+}
+
+// By YMODEM and by XMODEM, the flash has the bytes that were sent: a piece of each file,
+// or with -serial all of them, and then a phone that has its list.
+func TestFlashBySerial(t *testing.T) {
 	flashed(t, func(x *bench) {
-		job := x.job()
-		_, e := x.start()
+		whole := x.job()
+		for kind, size := range []int{xymodem.YMODEM: 20_001, xymodem.XMODEM: 4_097} {
+			var job flasher.Job
+			for _, f := range whole.Files {
+				f.Data = f.Data[1000*kind:][:size] // other bytes each time
+				job.Files = append(job.Files, f)
+			}
+			m, e := x.start()
+			if _, wrote, err := x.flash(t.Context(), e, flasher.Serial{Kind: xymodem.Kind(kind)}, job); err != nil || wrote != int64(size*len(job.Files)) {
+				t.Fatalf("%d bytes written, %v", wrote, err)
+			}
+			m.Kill()
+			x.holds(job)
+		}
+		if !*serialOnly {
+			return // minutes a board
+		}
+		m, e := x.start()
+		defer m.Kill()
 		begin := time.Now()
-		f, _, err := x.flash(t.Context(), e, flasher.Serial{Kind: xymodem.YMODEM}, job)
+		f, _, err := x.flash(t.Context(), e, flasher.Serial{Kind: xymodem.YMODEM}, whole)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("flashed over the serial line in %v", time.Since(begin))
-		if err := errors.Join(f.Restart(t.Context(), job.Environment), f.Boot(t.Context())); err != nil {
+		if err := errors.Join(f.Restart(t.Context(), whole.Environment), f.Boot(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 		x.accepted(e)
 	})
+}
+
+// holds reads the flash's file, and looks for what was written.
+func (x *bench) holds(job flasher.Job) {
+	x.t.Helper()
+	data, err := os.ReadFile(filepath.Join(x.dir, image.FlashFile))
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	last := x.board.Flash.Partitions[len(x.board.Flash.Partitions)-1]
+	end, size, _ := x.board.Partition(last.Name)
+	first := end + size - int64(len(data)) // the file is the end of the storage
+	for _, f := range job.Files {
+		at, _, _ := x.board.Partition(f.Partition)
+		if at -= first; at < 0 || !bytes.Equal(data[at:at+int64(len(f.Data))], f.Data) {
+			x.t.Errorf("%s: the flash does not hold what was written", f.File)
+		}
+	}
 }

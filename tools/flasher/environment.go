@@ -105,6 +105,24 @@ func Wanted(b *board.Board, files []File, phone []string) (map[string]string, er
 	return env, nil
 }
 
+// NewJob returns a job for all files of an image, with the environment that boots them,
+// as a boot script where the board's loader saves none.
+func NewJob(b *board.Board, files []File, phone []string) (Job, error) {
+	env, err := Wanted(b, files, phone)
+	if err != nil {
+		return Job{}, err
+	}
+	job := Job{Files: files, Environment: env}
+	if b.Bootloader.Environment == "script" {
+		disk, err := BootDisk(b, env)
+		if err != nil {
+			return Job{}, err
+		}
+		job.Files = append(slices.Clone(files), disk)
+	}
+	return job, nil
+}
+
 // BootArgs is the kernel's command line, with the phone's arguments behind "--".
 func BootArgs(b *board.Board, fill *strings.Replacer, phone []string) string {
 	line := b.CommandLine()

@@ -223,12 +223,13 @@ func (r *flashing) job() (job flasher.Job, err error) {
 		}
 		all = append(all, flasher.File{Flashed: file, Data: data})
 	}
-	job.EraseVault = r.eraseVault
-	if job.Environment, err = flasher.Wanted(r.board, all, qemu.PhoneArgs(r.mac, r.model, r.tftp)); err != nil {
+	whole, err := flasher.NewJob(r.board, all, qemu.PhoneArgs(r.mac, r.model, r.tftp))
+	if err != nil {
 		return job, err
 	}
-	for _, f := range all {
-		if r.only == "" || r.only == f.Partition {
+	job.EraseVault, job.Environment = r.eraseVault, whole.Environment
+	for _, f := range whole.Files {
+		if r.only == "" || r.only == f.Partition || r.only == "env" && f.Partition == flasher.BootPartition {
 			job.Files = append(job.Files, f)
 		}
 	}
