@@ -16,6 +16,7 @@ type row struct {
 	args, about string // of a change, for help; about is "" where it is not one that can be asked about
 	perNode     bool   // a change of all nodes can be made one node at a time
 	onSite      bool   // somebody must be at the phone
+	outside     bool   // somebody outside the cluster has a part in it
 	services    bool   // as a remedy, it only sets services right: another one may have to follow
 	temporary   bool   // TFTP serves something else until its next ordinary start
 

@@ -226,9 +226,9 @@ func (ch *Change) Act(w World, i int) error {
 }
 
 // Elsewhere reports whether the change, or a part of it, is made where a cluster cannot
-// reach: phones are given other servers.
+// reach: phones are given other servers, or a CA signs a certificate.
 func (ch *Change) Elsewhere() bool {
-	return slices.ContainsFunc(ch.actions, func(a action) bool { return a.op.move != nil })
+	return slices.ContainsFunc(ch.actions, func(a action) bool { return a.op.move != nil || a.op.outside })
 }
 
 // waitForHold moves the bench clock of a cluster ahead until a certificate of a node

@@ -13,7 +13,7 @@ const multiServer = "multi"
 
 func sign() *row {
 	return &row{
-		name: "sign", args: "UNIT[@NODE|@all|@multi]", perNode: true,
+		name: "sign", args: "UNIT[@NODE|@all|@multi]", perNode: true, outside: true,
 		about: "import a certificate signed by a CA and restart what uses it; @multi: one that all nodes share",
 		parse: parseSign,
 		commands: func(s *sheet, a *action) {

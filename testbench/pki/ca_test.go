@@ -163,3 +163,47 @@ func TestParseCSR(t *testing.T) {
 		}
 	}
 }
+
+// A request, or a chain of certificates, in PEM form from anybody: nothing panics, and what
+// is read is what was signed.
+func FuzzPEM(f *testing.F) {
+	ca, err := pki.New(pki.Request{Subject: pki.Name{CN: "CA"}, EC: true, Usage: pki.Authority, From: pkitest.Time})
+	if err != nil {
+		f.Fatal(err)
+	}
+	csr, err := pki.NewCSR(pki.Request{Subject: pki.Name{CN: "pub"}, EC: true, Hosts: []string{"pub"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	id, err := pki.New(pki.Request{Subject: pki.Name{CN: "pub"}, EC: true, Signer: ca, From: pkitest.Time})
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := id.PEM(true)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add(csr.PEM())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if id, err := pki.Load(data); err == nil {
+			for last := id.Certificate; len(id.Chain) > 0; id.Chain = id.Chain[1:] {
+				if err := last.CheckSignatureFrom(id.Chain[0]); err != nil {
+					t.Errorf("a chain that is none: %v", err)
+				}
+				last = id.Chain[0]
+			}
+		}
+		request, err := pki.ParseCSR(data)
+		if err != nil {
+			return
+		}
+		cert, err := ca.Issue(request, pkitest.Time, 1)
+		if err != nil {
+			return
+		}
+		if cert.IsCA || cert.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0 || cert.CheckSignatureFrom(ca.Certificate) != nil {
+			t.Errorf("signed: CA %v, key usage %b", cert.IsCA, cert.KeyUsage)
+		}
+	})
+}

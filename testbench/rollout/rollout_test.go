@@ -354,10 +354,12 @@ func TestRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	there := func(string) (*cluster.Cluster, error) { return c, nil }
-	if changes, _, err = lockout.ParseChanges(lockout.World{c}, []string{"migrate there"}, there); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := New(lockout.World{c}, changes, o); !errors.Is(err, ErrElsewhere) {
-		t.Errorf("a migration: %v, want %v", err, ErrElsewhere)
+	for _, words := range []string{"migrate there", "sign TVS@pub"} {
+		if changes, _, err = lockout.ParseChanges(lockout.World{c}, []string{words}, there); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(lockout.World{c}, changes, o); !errors.Is(err, ErrElsewhere) {
+			t.Errorf("%s: %v, want %v", words, err, ErrElsewhere)
+		}
 	}
 }
