@@ -23,7 +23,7 @@ func sign() *row {
 			}
 			s.admin(a.at(s.c), "", "%s", generate)
 			s.admin(a.at(s.c), "", "show csr own %s", a.unit)
-			s.other("bench", "", "itlbench cert --sign %s.csr --signer CA -o %s.pem", a.unit, a.unit)
+			s.other("bench", "", "itlbench cert --sign %s-%s.csr --signer CA -o %s-%s.pem", a.at(s.c), a.unit, a.at(s.c), a.unit)
 			store, _ := strings.CutSuffix(string(a.unit.Trust()), "-trust")
 			s.admin(a.at(s.c), "", "set cert import trust %s", store).About = "the certificate of the CA, and of each above it"
 			s.admin(a.at(s.c), "", "set cert import own %s", a.unit).About = "the signed certificate"
