@@ -430,3 +430,46 @@ func TestRFC2217(t *testing.T) {
 		t.Error("a reader set the rate", err, wire.Mode())
 	}
 }
+
+// Of programs that want the same line, the first owns it, and the next are its clients;
+// once it is gone, the next one owns it.
+func TestMeet(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "sockets")
+	wire := serialtest.New(t, serialtest.Faults{})
+	log := filepath.Join(t.TempDir(), "log")
+	start := func() (*Broker, error) {
+		return Start(t.Context(), Options{Name: "wire", Open: wire.Open, Log: log})
+	}
+	for range 2 {
+		b, conn, err := Meet(t.Context(), dir, "wire", start)
+		if err != nil || b == nil || conn != nil {
+			t.Fatal(b, conn, err)
+		}
+		second, conn, err := Meet(t.Context(), dir, "wire", start)
+		if err != nil || second != nil {
+			t.Fatal(second, err)
+		}
+		c, err := Join(conn, "second", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		show(c)
+		if got, err := c.Do("log"); err != nil || got != log {
+			t.Errorf("log %q, %v", got, err)
+		}
+		c.Close()
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	wire.Unplug()
+	if b, _, err := Meet(t.Context(), dir, "wire", start); !errors.Is(err, serial.ErrVanished) {
+		t.Error(b, err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := Meet(t.Context(), dir, "wire", start); err == nil || !strings.Contains(err.Error(), "this user alone") {
+		t.Error(err)
+	}
+}

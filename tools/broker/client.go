@@ -134,3 +134,11 @@ func (c *Client) Do(command string) (string, error) {
 
 // Close leaves the broker.
 func (c *Client) Close() error { return c.conn.Close() }
+
+// Tell adds an event of this program's own.
+func (c *Client) Tell(text string) {
+	select {
+	case c.events <- Event{Text: text}:
+	default:
+	}
+}
