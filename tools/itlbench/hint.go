@@ -2,9 +2,12 @@ package main
 
 import (
 	"errors"
+	"io/fs"
 	"net"
+	"strings"
 	"syscall"
 
+	"itlagent/platform/serial"
 	"itlagent/testbench/cluster/serve"
 )
 
@@ -15,6 +18,22 @@ func hintOf(err error) string {
 	listening := errors.As(err, &port) || errors.As(err, &op) && op.Op == "listen"
 	if listening && errors.Is(err, syscall.EACCES) {
 		return "ports below 1024 need a right: sudo setcap cap_net_bind_service=+ep itlbench, or authbind, or take other ports"
+	}
+	return lineHint(err)
+}
+
+// lineHint returns what helps against an error of a serial line.
+func lineHint(err error) string {
+	var path *fs.PathError
+	var in *serial.InUseError
+	device := errors.As(err, &path) && strings.HasPrefix(path.Path, "/dev/")
+	switch {
+	case device && errors.Is(err, fs.ErrPermission):
+		return "serial ports belong to a group: sudo usermod -aG dialout $USER, and log in again"
+	case device && errors.Is(err, fs.ErrNotExist), errors.Is(err, serial.ErrVanished):
+		return "itlbench serial list shows the ports that are there; --wait waits for one"
+	case errors.As(err, &in):
+		return "end that program; what is an itlbench console of yours is joined by itself"
 	}
 	return ""
 }

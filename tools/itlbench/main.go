@@ -57,6 +57,8 @@ func commands() []command {
 		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},
 		{"qemu", "BOARD --cluster PROFILE [--dir DIR] [--print]", "run an emulated board", runQEMU},
 		{"flash", "BOARD --console LINE | --cluster PROFILE [--over HOW] [--dry-run] [--boot-once]", "write a board's image through its boot loader", runFlash},
+		{"console", "LINE|NAME [--log FILE] [--timestamps] [--decode] [--power CMD] ...", "talk to a board over a serial line", runConsole},
+		{"serial", "list [--json]", "list the serial ports of this machine", runSerial},
 		{"demo", "", "show a lock-out and its recovery", runDemo},
 	}
 }
