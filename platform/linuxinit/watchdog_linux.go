@@ -10,10 +10,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// WatchdogTimeout is the time after which a watchdog resets a board whose program
-// hangs. Every step between two calls of Feed must take less than half of it.
-const WatchdogTimeout = 60 * time.Second
-
 // feedsPerTimeout bounds how often Feed goes to the device: some are behind a slow bus.
 const feedsPerTimeout = 60
 

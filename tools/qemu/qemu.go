@@ -27,7 +27,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"itlagent/firmware/image"
@@ -181,7 +180,7 @@ func Start(ctx context.Context, b *board.Board, o Options) (*Machine, error) {
 	args := Command(b, o, sockets)
 	m.cmd = exec.Command(args[0], args[1:]...)
 	m.cmd.Stderr = &m.errors
-	m.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is ours to handle
+	m.cmd.SysProcAttr = childAttributes()
 	if err := m.cmd.Start(); err != nil {
 		os.RemoveAll(sockets)
 		return nil, fmt.Errorf("%w: %v", ErrStart, err)
