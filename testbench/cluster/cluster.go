@@ -33,6 +33,9 @@ type Options struct {
 	Logf func(format string, args ...any)
 	// Expires is for how many seconds a phone registers; 120 where 0.
 	Expires int
+	// Mute leaves registered phones alone when they are to reset: who runs the cluster
+	// resets them.
+	Mute bool
 }
 
 // Cluster is a running or stopped cluster.

@@ -22,7 +22,7 @@ type Node struct {
 
 func (c *Cluster) newNode(index int) *Node {
 	n := &Node{cluster: c, index: index}
-	conf := serve.Config{Node: n.State, Report: c.log.Add, Logf: c.opts.Logf, Expires: c.opts.Expires, SetPort: func(name string, port int) error {
+	conf := serve.Config{Node: n.State, Report: c.log.Add, Logf: c.opts.Logf, Expires: c.opts.Expires, Mute: c.opts.Mute, SetPort: func(name string, port int) error {
 		return c.change(operation.SetPort(index, name, port))
 	}}
 	if c.opts.SSH != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"time"
 
 	"itlagent/agent"
 	"itlagent/agent/boot"
@@ -66,6 +67,15 @@ type Host struct {
 	cluster *cluster.Cluster
 	store   *holdings.MemStore
 	agent   *agent.Agent
+	running *running // nil for one that boots when it is told to, and does not register
+}
+
+// running is a phone that registers, and boots when its call manager says so.
+type running struct {
+	ask    func()
+	cycles chan *boot.Report
+	stop   func()
+	done   chan struct{}
 }
 
 // Agent returns the phone itself. After Servers it is another one.
@@ -114,9 +124,58 @@ func (h *Host) Certificate() (*x509.Certificate, error) {
 	return x509.ParseCertificate(id.Certificate[0])
 }
 
-func (h *Host) Servers(_ context.Context, servers []string) error { return h.start(servers) }
+func (h *Host) Servers(ctx context.Context, servers []string) error {
+	again := h.running != nil
+	h.PowerCut()
+	if err := h.start(servers); err != nil || !again {
+		return err
+	}
+	return h.Register(ctx)
+}
 
-func (h *Host) Close() {}
+// Register boots the phone and lets it register. It returns once it has booted.
+func (h *Host) Register(ctx context.Context) error {
+	h.PowerCut()
+	run, stop := context.WithCancel(context.Background())
+	ask, reset := agent.NewReset()
+	h.running = &running{ask: ask, cycles: make(chan *boot.Report, 1), stop: stop, done: make(chan struct{})}
+	r, a := h.running, h.agent
+	go func() {
+		defer close(r.done)
+		const seldom = 24 * time.Hour // nobody waits for it
+		a.Run(run, seldom, reset, func(report *boot.Report) {
+			select {
+			case <-r.cycles: // nobody has asked for that one
+			default:
+			}
+			r.cycles <- report
+		})
+	}()
+	_, err := h.cycled(ctx)
+	return err
+}
+
+// cycled waits for the next boot cycle of a phone that runs.
+func (h *Host) cycled(ctx context.Context) (*boot.Report, error) {
+	select {
+	case report := <-h.running.cycles:
+		return report, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// PowerCut ends a phone that registers. What it keeps stays.
+func (h *Host) PowerCut() {
+	if h.running != nil {
+		h.running.stop()
+		<-h.running.done
+		h.running = nil
+	}
+}
+
+// Close implements Handset.
+func (h *Host) Close() { h.PowerCut() }
 
 func (h *Host) Shell(ctx context.Context, line string, answers []string) (string, bool, error) {
 	var out strings.Builder
@@ -125,9 +184,26 @@ func (h *Host) Shell(ctx context.Context, line string, answers []string) (string
 	return out.String(), ok, nil
 }
 
-func (h *Host) Cycle(ctx context.Context) (*Cycle, error) {
+// boot resets the phone.
+func (h *Host) boot(ctx context.Context) (*boot.Report, error) {
+	if h.running != nil {
+		select {
+		case <-h.running.cycles:
+		default:
+		}
+		h.running.ask()
+		return h.cycled(ctx)
+	}
 	r := h.agent.Cycle(ctx)
 	h.agent.DeliverAlarms(ctx) // what no server takes waits
+	return r, nil
+}
+
+func (h *Host) Cycle(ctx context.Context) (*Cycle, error) {
+	r, err := h.boot(ctx)
+	if err != nil {
+		return nil, err
+	}
 	outcome := func(o *boot.Outcome) Outcome {
 		return Outcome{o.Name, o.Verdict.Accepted, o.Verdict.Reason.String(), o.Verdict.Via.String()}
 	}

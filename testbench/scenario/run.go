@@ -74,6 +74,7 @@ type phone struct {
 	cluster *cluster.Cluster
 	resets  int // of the cluster that it has followed
 	off     bool
+	hears   bool // it is registered, and hears itself when it is to reset
 }
 
 // Run runs a scenario until its end or the first expectation that does not hold.
@@ -141,7 +142,7 @@ func (r *runner) setUp(ctx context.Context, dir string) error {
 			p.Installed = profile.Note().Installed
 		}
 		p.Advertise = r.opts.Advertise
-		run, err := cluster.New(p, cluster.Options{Dir: filepath.Join(dir, c.Name)})
+		run, err := cluster.New(p, cluster.Options{Dir: filepath.Join(dir, c.Name), Mute: !r.scenario.registers()})
 		if err != nil {
 			return fmt.Errorf("cluster %s: %w", c.Name, err)
 		}
@@ -267,7 +268,7 @@ func (r *runner) step(ctx context.Context, st *Step) error {
 // follow resets the phones that their clusters have told to.
 func (r *runner) follow(ctx context.Context) error {
 	for _, p := range r.phones {
-		if now := p.cluster.State().Resets; now != p.resets && !p.off {
+		if now := p.cluster.State().Resets; now != p.resets && !p.off && !p.hears {
 			p.resets = now
 			if err := r.reset(ctx, p, nil); err != nil {
 				return err

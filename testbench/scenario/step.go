@@ -65,6 +65,10 @@ var kinds = map[string]func() action{
 	"save":      func() action { return new(saveStep) },
 	"serve":     func() action { return new(serveStep) },
 	"sign":      func() action { return new(signStep) },
+
+	"register":        func() action { return new(registerStep) },
+	"reset-devices":   func() action { return new(resetDevicesStep) },
+	"wait-registered": func() action { return new(waitRegisteredStep) },
 }
 
 // place is the keys that every step may have.

@@ -62,7 +62,11 @@ func (s *unplugStep) check(n *names) error { return n.phone(s.Unplug) }
 
 func (s *unplugStep) run(_ context.Context, r *runner, _ *cluster.Cluster) error {
 	r.say("%s is unplugged", s.Unplug)
-	r.phone(s.Unplug).off = true
+	p := r.phone(s.Unplug)
+	p.off, p.hears = true, false
+	if set, ok := p.set.(interface{ PowerCut() }); ok {
+		set.PowerCut()
+	}
 	return nil
 }
 

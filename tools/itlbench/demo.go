@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -71,7 +70,9 @@ type demo struct {
 	out     io.Writer
 	cluster *cluster.Cluster
 	phone   *agent.Agent
-	image   string // the file of flash
+	booted  chan *boot.Report // of the phone that runs
+	unplug  func()            // ends it; nil where it is not plugged in
+	image   string            // the file of flash
 	flash   *image.Device
 	vault   *vault.Vault
 	mac     string
@@ -103,12 +104,15 @@ func (s *demo) setUp(dir string) error {
 	}
 	s.phone, err = agent.New(agent.Config{
 		MAC: spec.MAC, Model: spec.Model, Servers: servers, Store: s.vault, Messages: s.vault,
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now,
+		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Now: c.Now, Rand: rand.Reader,
 	})
 	return err
 }
 
 func (s *demo) close() {
+	if s.unplug != nil {
+		s.unplug()
+	}
 	if s.cluster != nil {
 		s.cluster.Close()
 	}
@@ -135,34 +139,6 @@ func (s *demo) expect(ok bool, format string, args ...any) error {
 	s.held++
 	s.say("ok: %s", text)
 	return nil
-}
-
-// reset runs one cycle of the phone and prints what it shows.
-func (s *demo) reset() *boot.Report {
-	r := s.phone.Cycle(context.Background())
-	s.cycles++
-	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
-		if o.Transport != "" {
-			s.files++
-			if o.Verdict.Accepted {
-				s.accepted++
-			} else {
-				s.rejected++
-			}
-		}
-	}
-	s.say("phone %s resets:", r.Device)
-	for _, o := range []*boot.Outcome{&r.ITL, &r.Config} {
-		verdict := fmt.Sprintf("rejected, %v", o.Verdict.Reason)
-		if o.Verdict.Accepted {
-			verdict = fmt.Sprintf("accepted via %v", o.Verdict.Via)
-		}
-		s.say("   %-28s %s", o.Name, verdict)
-	}
-	for _, m := range r.Messages {
-		s.say("   %s %s", s.cluster.Now().Format("15:04:05"), m)
-	}
-	return r
 }
 
 // showITL prints who signs the list that the publisher serves.
@@ -201,7 +177,10 @@ func (s *demo) firstBoot() error {
 	if err := s.expect(len(list.Bytes()) == 5302 && list.Length == 324, "the list has the 5302 bytes of the note, 324 of them header"); err != nil {
 		return err
 	}
-	r := s.reset()
+	r, err := s.plug()
+	if err != nil {
+		return err
+	}
 	if err := s.expect(message(r, "ITL installed") && r.ITL.Verdict.Via == trust.ViaFirstUse, "the first list is taken on trust: ITL installed"); err != nil {
 		return err
 	}
@@ -215,7 +194,10 @@ func (s *demo) set(name, value string) (string, *boot.Report, error) {
 		return "", nil, err
 	}
 	s.say("administrator sets %s to %s", name, value)
-	r := s.reset()
+	r, err := s.reset()
+	if err != nil {
+		return "", nil, err
+	}
 	got := map[string]string{"webAccess": r.Settings.Web, "sshAccess": r.Settings.SSH}[name]
 	return got, r, nil
 }
@@ -254,23 +236,31 @@ func (s *demo) restart() error {
 func (s *demo) callManagerAlone() error {
 	s.title("The CallManager certificate alone is regenerated: TVS vouches for the new signer.")
 	pub := s.cluster.Publisher()
-	if err := s.regenerate(pub, profile.CallManager); err != nil {
+	r, err := s.resets(func() error { return s.regenerate(pub, profile.CallManager) })
+	if err != nil {
+		return err
+	}
+	if err := s.expect(!r.ITL.Changed, "the phone is told to reset at once; TFTP still serves the list of before"); err != nil {
 		return err
 	}
 	var hold *operation.HoldError
-	err := s.regenerate(pub, profile.TVS)
+	err = s.regenerate(pub, profile.TVS)
 	if err := s.expect(errors.As(err, &hold), "the hold timer keeps TVS from following at once: %v", err); err != nil {
 		return err
 	}
 	if err := s.restart(); err != nil {
 		return err
 	}
-	r := s.reset()
+	if r, err = s.reset(); err != nil {
+		return err
+	}
 	return s.expect(message(r, "Trust List updated") && r.ITL.Verdict.Via == trust.ViaTVS, "the phone asks TVS and takes the new list: Trust List updated")
 }
 
 func (s *demo) bothRegenerated() error {
 	s.title("CallManager and TVS certificates are regenerated before the phone resets: it is locked.")
+	s.say("the phone is unplugged")
+	s.unplug()
 	pub := s.cluster.Publisher()
 	for _, step := range []struct {
 		node *cluster.Node
@@ -285,7 +275,10 @@ func (s *demo) bothRegenerated() error {
 	if err := s.restart(); err != nil {
 		return err
 	}
-	r := s.reset()
+	r, err := s.plug()
+	if err != nil {
+		return err
+	}
 	if err := s.expect(message(r, "Trust List Update Failed") && r.Locked(), "Trust List Update Failed: %v", r.Reason()); err != nil {
 		return err
 	}
@@ -294,6 +287,9 @@ func (s *demo) bothRegenerated() error {
 	}
 	got, r, err := s.set("sshAccess", "0")
 	if err != nil {
+		return err
+	}
+	if err := s.expect(len(registeredWith(s.cluster)) == 1, "the locked phone is registered, with its old configuration"); err != nil {
 		return err
 	}
 	return s.expect(got == "1" && r.Locked(), "the setting is not applied: sshAccess on the phone is still %s", got)
@@ -315,7 +311,10 @@ func (s *demo) recovery() error {
 	if err := s.expect(len(after.Bytes()) == 5322 && after.Length == 344, "the list has the 5322 bytes of the note, 344 of them header"); err != nil {
 		return err
 	}
-	r := s.reset()
+	r, err := s.reset()
+	if err != nil {
+		return err
+	}
 	if err := s.expect(message(r, "Trust List updated") && r.ITL.Verdict.Via == trust.ViaITL, "the phone takes the list, vouched for by the recovery record it holds"); err != nil {
 		return err
 	}
@@ -333,11 +332,16 @@ func (s *demo) backToNormal() error {
 	if err := s.expect(len(list.Bytes()) == 5302, "the list has 5302 bytes again"); err != nil {
 		return err
 	}
-	r := s.reset()
+	r, err := s.reset()
+	if err != nil {
+		return err
+	}
 	if err := s.expect(message(r, "Trust List updated") && r.ITL.Verdict.Via == trust.ViaITL, "the phone takes it without TVS"); err != nil {
 		return err
 	}
-	r = s.reset()
+	if r, err = s.reset(); err != nil {
+		return err
+	}
 	return s.expect(r.Reason() == trust.Accepted && !r.ITL.Changed, "one more reset changes nothing: trusted")
 }
 
@@ -345,6 +349,7 @@ func (s *demo) backToNormal() error {
 // with the vault.
 func (s *demo) postMortem() error {
 	s.title("The phone loses power. Its flash is read by a program of its own.")
+	s.unplug()
 	data, err := readLimited(s.image, evidence.MaxImage)
 	if err != nil {
 		return err

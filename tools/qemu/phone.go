@@ -75,6 +75,12 @@ func (p *Phone) PowerCut() {
 	}
 }
 
+// Register implements scenario.Registering: a board registers whenever it has booted.
+func (p *Phone) Register(ctx context.Context) error {
+	_, err := p.Cycle(ctx)
+	return err
+}
+
 // Close implements scenario.Handset.
 func (p *Phone) Close() { p.PowerCut() }
 

@@ -69,7 +69,7 @@ func (n *Node) followOrders() {
 		n.orders = s.Resets
 	}
 	for _, o := range s.OrdersAfter(n.orders, now.Name) {
-		if r != nil {
+		if r != nil && !n.Mute {
 			n.phones.Reset(o, n.userAgent(), func(transport string) string {
 				if transport == "TLS" {
 					return now.Advertised("sips")

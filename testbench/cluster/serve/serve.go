@@ -49,7 +49,8 @@ type Config struct {
 	Report  func(events.Event) error
 	SSH     func(net.Conn) // serves a command line until it returns; nil opens no port
 	Logf    func(format string, args ...any)
-	Expires int // seconds that a registration is granted; registrar.DefaultExpires where 0
+	Expires int  // seconds that a registration is granted; registrar.DefaultExpires where 0
+	Mute    bool // registered phones are not told to reset
 }
 
 // Node is the services of one node.
