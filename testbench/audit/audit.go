@@ -62,12 +62,14 @@ type Phone struct {
 	Judged  bool
 	Verdict trust.Reason
 	Locked  bool
-	Remedy  *lockout.Remedy
-	Note    string // what else is to be said; may be empty
+	// CannotRegister says that it would trust its cluster, but not be able to register.
+	CannotRegister bool
+	Remedy         *lockout.Remedy
+	Note           string // what else is to be said; may be empty
 }
 
 // Follows reports whether a reset would have the phone trust its cluster.
-func (p *Phone) Follows() bool { return p.Judged && p.Verdict == trust.Accepted }
+func (p *Phone) Follows() bool { return p.Judged && p.Verdict == trust.Accepted && !p.CannotRegister }
 
 // place is where a list was served.
 type place struct {
@@ -89,6 +91,7 @@ type judgement struct {
 	known   bool
 	verdict trust.Reason
 	locked  bool
+	cannot  bool // register
 	remedy  *lockout.Remedy
 	note    string
 }
@@ -164,7 +167,7 @@ func (j *Judge) phone(last evidence.Report, reported bool, dispute error, known 
 	}
 	name, ok := known[p.MAC.String()]
 	v, err := j.class(p, name, ok)
-	p.Judged, p.Verdict, p.Locked, p.Remedy = v.known, v.verdict, v.locked, v.remedy
+	p.Judged, p.Verdict, p.Locked, p.CannotRegister, p.Remedy = v.known, v.verdict, v.locked, v.cannot, v.remedy
 	if v.note != "" {
 		p.Note = v.note
 	}
@@ -178,6 +181,7 @@ func (j *Judge) class(p *Phone, name string, known bool) (judgement, error) {
 	for _, c := range j.w {
 		if spec := c.State().Phone(p.MAC.String()); spec != nil {
 			class += " " + spec.Settings["settingsAccess"] // 0 rules some remedies out
+			class += " " + spec.Settings[state.SecuritySetting]
 		}
 	}
 	if v, ok := j.judged[class]; ok {
@@ -195,7 +199,7 @@ func (j *Judge) class(p *Phone, name string, known bool) (judgement, error) {
 		if err != nil {
 			return v, err
 		}
-		v.known, v.verdict, v.locked = true, e.Report.Reason(), e.Locked
+		v.known, v.verdict, v.locked, v.cannot = true, e.Report.Reason(), e.Locked, e.CannotRegister
 		if len(e.Remedies) > 0 {
 			v.remedy = &e.Remedies[0]
 		}

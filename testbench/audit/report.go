@@ -18,6 +18,7 @@ type Tally struct {
 	Phones   int
 	Locked   int // that hold a list which keeps them from following
 	Unserved int // that hold no list, and get nothing that they can use
+	Mute     int // that trust their cluster, and cannot register
 	Unjudged int // of whom it is not known what a reset would come to
 	Status   map[Status]int
 
@@ -53,9 +54,12 @@ func (t *Tally) add(p *Phone) {
 	if p.Follows() {
 		return
 	}
-	if p.Locked {
+	switch {
+	case p.CannotRegister:
+		t.Mute++
+	case p.Locked:
 		t.Locked++
-	} else {
+	default:
 		t.Unserved++
 	}
 	c := remedyCount{what: "no remedy was found"}
@@ -95,6 +99,9 @@ func (j *Judge) Print(w io.Writer, r *evidence.Reports, t *Tally, all bool) erro
 		line("%d locked:", t.Locked)
 	default:
 		line("%d locked, and %d without lists that get nothing:", t.Locked, t.Unserved)
+	}
+	if t.Mute > 0 {
+		line("%d trusted, but cannot register: no call manager shows a certificate that their lists have", t.Mute)
 	}
 	for _, c := range t.remedies {
 		onSite := ""
@@ -169,6 +176,8 @@ func next(p *Phone) string {
 	switch {
 	case !p.Judged:
 		return "not known"
+	case p.CannotRegister:
+		return "trusted, but cannot register"
 	case p.Verdict == trust.Accepted:
 		return "follows"
 	}

@@ -16,13 +16,16 @@ import (
 // Explanation is why a phone trusts or distrusts what it is served, and what would
 // change that.
 type Explanation struct {
-	Phone       Phone
-	Report      *boot.Report // of the reset that was tried on paper
-	Works       bool         // it trusts its cluster, or works without trust lists
-	Locked      bool         // it does not, and holds a list that keeps it so
-	Remedies    []Remedy     // that work, cheapest first; none where the phone works
-	Ineffective []Remedy     // that do not
-	Notes       []string     // what could not be known
+	Phone  Phone
+	Report *boot.Report // of the reset that was tried on paper
+	Works  bool         // it trusts its cluster, or works without trust lists, and can register
+	Locked bool         // it does not, and holds a list that keeps it so
+	// CannotRegister: it trusts its cluster, but is secured, and no call manager shows a
+	// certificate that its lists have. Works is false then.
+	CannotRegister bool
+	Remedies       []Remedy // that work, cheapest first; none where the phone works
+	Ineffective    []Remedy // that do not
+	Notes          []string // what could not be known
 	// Partial says that only what is served is known, and not the cluster behind it: it
 	// may have remedies that were not tried.
 	Partial bool
@@ -75,12 +78,15 @@ func Explain(ctx context.Context, around Surroundings, p Phone, h Hints) (*Expla
 		}
 		around = w
 	}
-	_, report, err := p.Boot(ctx, around)
+	next, report, err := p.Boot(ctx, around)
 	if err != nil {
 		return nil, err
 	}
 	e := &Explanation{Phone: p, Report: report, Works: trusts(report)}
 	e.Locked = !e.Works && report.HoldsList()
+	if known && e.Works && !w.registers(next) {
+		e.Works, e.CannotRegister = false, true
+	}
 	switch {
 	case e.Works:
 		return e, nil

@@ -2,6 +2,7 @@ package lockout
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -19,6 +20,8 @@ type predictor struct {
 type booted struct {
 	phone  Phone
 	report *boot.Report
+	// registers: the phone can register where it trusts its cluster.
+	registers bool
 }
 
 // key names the changes so far.
@@ -68,6 +71,7 @@ func (pr *predictor) boot(changes []Change, p Phone) (booted, error) {
 	if b.phone, b.report, err = p.Boot(pr.ctx, w); err != nil {
 		return booted{}, err
 	}
+	b.registers = w.registers(b.phone)
 	pr.boots[at] = b
 	return b, nil
 }
@@ -78,6 +82,8 @@ type path struct {
 	windows []int // in which it has reset
 	report  *boot.Report
 	refuses []int
+
+	registers bool // in the end
 }
 
 // paths follows a phone through the changes, in all the ways that its resets allow:
@@ -106,7 +112,7 @@ func (pr *predictor) paths(p Phone, changes []Change, must []int, online Online)
 		add := func(c path) {
 			id := c.phone.identity()
 			if c.report != nil {
-				id += c.report.Reason().String()
+				id += fmt.Sprint(c.report.Reason(), c.registers)
 			}
 			if !seen[id] || k == len(changes) {
 				seen[id] = true
@@ -123,7 +129,7 @@ func (pr *predictor) paths(p Phone, changes []Change, must []int, online Online)
 			if err != nil {
 				return nil, err
 			}
-			after := path{b.phone, append(slices.Clone(c.windows), k), b.report, c.refuses}
+			after := path{b.phone, append(slices.Clone(c.windows), k), b.report, c.refuses, b.registers}
 			if !trusts(b.report) && k < len(changes) && k > 0 {
 				after.refuses = append(slices.Clone(c.refuses), k)
 			}
@@ -148,6 +154,11 @@ func sum(all []path) (every, some bool, locked *boot.Report) {
 		}
 	}
 	return every, some, locked
+}
+
+// registers reports whether a phone can register at the end of every path.
+func registers(all []path) bool {
+	return !slices.ContainsFunc(all, func(c path) bool { return !c.registers })
 }
 
 // subsets yields the subsets of 0 to n-1 of one size.

@@ -9,6 +9,7 @@ import (
 	"itlagent/agent/settings"
 	"itlagent/agent/trust"
 	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/pki"
 )
 
@@ -29,10 +30,15 @@ const (
 	// Unserved: it holds no trust list in the end, so that nothing locks it, but gets
 	// nothing that it can use.
 	Unserved Outcome = "unserved"
+	// CannotRegister: it trusts its cluster in the end, but is secured, and its lists may
+	// lack the certificate that its call managers show: it hears no reset then.
+	CannotRegister Outcome = "trusted-cannot-register"
 )
 
 // Outcomes returns all of them.
-func Outcomes() []Outcome { return []Outcome{Throughout, IfReset, LockedOut, Already, Unserved} }
+func Outcomes() []Outcome {
+	return []Outcome{Throughout, IfReset, LockedOut, Already, Unserved, CannotRegister}
+}
 
 // Online says when phones reset beside the resets of the sequence itself.
 type Online int
@@ -63,11 +69,13 @@ type Prediction struct {
 	// Refuses are the steps after which a phone that resets refuses what it is served,
 	// though it trusts its cluster in the end.
 	Refuses []int
+
+	registered bool // it can register before anything is changed
 }
 
 // lost reports whether the changes may cost the phone its cluster.
 func (p *Prediction) lost() bool {
-	return p.Outcome == IfReset || p.Outcome == LockedOut || p.Outcome == Unserved && p.Before == trust.Accepted
+	return p.Outcome == IfReset || p.Outcome == LockedOut || p.Outcome == CannotRegister && p.registered || p.Outcome == Unserved && p.Before == trust.Accepted
 }
 
 // Plan is what becomes of phones.
@@ -154,7 +162,7 @@ func Predict(ctx context.Context, w World, phones []Phone, changes []Change, o O
 			some = append(some, one.Phone)
 		}
 	}
-	plan.Sequence, plan.SequenceWhy, err = pr.sequence(some, changes)
+	plan.Sequence, plan.SequenceWhy, err = pr.sequence(some, changes, plan.Count(CannotRegister) > 0)
 	return plan, err
 }
 
@@ -182,11 +190,14 @@ func (w World) unencrypted(phones []Phone) error {
 func classOf(w World, p *Phone) string {
 	rest := *p
 	set, err := settings.Parse(p.Stored["config"])
-	rest.Stored = p.Stored.with("config", fmt.Appendf(nil, "%v %v", set.TVS, err))
+	rest.Stored = p.Stored.with("config", fmt.Appendf(nil, "%v %v %v %v", set.TVS, err, set.SecurityMode(), set.SecureManagers))
 	class := rest.identity()
 	for _, c := range w {
 		known := c.State().Phone(p.MAC)
 		class += fmt.Sprintf(" %v", known != nil)
+		if known != nil {
+			class += known.Settings[state.SecuritySetting]
+		}
 		if known != nil && known.Certificate != nil {
 			class += p.MAC
 		}
@@ -217,6 +228,10 @@ func (pr *predictor) predict(p Phone, changes []Change) (*Prediction, error) {
 		}
 	}
 	switch {
+	case every && !registers(all):
+		before, err := pr.boot(nil, p)
+		one.Outcome, one.registered = CannotRegister, before.registers
+		return one, err
 	case every:
 		one.Outcome = Throughout
 		return one, nil

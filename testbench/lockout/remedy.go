@@ -147,7 +147,7 @@ func (w World) try(ctx context.Context, p Phone, r *Remedy, keys *pki.Keys) {
 	if p, r.Report, r.Err = p.Boot(ctx, fork); r.Err != nil {
 		return
 	}
-	if r.Works = trusts(r.Report); !r.Works || !r.any(temporary) {
+	if r.Works = trusts(r.Report) && fork.registers(p); !r.Works || !r.any(temporary) {
 		return
 	}
 	c := fork[fork.serving(r.Report, p)]

@@ -14,8 +14,9 @@ func resets() Change { return Change{Text: reset().name, Reset: true} }
 
 // sequence looks for the nearest sequence that locks nobody out: the order that was asked
 // for with resets in it; other orders, the nearest first; with a reset of the list,
-// certificates imported, or a rollback around it.
-func (pr *predictor) sequence(phones []Phone, changes []Change) ([]Change, string, error) {
+// certificates imported, or a rollback around it. Where phones trust their cluster and
+// cannot register (mute), the CTL made again comes first.
+func (pr *predictor) sequence(phones []Phone, changes []Change, mute bool) ([]Change, string, error) {
 	var bare []Change
 	for _, c := range changes {
 		if !c.Reset {
@@ -23,7 +24,7 @@ func (pr *predictor) sequence(phones []Phone, changes []Change) ([]Change, strin
 		}
 	}
 	tried := 0
-	more, err := extras(pr.worlds[""], bare)
+	more, err := extras(pr.worlds[""], bare, mute)
 	if err != nil {
 		return nil, "", err
 	}
@@ -57,8 +58,9 @@ type variant struct {
 	why     string
 }
 
-// extras returns the changes themselves, and with what may help put in.
-func extras(w World, changes []Change) ([]variant, error) {
+// extras returns the changes themselves, and with what may help put in. mute says that
+// some phones trust their cluster in the end, and cannot register.
+func extras(w World, changes []Change, mute bool) ([]variant, error) {
 	p := &parser{w: w}
 	resetITL, err1 := p.change(itlReset().name, nil)
 	on, err2 := p.change(rollback().name, []string{"on"})
@@ -66,7 +68,17 @@ func extras(w World, changes []Change) ([]variant, error) {
 	if err := errors.Join(err1, err2, err3); err != nil {
 		return nil, err
 	}
-	out := []variant{{changes, "resets in between"}}
+	var out []variant
+	if mute && w[0].State().Mixed {
+		update, err := p.change(ctlUpdate().name, nil)
+		if err != nil {
+			return nil, err
+		}
+		for i := range changes { // another order would be safe, too, and bring nothing into use
+			out = append(out, variant{slices.Insert(slices.Clone(changes), i+1, update, resets()), "the CTL made again before call managers start"})
+		}
+	}
+	out = append(out, variant{changes, "resets in between"})
 	var single []Change
 	for _, ch := range changes {
 		if ch.split == nil {
@@ -153,7 +165,7 @@ func (pr *predictor) spaced(phones []Phone, changes []Change) ([]Change, error) 
 		return nil, err
 	}
 	for i := 0; i < len(full); {
-		if !full[i].Reset {
+		if !full[i].Reset || i > 0 && full[i-1].Text == ctlUpdate().name { // whoever misses a CTL may not hear the next reset
 			i++
 			continue
 		}
@@ -178,7 +190,7 @@ func (pr *predictor) safe(phones []Phone, changes []Change) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if every, _, _ := sum(all); !every {
+		if every, _, _ := sum(all); !every || !registers(all) {
 			return false, nil
 		}
 	}

@@ -17,7 +17,7 @@ import (
 // keys, other clusters, old states, and at last the phone itself.
 var table = []*row{
 	regen(), sign(), rename(), upgrade(), fips(), rollback(), reset(),
-	fix(), restart(), signDigest(), itlReset(), ctlReset(), remoteKey(), importCertificates(), migrate(), serveList(), restore(), decrypt(),
+	fix(), restart(), signDigest(), itlReset(), ctlUpdate(), ctlReset(), remoteKey(), importCertificates(), migrate(), serveList(), restore(), decrypt(),
 	alternate(), erase(), factoryReset(),
 }
 

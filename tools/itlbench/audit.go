@@ -91,7 +91,7 @@ func runAudit(e *env, args []string) int {
 	switch {
 	case err != nil:
 		return e.fail(exitInfra, "audit: %v", err)
-	case t.Locked+t.Unserved > 0:
+	case t.Locked+t.Unserved+t.Mute > 0:
 		return exitNo
 	}
 	return exitOK
@@ -191,6 +191,7 @@ type auditedJSON struct {
 	Served   string   `json:"served"`
 	Follows  *bool    `json:"follows"` // null where it is not known
 	Locked   bool     `json:"locked"`
+	Mute     bool     `json:"cannotRegister"`
 	Reason   string   `json:"reason"`
 	Remedy   string   `json:"remedy"`
 	Commands []string `json:"commands"`
@@ -210,7 +211,7 @@ func auditedOf(p *audit.Phone) auditedJSON {
 		Cluster: p.Home, Node: p.Node, Since: unix(p.Since), Until: unix(p.Until), Served: p.Reason, Commands: []string{}, Note: p.Note}
 	if p.Judged {
 		follows := p.Follows()
-		out.Follows, out.Reason, out.Locked = &follows, p.Verdict.String(), p.Locked
+		out.Follows, out.Reason, out.Locked, out.Mute = &follows, p.Verdict.String(), p.Locked, p.CannotRegister
 	}
 	if p.Remedy != nil {
 		out.Remedy, out.OnSite = p.Remedy.Name, p.Remedy.OnSite

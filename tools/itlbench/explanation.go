@@ -24,30 +24,31 @@ type remedyJSON struct {
 }
 
 type explanationJSON struct {
-	Device      string         `json:"device"`
-	Works       bool           `json:"works"`  // it trusts its cluster, or works without trust lists
-	Locked      bool           `json:"locked"` // it does not, and holds a list
-	Reason      string         `json:"reason"`
-	Text        string         `json:"text"`
-	File        string         `json:"file"`
-	Signer      listing.Signer `json:"signer"`
-	Server      string         `json:"server"`
-	Detail      string         `json:"detail"`
-	Steps       []stepJSON     `json:"steps"`
-	Remedies    []remedyJSON   `json:"remedies"`
-	Ineffective []remedyJSON   `json:"ineffective"`
-	OnSiteOnly  bool           `json:"onSiteOnly"` // nothing helps but somebody at the phone
-	Notes       []string       `json:"notes"`
-	Trusts      []string       `json:"trusts"`
-	ITL         outcomeJSON    `json:"itl"`
-	CTL         outcomeJSON    `json:"ctl"`
-	ConfigFile  outcomeJSON    `json:"config"`
+	Device         string         `json:"device"`
+	Works          bool           `json:"works"`          // it trusts its cluster, or works without trust lists
+	Locked         bool           `json:"locked"`         // it does not, and holds a list
+	CannotRegister bool           `json:"cannotRegister"` // it trusts its cluster, but its lists lack the certificate of its call managers
+	Reason         string         `json:"reason"`
+	Text           string         `json:"text"`
+	File           string         `json:"file"`
+	Signer         listing.Signer `json:"signer"`
+	Server         string         `json:"server"`
+	Detail         string         `json:"detail"`
+	Steps          []stepJSON     `json:"steps"`
+	Remedies       []remedyJSON   `json:"remedies"`
+	Ineffective    []remedyJSON   `json:"ineffective"`
+	OnSiteOnly     bool           `json:"onSiteOnly"` // nothing helps but somebody at the phone
+	Notes          []string       `json:"notes"`
+	Trusts         []string       `json:"trusts"`
+	ITL            outcomeJSON    `json:"itl"`
+	CTL            outcomeJSON    `json:"ctl"`
+	ConfigFile     outcomeJSON    `json:"config"`
 }
 
 func explanationOf(ex *lockout.Explanation) explanationJSON {
 	r := reportOf(ex.Report)
 	out := explanationJSON{
-		Device: r.Device, Works: ex.Works, Locked: ex.Locked, Reason: r.Reason, Text: ex.Report.Text(), Steps: []stepJSON{},
+		Device: r.Device, Works: ex.Works, Locked: ex.Locked, CannotRegister: ex.CannotRegister, Reason: r.Reason, Text: ex.Report.Text(), Steps: []stepJSON{},
 		Remedies: []remedyJSON{}, Ineffective: []remedyJSON{}, OnSiteOnly: ex.OnSiteOnly(), Notes: append([]string{}, ex.Notes...),
 		Trusts: trusts(ex), ITL: r.ITL, CTL: r.CTL, ConfigFile: r.Config,
 	}
@@ -98,6 +99,9 @@ func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
 		}
 		printNotes(w, ex)
 		return
+	}
+	if ex.CannotRegister {
+		line("trusted, but cannot register: no call manager shows a certificate that the phone's lists have")
 	}
 	refused := ex.Refused()
 	if refused != nil {

@@ -104,7 +104,7 @@ func runPlan(e *env, args []string) int {
 	if x.apply {
 		return e.applyPlan(ctx, w2, f.Args(), plan, &x)
 	}
-	if !plan.Safe() || plan.Count(lockout.Already)+plan.Count(lockout.Unserved) > 0 {
+	if !plan.Safe() || plan.Count(lockout.Already)+plan.Count(lockout.Unserved)+plan.Count(lockout.CannotRegister) > 0 {
 		return exitNo
 	}
 	return exitOK
@@ -253,6 +253,8 @@ func predictionLine(p *lockout.Prediction, registered bool) string {
 		return fmt.Sprintf("trusts its cluster %s; otherwise %s: %v", only, otherwise, p.Reason)
 	case lockout.Unserved:
 		return fmt.Sprintf("holds no trust list in the end, and gets nothing: %v (%s)", p.Reason, p.Reason.Text())
+	case lockout.CannotRegister:
+		return "trusts its cluster, but cannot register: its lists may lack the certificate that its call managers show (ctl-update makes the CTL again)"
 	case lockout.Already:
 		return fmt.Sprintf("is locked now, and stays so: %v", p.Reason)
 	}
@@ -275,6 +277,9 @@ func (e *env) printPlan(plan *lockout.Plan, fleet *evidence.Fleet, w lockout.Wor
 	unserved := ""
 	if n := plan.Count(lockout.Unserved); n > 0 {
 		unserved = fmt.Sprintf(", %d without lists that get nothing", n)
+	}
+	if n := plan.Count(lockout.CannotRegister); n > 0 {
+		unserved += fmt.Sprintf(", %d trusted but cannot register", n)
 	}
 	line("of %s: %d trusted throughout, %d trusted only if they reset in between, %d locked out, %d locked already%s", evidence.Count(len(plan.Phones)),
 		plan.Count(lockout.Throughout), plan.Count(lockout.IfReset), plan.Count(lockout.LockedOut), already, unserved)
