@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -30,6 +31,11 @@ func (a *Agent) newClient() *register.Client {
 				a.conf.Log.Debugf("alarms: %v", err)
 			}
 		},
+		Alarms: func(local net.Addr, send func([]byte) error) {
+			if err := a.holdings.Alarms().SendOneWay(local, send); err != nil {
+				a.conf.Log.Debugf("alarms: %v", err)
+			}
+		},
 		Dated: a.dated,
 	})
 }
@@ -38,8 +44,7 @@ func (a *Agent) newClient() *register.Client {
 // in a locked phone is the old one. Where they are those of before it stays registered.
 func (a *Agent) register(cause register.Cause) {
 	if a.client != nil {
-		s := a.holdings.State().Settings
-		a.client.Register(a.callManagers(), s.LoadFor(a.model.Name), cause)
+		a.client.Register(a.registrars(), a.holdings.State().Settings.LoadFor(a.model.Name), cause)
 	}
 }
 
@@ -152,6 +157,26 @@ func (a *Agent) callManagers() (servers []sip.Server) {
 	}
 	for _, address := range held.Settings.CallManagers {
 		servers = append(servers, sip.Server{Address: address, Transport: sip.Transport(held.Settings.SIPNetwork())})
+	}
+	return servers
+}
+
+// registrars returns whom the phone registers with: those that it sends alarms to, or by
+// SCCP where its firmware speaks that.
+func (a *Agent) registrars() (servers []sip.Server) {
+	s := a.holdings.State().Settings
+	if !s.SCCP(a.model.Name) {
+		return a.callManagers()
+	}
+	if s.SecurityMode() == settings.NonSecure {
+		for _, address := range s.SkinnyManagers {
+			servers = append(servers, sip.Server{Address: address, Transport: register.SCCP})
+		}
+		return servers
+	}
+	for _, server := range a.callManagers() {
+		host, _, _ := net.SplitHostPort(server.Address)
+		servers = append(servers, sip.Server{Address: net.JoinHostPort(host, settings.SecureSkinny), Transport: register.SCCP, TLS: server.TLS})
 	}
 	return servers
 }

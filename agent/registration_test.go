@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"encoding/binary"
 	"net"
 	"strings"
 	"sync"
@@ -14,7 +15,9 @@ import (
 	"itlagent/agent"
 	"itlagent/agent/boot"
 	"itlagent/agent/holdings"
+	"itlagent/agent/register"
 	"itlagent/agent/register/registertest"
+	"itlagent/agent/sccp"
 	"itlagent/agent/sip"
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
@@ -279,5 +282,80 @@ func TestSecuredPhone(t *testing.T) {
 				t.Errorf("dialled %v", dialled)
 			}
 		})
+	}
+}
+
+// A phone whose firmware speaks SCCP registers by that, its alarm in front, and a reset
+// makes it boot; a secure one does it by TLS on another port.
+func TestPhoneBySCCP(t *testing.T) {
+	for _, mode := range []string{"1", "3"} {
+		t.Run(mode, func(t *testing.T) {
+			s := newSite(t, "pub")
+			id := pkitest.Identity(t, "manager", pki.Service)
+			s.list(trustlist.ITL, s.call, append(s.records(), trustlist.RecordSpec{Role: trustlist.CCM, Certificate: id.Certificate})...)
+			s.serveConfig("SEP"+mac+".cnf.xml", `<device><deviceProtocol>SCCP</deviceProtocol><devicePool><callManagerGroup><members><member priority="0"><callManager>`+
+				`<ports><ethernetPhonePort>2000</ethernetPhonePort></ports><processNodeName>manager</processNodeName></callManager></member></members></callManagerGroup></devicePool>`+
+				`<loadInformation>SCCP45.9-4-2</loadInformation><deviceSecurityMode>`+mode+`</deviceSecurityMode></device>`)
+			w := world{"pub": s}
+			got, conns := make(chan sccp.Message, 16), make(chan net.Conn, 4)
+			want := map[string]string{"1": "manager:2000", "3": "manager:2443"}[mode]
+			p := w.phoneWith(t, agent.Config{Store: new(holdings.MemStore), Servers: []string{"pub"}, Rand: rand.Reader,
+				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+					if !strings.HasPrefix(address, "manager:") {
+						return w.dial(ctx, network, address)
+					}
+					if address != want {
+						t.Errorf("dialled %s, want %s", address, want)
+					}
+					here, there := net.Pipe()
+					if mode == "3" {
+						there = tls.Server(there, &tls.Config{Certificates: []tls.Certificate{id.TLS()}, SessionTicketsDisabled: true})
+					}
+					go skinnyManager(there, got)
+					conns <- there
+					return here, nil
+				}})
+			ctx, cancel := context.WithCancel(t.Context())
+			reports, done := make(chan *boot.Report, 8), make(chan struct{})
+			go func() {
+				defer close(done)
+				p.Run(ctx, time.Hour, nil, func(r *boot.Report) { reports <- r })
+			}()
+			defer func() { cancel(); <-done }()
+			<-reports
+			if alarm := <-got; alarm.ID != sccp.XMLAlarm || !bytes.Contains(alarm.Body, []byte("DeviceTLInfo")) {
+				t.Errorf("first %#x %q", alarm.ID, alarm.Body)
+			}
+			if m := <-got; m.ID != sccp.RegisterPhone || binary.LittleEndian.Uint32(m.Body[28:]) != 436 || !bytes.Contains(m.Body, []byte("SCCP45.9-4-2\x00")) {
+				t.Errorf("then %#x %q", m.ID, m.Body)
+			}
+			(<-conns).Write(sccp.Message{ID: sccp.ResetPhone, Body: []byte{1, 0, 0, 0}}.Bytes())
+			if r := <-reports; r.Reason() != trust.Accepted || restarts(p) != 1 {
+				t.Errorf("%v, %d restarts", r.Reason(), restarts(p))
+			}
+			for _, want := range []sccp.ID{sccp.UnregisterMe, sccp.RegisterPhone} {
+				if m := <-got; m.ID != want {
+					t.Errorf("%#x, want %#x", m.ID, want)
+				}
+			}
+			if now := p.Snapshot(); len(now.Alarms) != 0 || now.Registration.Cause != register.ResetReset {
+				t.Errorf("%d alarms wait, %+v", len(now.Alarms), now.Registration)
+			}
+		})
+	}
+}
+
+// skinnyManager accepts what registers.
+func skinnyManager(conn net.Conn, got chan<- sccp.Message) {
+	defer conn.Close()
+	for {
+		m, err := sccp.Read(conn)
+		if err != nil {
+			return
+		}
+		if id, ok := map[sccp.ID]sccp.ID{sccp.RegisterPhone: sccp.RegisterAck, sccp.KeepAlive: sccp.KeepAliveAck, sccp.UnregisterMe: sccp.UnregisterAck}[m.ID]; ok {
+			conn.Write(sccp.Message{ID: id, Body: make([]byte, 4)}.Bytes()) // before a reset that the test sends once it has the message
+		}
+		got <- m
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"slices"
 	"sync"
 )
@@ -91,6 +92,26 @@ func (q *Queue) Refused() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.refused
+}
+
+// SendOneWay sends the alarms that wait, oldest first, by a way on which nobody answers
+// them, with the address of the connection's own end where they have none. It ends at the
+// first that cannot be sent.
+func (q *Queue) SendOneWay(local net.Addr, send func(xml []byte) error) error {
+	for {
+		waiting, _ := q.Waiting()
+		if len(waiting) == 0 {
+			return nil
+		}
+		i := waiting[0]
+		i.ownAddress(local)
+		if err := send(i.Body()); err != nil {
+			return err
+		}
+		if err := q.remove(waiting[0], false); err != nil {
+			return err
+		}
+	}
 }
 
 // Clear drops all that waits, and the counts, and deletes the stored value. After an

@@ -79,11 +79,7 @@ func (r *registration) judge(m *sip.Message) (status string, o *Order, err error
 		return bad, nil, fmt.Errorf("%v for another registration (%q)", order.Action, printable.Clip(order.CallID, 80))
 	case order.Action > CheckVersion:
 		return good, nil, nil
-	}
-	r.c.mu.Lock()
-	may := r.c.rate.take(r.c.conf.Now())
-	r.c.mu.Unlock()
-	if !may {
+	case !r.c.mayObey():
 		return tooMany, nil, fmt.Errorf("%v: more than %d orders, then one each %v", order.Action, orderBurst, orderEvery)
 	}
 	return good, &order, nil

@@ -1,5 +1,5 @@
-// Package register keeps a phone registered with a call manager by SIP, and hears what the
-// call manager tells it: reset, restart, check-version, apply-config.
+// Package register keeps a phone registered with a call manager by SIP or SCCP, and hears
+// what the call manager tells it: reset, restart, check-version, apply-config.
 //
 //	c := register.New(register.Config{Device: "SEP64A0E71502CC", Model: m, Dial: dial, Rand: rand.Reader})
 //	c.Register(servers, load, register.Initialized) // goes on by itself
@@ -43,6 +43,8 @@ type Config struct {
 	// when Register is called for a phone that is registered: it sends what waits. nil:
 	// nothing does.
 	First func(ctx context.Context, conn *sip.Conn)
+	// Alarms does the same by SCCP, where alarms are not answered. nil: nothing does.
+	Alarms func(local net.Addr, send func(xml []byte) error)
 	// Dated is called with the Date of each answer that accepts the phone. nil: nobody is
 	// told.
 	Dated func(time.Time)
@@ -84,6 +86,9 @@ type Client struct {
 func New(c Config) *Client {
 	if c.First == nil {
 		c.First = func(context.Context, *sip.Conn) {}
+	}
+	if c.Alarms == nil {
+		c.Alarms = func(net.Addr, func([]byte) error) {}
 	}
 	if c.Dated == nil {
 		c.Dated = func(time.Time) {}
@@ -189,6 +194,13 @@ func (c *Client) obey(o Order) {
 			}
 		}
 	}
+}
+
+// mayObey reports whether one more order is obeyed now.
+func (c *Client) mayObey() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rate.take(c.conf.Now())
 }
 
 // refuse notes a request that was refused. The first ones of a connection are told.

@@ -4,12 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"itlagent/agent/printable"
 	"itlagent/agent/sip"
 )
+
+// link is a connection to one server, by SIP or by SCCP. Its methods are called by one
+// goroutine, but for done.
+type link interface {
+	first(ctx context.Context)                       // sends what waits
+	register(ctx context.Context, cause Cause) error // for as long as the server grants
+	renew(ctx context.Context) error                 // the same again, before that is over
+	refresh() (granted, after time.Duration)         // what was granted, and when to renew
+	leave()                                          // unregisters, within leaveTime
+	alive(ctx context.Context) error                 // keeps a back-up alive
+	mayReturn(ctx context.Context) bool              // asks for the token of one of higher priority
+	done() <-chan struct{}                           // closed when the connection is
+	lost() error                                     // why
+	close()
+}
 
 // session is a phone that registers with some servers until it leaves them.
 type session struct {
@@ -33,11 +47,11 @@ func (s *session) run(ctx context.Context, cause Cause) {
 	defer close(s.done)
 	for failed := 0; ctx.Err() == nil; {
 		s.c.set(func(st *State) { st.Cause = cause })
-		r, rank, err := s.any(ctx, cause)
+		l, rank, err := s.any(ctx, cause)
 		var later time.Duration
 		if err == nil {
 			began := time.Now()
-			cause, err = s.stay(ctx, r, rank)
+			cause, err = s.stay(ctx, l, rank)
 			if time.Since(began) >= shortest {
 				failed = 0
 				continue
@@ -78,12 +92,12 @@ func (c *Client) spread(d time.Duration) time.Duration {
 }
 
 // any registers with the first server that accepts the phone, and returns its rank.
-func (s *session) any(ctx context.Context, cause Cause) (r *registration, rank int, err error) {
+func (s *session) any(ctx context.Context, cause Cause) (l link, rank int, err error) {
 	var all []error
 	for rank, server := range s.servers {
-		r, err := s.register(ctx, server, cause)
+		l, err := s.register(ctx, server, cause)
 		if err == nil {
-			return r, rank, nil
+			return l, rank, nil
 		}
 		s.c.conf.Log.Debugf("registration with %s: %v", printable.Text(server.Address), err)
 		all = append(all, fmt.Errorf("%s: %w", printable.Text(server.Address), err))
@@ -94,49 +108,42 @@ func (s *session) any(ctx context.Context, cause Cause) (r *registration, rank i
 	return nil, 0, errors.Join(all...)
 }
 
-// connect connects to a server, and begins a dialog there.
-func (s *session) connect(ctx context.Context, server sip.Server) (*registration, error) {
+// connect connects to a server.
+func (s *session) connect(ctx context.Context, server sip.Server) (link, error) {
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	conn, err := sip.Dial(ctx, s.c.conf.Dial, server)
-	if err != nil {
-		return nil, err
+	if server.Transport == SCCP {
+		return s.c.connectSCCP(ctx, server)
 	}
-	r := &registration{c: s.c, conn: conn}
-	r.dialog, err = s.c.dialog(conn)
-	conn.Serve(r.handle)
-	if err != nil {
-		conn.Close()
-		return nil, err
-	}
-	return r, nil
+	return s.c.connectSIP(ctx, server)
 }
 
 // register registers with one server: what waits goes first, on the same connection.
-func (s *session) register(ctx context.Context, server sip.Server, cause Cause) (*registration, error) {
-	r, err := s.connect(ctx, server)
+func (s *session) register(ctx context.Context, server sip.Server, cause Cause) (link, error) {
+	l, err := s.connect(ctx, server)
 	if err != nil {
 		return nil, err
 	}
-	s.c.conf.First(ctx, r.conn)
-	if err := r.renew(ctx, r.dialog.phone.reason(cause)); err != nil {
+	l.first(ctx)
+	if err := l.register(ctx, cause); err != nil {
 		if ctx.Err() != nil {
-			r.leave() // it may have been on its way
+			l.leave() // it may have been on its way
 		}
-		r.conn.Close()
+		l.close()
 		return nil, err
 	}
 	now := s.c.conf.Now()
+	granted, _ := l.refresh()
 	s.c.set(func(st *State) {
-		st.Server, st.Transport, st.Since, st.Granted, st.Failure = server.Address, server.Transport, now, r.granted, nil
+		st.Server, st.Transport, st.Since, st.Granted, st.Failure = server.Address, server.Transport, now, granted, nil
 	})
-	s.c.conf.Log.Debugf("registered with %s for %v, Last=%v", printable.Text(server.Address), r.granted, cause)
-	return r, nil
+	s.c.conf.Log.Debugf("registered with %s for %v, Last=%v", printable.Text(server.Address), granted, cause)
+	return l, nil
 }
 
 // stay keeps a registration until it is lost, or there is a better one. It returns why the
 // phone registers again.
-func (s *session) stay(ctx context.Context, r *registration, rank int) (cause Cause, err error) {
+func (s *session) stay(ctx context.Context, l link, rank int) (cause Cause, err error) {
 	others, stop := context.WithCancel(ctx)
 	better := make(chan struct{}, 1)
 	watched := make(chan struct{})
@@ -148,87 +155,37 @@ func (s *session) stay(ctx context.Context, r *registration, rank int) (cause Ca
 		stop()
 		<-watched
 		if ctx.Err() != nil {
-			r.leave()
+			l.leave()
 		}
-		r.conn.Close()
+		l.close()
 		s.c.set(func(st *State) { st.Server, st.Standby = "", "" })
 	}()
 	for {
-		refresh := time.NewTimer(refreshAfter(r.granted))
+		_, after := l.refresh()
+		refresh := time.NewTimer(after)
 		select {
 		case <-ctx.Done():
 			return cause, ctx.Err()
 		case <-better:
-			r.leave()
+			l.leave()
 			return Failback, errors.New("a call manager of higher priority is back")
-		case <-r.conn.Done():
-			err := r.conn.Err()
-			s.c.conf.Log.Debugf("%s: connection lost: %v", printable.Text(r.conn.Server().Address), err)
+		case <-l.done():
+			err := l.lost()
+			s.c.conf.Log.Debugf("%s: connection lost: %v", printable.Text(s.servers[rank].Address), err)
 			return ClosedTCP, fmt.Errorf("connection lost: %w", err)
 		case <-s.soon:
-			s.c.conf.First(ctx, r.conn)
+			l.first(ctx)
 		case <-refresh.C:
-			err := r.renew(ctx, "")
+			err := l.renew(ctx)
 			if no := (*refusal)(nil); errors.As(err, &no) {
 				return Rejected, err
 			} else if err != nil {
 				return KeepaliveTO, err
 			}
-			s.c.set(func(st *State) { st.Granted = r.granted })
+			granted, _ := l.refresh()
+			s.c.set(func(st *State) { st.Granted = granted })
 		}
 		refresh.Stop()
-	}
-}
-
-// registration is a phone's dialog with one server.
-type registration struct {
-	c        *Client
-	conn     *sip.Conn
-	dialog   *dialog
-	granted  time.Duration
-	accepted atomic.Bool // the server has the phone: its orders count
-
-	// Of the reader of the connection alone.
-	told int    // refusals that were told
-	last string // transaction of the request before, and what was answered
-	said []byte
-}
-
-// ask sends a REGISTER and returns its answer.
-func (r *registration) ask(ctx context.Context, limit time.Duration, expires int, reason string, seen func(*sip.Message)) (*sip.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
-	req, err := r.dialog.register(expires, reason, r.c.conf.Now(), r.c.conf.Rand)
-	if err != nil {
-		return nil, err
-	}
-	req.Seen = seen
-	return r.conn.Ask(ctx, req)
-}
-
-// renew registers for the time that the server grants.
-func (r *registration) renew(ctx context.Context, reason string) error {
-	m, err := r.ask(ctx, answerTime, askedExpires, reason, func(m *sip.Message) {
-		_, err := granted(m)
-		r.accepted.Store(err == nil) // an order may follow right behind the answer
-	})
-	if err != nil {
-		return err
-	}
-	if r.granted, err = granted(m); err != nil {
-		return err
-	}
-	if at, ok := date(m); ok {
-		r.c.conf.Dated(at)
-	}
-	return nil
-}
-
-// leave unregisters. Its own time counts, for the session's is over.
-func (r *registration) leave() {
-	r.accepted.Store(false)
-	if _, err := r.ask(context.Background(), leaveTime, 0, "", nil); err != nil {
-		r.c.conf.Log.Debugf("unregister: %v", err)
 	}
 }
 
@@ -265,25 +222,25 @@ func (s *session) watch(ctx context.Context, rank int, better chan<- struct{}) {
 // standby is the connection to a back-up.
 type standby struct {
 	s *session
-	r *registration
+	l link
 }
 
 func (b *standby) close() {
-	if b.r != nil {
-		b.r.conn.Close()
+	if b.l != nil {
+		b.l.close()
 	}
-	b.r = nil
+	b.l = nil
 }
 
-// alive sends the back-up a REGISTER for no time, which is its keep-alive.
+// alive keeps the back-up alive.
 func (b *standby) alive(ctx context.Context, server sip.Server) {
 	var err error
-	if b.r == nil {
-		b.r, err = b.s.connect(ctx, server)
+	if b.l == nil {
+		b.l, err = b.s.connect(ctx, server)
 	}
 	name := server.Address
 	if err == nil {
-		_, err = b.r.ask(ctx, answerTime, 0, "", nil)
+		err = b.l.alive(ctx)
 	}
 	if err != nil {
 		b.s.c.conf.Log.Debugf("back-up %s: %v", printable.Text(name), err)
@@ -295,17 +252,10 @@ func (b *standby) alive(ctx context.Context, server sip.Server) {
 
 // mayReturn asks a server of higher priority for its token.
 func (s *session) mayReturn(ctx context.Context, server sip.Server) bool {
-	r, err := s.connect(ctx, server)
+	l, err := s.connect(ctx, server)
 	if err != nil {
 		return false
 	}
-	defer r.conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, answerTime)
-	defer cancel()
-	req, err := r.dialog.tokenRequest(s.c.conf.Now(), s.c.conf.Rand)
-	if err != nil {
-		return false
-	}
-	m, err := r.conn.Ask(ctx, req)
-	return err == nil && (m.Code/100 == 2 || tokenMissing(m.Code))
+	defer l.close()
+	return l.mayReturn(ctx)
 }

@@ -59,6 +59,11 @@ func Parse(doc []byte) (Settings, error) {
 	}
 	p.out.TVS, _ = p.addresses(&p.tvs)
 	p.out.CallManagers, p.out.SecureManagers = p.addresses(&p.managers)
+	for _, m := range p.managers.members {
+		if m.address != "" && len(p.out.SkinnyManagers) < maxServers {
+			p.out.SkinnyManagers = append(p.out.SkinnyManagers, net.JoinHostPort(m.address, m.skinny))
+		}
+	}
 	if p.unnamed > 0 {
 		p.out.Warnings = append(p.out.Warnings, fmt.Sprintf("and %d more", p.unnamed))
 	}
@@ -69,7 +74,8 @@ func Parse(doc []byte) (Settings, error) {
 type member struct {
 	line, priority      int
 	address, port, safe string
-	warned              bool // that its address is unusable
+	skinny              string // port of SCCP
+	warned              bool   // that its address is unusable
 }
 
 // group is the members of one list.
@@ -148,7 +154,7 @@ func (p *parser) start(t xml.StartElement) error {
 	case name == "member" && p.under("tvs", "members"):
 		p.begin(&p.tvs, member{port: "2445"}, t.Attr)
 	case name == "member" && p.under("callmanagergroup", "members"):
-		p.begin(&p.managers, member{port: "5060", safe: "5061"}, t.Attr)
+		p.begin(&p.managers, member{port: "5060", safe: "5061", skinny: "2000"}, t.Attr)
 	case len(p.path) == 2 && strings.HasPrefix(name, "loadinformation"):
 		p.model = attribute(t.Attr, "model")
 	}

@@ -38,3 +38,6 @@ const noPriority = 0
 // Names of elements and attributes, true and false are read without regard to
 // case: hand-made files differ in it. An element that occurs twice in one place
 // counts as it stands last.
+
+// SecureSkinny is the port of SCCP over TLS: no element for it was found.
+const SecureSkinny = "2443"

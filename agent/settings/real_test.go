@@ -22,7 +22,7 @@ const realDevice = `<?xml version="1.0" encoding="UTF-8"?>
   <devicePool>
     <callManagerGroup><members>
       <member priority="1"><callManager><ports><sipPort/></ports><processNodeName>sub.example.lab</processNodeName></callManager></member>
-      <Member Priority=""><callManager><ports><ethernetPhonePort>2000</ethernetPhonePort><sipPort>5070</sipPort><securedSipPort>5071</securedSipPort></ports>
+      <Member Priority=""><callManager><ports><ethernetPhonePort>2001</ethernetPhonePort><sipPort>5070</sipPort><securedSipPort>5071</securedSipPort></ports>
         <processNodeName>pub.example.lab</processNodeName></callManager></Member>
     </members></callManagerGroup>
   </devicePool>
@@ -62,8 +62,8 @@ func TestRealDevice(t *testing.T) {
 	got, err := settings.Parse([]byte(realDevice))
 	want := settings.Settings{
 		TVS: []string{"[2001:db8::1]:2445"}, CallManagers: []string{"pub.example.lab:5070", "sub.example.lab:5060"},
-		SecureManagers: []string{"pub.example.lab:5071", "sub.example.lab:5061"},
-		Web:            "0", Settings: "0", SSH: "1", SPANToPCPort: "1", Secure: "0", Transport: "2",
+		SecureManagers: []string{"pub.example.lab:5071", "sub.example.lab:5061"}, SkinnyManagers: []string{"pub.example.lab:2001", "sub.example.lab:2000"}, Protocol: "SIP",
+		Web: "0", Settings: "0", SSH: "1", SPANToPCPort: "1", Secure: "0", Transport: "2",
 		Directory: "http://pub/dir", ShellUser: "admin", ShellPassword: "a secret", Reduced: true, Encrypt: true,
 		Warnings: []string{
 			`line 10: sipPort: "" is not a port from 1 to 65535: left out`,
@@ -246,6 +246,23 @@ func TestTransport(t *testing.T) {
 		s, err := settings.Parse([]byte("<device><transportLayerProtocol>" + value + "</transportLayerProtocol></device>"))
 		if err != nil || s.SIPNetwork() != want {
 			t.Errorf("transportLayerProtocol %q: %s, %v; want %s", value, s.SIPNetwork(), err, want)
+		}
+	}
+}
+
+// Whether a phone speaks SCCP is said by deviceProtocol, else by the name of its firmware.
+func TestProtocol(t *testing.T) {
+	for xml, want := range map[string]bool{
+		"<device/>": false, "<device><deviceProtocol>SCCP</deviceProtocol></device>": true, "<device><deviceProtocol>sccp</deviceProtocol></device>": true,
+		"<device><deviceProtocol>SIP</deviceProtocol><loadInformation>SCCP45.9-4-2</loadInformation></device>": false,
+		"<device><loadInformation>SCCP45.9-4-2</loadInformation></device>":                                     true,
+		"<device><loadInformation>SIP45.9-4-2</loadInformation></device>":                                      false,
+		"<device><loadInformation>S</loadInformation></device>":                                                false,
+		`<Default><loadInformation436 model="Cisco 7965">SCCP45.9-4-2</loadInformation436></Default>`:          true,
+	} {
+		s, err := settings.Parse([]byte(xml))
+		if got := s.SCCP("CP-7965G"); err != nil || got != want {
+			t.Errorf("%s: %v, %v", xml, got, err)
 		}
 	}
 }

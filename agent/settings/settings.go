@@ -54,6 +54,8 @@ type Settings struct {
 
 	CallManagers   []string // "host:port" of SIP in the order of priority
 	SecureManagers []string // the same for SIP over TLS
+	SkinnyManagers []string // the same for SCCP; by TLS on port SecureSkinny
+	Protocol       string   // deviceProtocol
 	Directory      string   // directoryURL
 	Services       string   // servicesURL
 	ShellUser      string   // sshUserId
@@ -171,6 +173,16 @@ var modeValues = map[string]SecurityMode{"0": NonSecure, "1": NonSecure, "2": Au
 // SecurityMode returns what deviceSecurityMode says: 1 is non-secure, as are 0 and
 // an absent one, 2 authenticated, 3 encrypted.
 func (s Settings) SecurityMode() SecurityMode { return modeValues[s.Secure] }
+
+// SCCP reports whether the phone's firmware speaks SCCP, not SIP: deviceProtocol says so,
+// or where it is absent the name of the firmware for a model.
+func (s Settings) SCCP(model string) bool {
+	if s.Protocol != "" {
+		return strings.EqualFold(s.Protocol, "SCCP")
+	}
+	load := s.LoadFor(model)
+	return len(load) >= 4 && strings.EqualFold(load[:4], "SCCP")
+}
 
 // SIPNetwork returns how a non-secure phone reaches its call managers, "tcp" or
 // "udp", as transportLayerProtocol says; "tcp" where it is absent.

@@ -45,6 +45,7 @@ var (
 		setting{"transportLayerProtocol", func(s *Settings) *string { return &s.Transport }, keys(transports)},
 		setting{"name", func(s *Settings) *string { return &s.Name }, nil},
 		setting{"loadInformation", func(s *Settings) *string { return &s.Load }, nil},
+		setting{"deviceProtocol", func(s *Settings) *string { return &s.Protocol }, nil},
 		setting{"versionStamp", func(s *Settings) *string { return &s.Stamp }, nil},
 		setting{"certHash", func(s *Settings) *string { return &s.CertHash }, nil},
 		setting{"directoryURL", func(s *Settings) *string { return &s.Directory }, nil},
@@ -82,6 +83,8 @@ func (p *parser) endInMember(name, text string) {
 		p.setPort(&m.port, "port", text)
 	case name == "sipport" && p.under("callmanagergroup", "members", "member", "callmanager", "ports"):
 		p.setPort(&m.port, "sipPort", text)
+	case name == "ethernetphoneport" && p.under("callmanagergroup", "members", "member", "callmanager", "ports"):
+		p.setPort(&m.skinny, "ethernetPhonePort", text)
 	case name == "securedsipport" && p.under("callmanagergroup", "members", "member", "callmanager", "ports"):
 		p.setPort(&m.safe, "securedSipPort", text)
 	}
