@@ -55,6 +55,7 @@ func commands() []command {
 		{"explain", "[PHONE] --dir DIR | FILE... | --tftp ADDR [--all] [--json]", "say why a phone is locked, and what would bring it back", runExplain},
 		{"plan", "CHANGE... [--dir DIR] [--online | --offline] [--details] [--json]", "say whom changes would lock out, before they are made", runPlan},
 		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},
+		{"board", "probe --console LINE [--name NAME] [-o FILE]", "ask a board over its console, and write a first description", runBoard},
 		{"qemu", "BOARD --cluster PROFILE [--dir DIR] [--print]", "run an emulated board", runQEMU},
 		{"flash", "BOARD --console LINE | --cluster PROFILE [--over HOW] [--dry-run] [--boot-once]", "write a board's image through its boot loader", runFlash},
 		{"console", "LINE|NAME [--log FILE] [--timestamps] [--decode] [--power CMD] ...", "talk to a board over a serial line", runConsole},
