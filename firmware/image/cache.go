@@ -16,6 +16,9 @@ import (
 // modules, as firmware/kernel/build and firmware/kernel/debian leave them there; of
 // several kernels the one that was made last.
 func FindKernel(b *board.Board) (kernel, modules string, err error) {
+	if b.Kernel.Minimal+b.Kernel.Debian == "" {
+		return "", "", fmt.Errorf("this project has no kernel for %s: itlbench image with --kernel FILE makes the image", b.Name)
+	}
 	pattern, how := b.Kernel.Minimal+"-[0-9]*", "make kernels builds it"
 	if b.Kernel.Debian != "" {
 		pattern, how = filepath.Join("debian-"+b.Kernel.Debian+"-*", "kernel"), "make debian-kernels gets it"

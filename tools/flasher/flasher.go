@@ -247,7 +247,9 @@ func (f *Flasher) file(ctx context.Context, file File) error {
 		}
 		f.count(len(part))
 	}
-	f.say("%s: %d of %d bytes written and compared", file.File, f.wrote-before, len(file.Data))
+	if f.Loader != nil {
+		f.say("%s: %d of %d bytes written and compared", file.File, f.wrote-before, len(file.Data))
+	}
 	return nil
 }
 

@@ -259,6 +259,9 @@ func TestDryRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := strings.Join(said, "\n")
+	if strings.Contains(all, "written") {
+		t.Error("a dry run claims that it wrote")
+	}
 	for _, want := range []string{"setenv serverip '10.0.2.2'", "tftpboot 48000000 kernel.0", "protect off 4100000 417ffff", "erase 4100000 417ffff", "cp.b 48000000 4100000 80000", "cmp.b 48000000 4100000 80000", "tftpboot 48000000 initramfs.1", "saveenv"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not printed", want)
