@@ -305,6 +305,9 @@ func (e *env) flashFailed(ctx context.Context, err error) int {
 		return e.fail(exitInfra, "flash: interrupted; the next flash goes on where this one ended")
 	}
 	text, hint := plainPath(err).Error(), ""
+	if first, _, more := strings.Cut(text, ":\n"); more { // the board's last lines are in its log
+		text = first
+	}
 	for _, h := range hints {
 		if hint == "" && errors.Is(err, h.err) {
 			hint = " (" + h.hint + ")"
