@@ -13,7 +13,7 @@ import (
 // Page is what came of opening a service of the phone.
 type Page struct {
 	URL     string
-	Verdict trust.Verdict // about the server; accepted for plain HTTP
+	Verdict trust.Verdict // about the server; accepted for plain HTTP that answered
 	Text    []byte
 	Err     error // why nothing is shown
 }
@@ -46,8 +46,9 @@ func (a *Agent) Directory(ctx context.Context) Page {
 	ctx, cancel := context.WithTimeout(ctx, directoryTime)
 	defer cancel()
 	if scheme == "http" {
-		p.Verdict = trust.Verdict{Accepted: true}
-		p.Text, p.Err = a.network.Page(ctx, fetch.WithPort(host, "80"), "/"+path, nil, maxPage)
+		if p.Text, p.Err = a.network.Page(ctx, fetch.WithPort(host, "80"), "/"+path, nil, maxPage); p.Err == nil {
+			p.Verdict = trust.Verdict{Accepted: true}
+		}
 		return p
 	}
 	a.conf.Log.Debugf("HTTPS cert of %s: looked for in the lists, then by TVS", host)

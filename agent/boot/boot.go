@@ -237,6 +237,11 @@ func (p *Phone) fetch(ctx context.Context, get getter, names []string, limit int
 		switch {
 		case err == nil:
 			return f.Data, true
+		case errors.Is(err, fetch.ErrNotFound) && errors.Is(err, fetch.ErrUnanswered) && p.ownConfig(name):
+			// A server that is down may have the phone's own file: the default one of
+			// another must not replace that.
+			out.Verdict = trust.Verdict{Reason: trust.DownloadFailed, Detail: err.Error()}
+			return nil, false
 		case errors.Is(err, fetch.ErrNotFound):
 			out.Verdict = trust.Verdict{Reason: trust.NotFound}
 		case errors.Is(err, fetch.ErrTooLarge):

@@ -100,6 +100,12 @@ func (p *Phone) read(content []byte, out *Outcome) (settings.Settings, bool) {
 	return parsed, true
 }
 
+// ownConfig reports whether a file is the phone's own configuration, and it holds one.
+func (p *Phone) ownConfig(name string) bool {
+	held := p.Holdings.State()
+	return strings.HasPrefix(name, p.Device+".cnf.xml") && held.Config != nil && !held.Settings.Default
+}
+
 // hostOf returns the host of "host" or "host:port".
 func hostOf(server string) string {
 	if host, _, err := net.SplitHostPort(server); err == nil {

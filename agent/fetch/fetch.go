@@ -45,6 +45,9 @@ var (
 	// ErrTooLarge: the file exceeds the caller's limit. Where the server announces the
 	// size, nothing of the file was fetched.
 	ErrTooLarge = tftp.ErrTooLarge
+	// ErrUnanswered stands beside ErrNotFound where a server before the one that lacks the
+	// file gave no answer: it may have the file.
+	ErrUnanswered = errors.New("servers before it gave no answer")
 	// ErrName: the name is not one of a file in a server's directory.
 	ErrName = tftp.ErrName
 )
@@ -132,7 +135,10 @@ func (c *Client) get(ctx context.Context, servers []string, name string, limit i
 			return f, nil
 		}
 		if errors.Is(err, ErrNotFound) || errors.Is(err, ErrTooLarge) {
-			return File{Server: server}, fmt.Errorf("%s from %s: %w", name, printable.Text(server), err)
+			if err = fmt.Errorf("%s from %s: %w", name, printable.Text(server), err); len(troubles) > 0 {
+				err = fmt.Errorf("%w; %w: %w", err, ErrUnanswered, errors.Join(troubles...))
+			}
+			return File{Server: server}, err
 		}
 		troubles = append(troubles, fmt.Errorf("%s from %s: %w", name, printable.Text(server), err))
 		if ctx.Err() != nil {

@@ -161,6 +161,17 @@ func TestGet(t *testing.T) {
 	}
 }
 
+// A server that lacks the file counts otherwise behind one that gave no answer.
+func TestUnanswered(t *testing.T) {
+	for list, want := range map[string]bool{"two": false, "one two": true, "two one": false} {
+		s := &servers{tftp: map[string]func(context.Context, string, int) ([]byte, error){"two:69": lacks}}
+		_, err := s.client().Get(t.Context(), strings.Fields(list), "ITLFile.tlv", 10)
+		if !errors.Is(err, fetch.ErrNotFound) || errors.Is(err, fetch.ErrUnanswered) != want {
+			t.Errorf("%s: %v", list, err)
+		}
+	}
+}
+
 // The request has the bytes of a real phone's, and a server's own port is used
 // for both transports.
 func TestRequestBytes(t *testing.T) {

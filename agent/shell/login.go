@@ -42,6 +42,9 @@ func (a access) same(b access) bool {
 	return a.want == b.want && a.ask == b.ask && (a.damaged == nil) == (b.damaged == nil)
 }
 
+// ErrLogin says that a shell ended because nobody logged in.
+var ErrLogin = errors.New("nobody has logged in")
+
 // errChanged ends a session.
 var errChanged = errors.New("the login of this phone has changed; the session ends")
 
@@ -91,6 +94,7 @@ func (s *Shell) login(ctx context.Context) bool {
 		s.io.Discard()
 		s.say("Login incorrect")
 	}
+	s.refused = true
 	return false
 }
 

@@ -56,6 +56,7 @@ type Shell struct {
 	opts  Options
 
 	session *access // of whom is logged in; nil outside of Loop
+	refused bool    // nobody has logged in
 }
 
 // New returns a shell of a phone.
@@ -133,7 +134,7 @@ var (
 
 // Loop asks for a login and then for commands, until exit, the end of input, too many
 // wrong logins, or the end of the context.
-func (s *Shell) Loop(ctx context.Context) {
+func (s *Shell) Loop(ctx context.Context) error {
 	for ctx.Err() == nil && s.login(ctx) {
 		ended := s.commands(ctx)
 		s.session = nil
@@ -141,9 +142,13 @@ func (s *Shell) Loop(ctx context.Context) {
 			s.opts.Trace.To(nil)
 		}
 		if ended {
-			return
+			return nil
 		}
 	}
+	if s.refused {
+		return ErrLogin
+	}
+	return nil
 }
 
 // commands runs the commands of one session. It reports whether the user ended it.

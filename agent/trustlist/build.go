@@ -120,11 +120,18 @@ func Resign(list *File, at time.Time, signer SigningKey) ([]byte, error) {
 	return head.sign(list.Content(), signer, list.Kind.SizeLimit())
 }
 
+// maxFileName bounds the FILENAME of what is written, in bytes: phones ask for no longer
+// names.
+const maxFileName = 128
+
 // checkForm reports, as ErrWrongFile, that a header would not say that its file is
 // of the kind.
 func checkForm(fileName string, version Version, e *Encryption, kind Kind) error {
 	if fileName == "" {
 		return fmt.Errorf("%w: %s needs a FILENAME", ErrWrongFile, kind.article())
+	}
+	if len(fileName) > maxFileName || strings.ContainsFunc(fileName, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' }) {
+		return fmt.Errorf("%w: FILENAME %.40q: at most %d letters, digits and marks", ErrWrongFile, fileName, maxFileName)
 	}
 	h := Header{FileName: []byte(fileName), Version: version, Encryption: e}
 	switch is, err := h.kind(); {

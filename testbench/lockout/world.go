@@ -124,6 +124,9 @@ func (w World) AskTVS(_ context.Context, server string, req tvs.Message, check f
 	if err := check(shown(n.State().Vouching.Certificate)); err != nil {
 		return nil, fmt.Errorf("TLS: %w", err)
 	}
+	if kind == "hangup" {
+		return nil, tvs.ErrHungUp
+	}
 	if kind == "garbage" {
 		return nil, fmt.Errorf("%w: garbage", tvs.ErrProtocol)
 	}

@@ -167,8 +167,11 @@ func clusterClock(e *env, args []string) int {
 	if f.NArg() == 1 {
 		text, ok := strings.CutPrefix(f.Arg(0), "+")
 		d, err := operation.ParseDuration(text)
-		if err != nil || !ok {
+		if !ok {
 			return e.usage("cluster clock: %q is not like +5m or +36h or +2d", f.Arg(0))
+		}
+		if err != nil {
+			return e.usage("cluster clock: %v", err)
 		}
 		if err := c.Apply(operation.Advance(d)); err != nil {
 			return e.operationFailed("cluster clock", err)

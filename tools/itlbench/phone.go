@@ -177,9 +177,12 @@ func (e *env) phoneShell(ctx context.Context, stop func(), phone *handset.Handse
 			booted()
 		}
 	}
-	phone.Shell(c, o).Loop(ctx)
+	err = phone.Shell(c, o).Loop(ctx)
 	stop()
 	<-done
+	if errors.Is(err, shell.ErrLogin) {
+		return e.fail(exitNo, "phone: %v", err)
+	}
 	return exitOK
 }
 

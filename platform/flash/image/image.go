@@ -16,7 +16,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -42,10 +44,17 @@ func Open(path string, g flash.Geometry) (*Device, error) {
 	if err := g.Check(); err != nil {
 		return nil, err
 	}
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() { // opening a device could act
+	switch info, err := os.Stat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := create(path, g.Size); err != nil {
+			return nil, err
+		}
+	case err == nil && !info.Mode().IsRegular(): // opening a device could act
 		return nil, fmt.Errorf("%s: not a regular file", path)
+	case err == nil && info.Size() == 0: // what it held is lost; a new one has its size from the first moment
+		return nil, fmt.Errorf("%s: it is empty; remove it to have a new one", path)
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NONBLOCK, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +64,26 @@ func Open(path string, g flash.Geometry) (*Device, error) {
 		return nil, err
 	}
 	return d, nil
+}
+
+// create makes an erased image, whole or not at all; one that is there by then stays.
+func create(path string, size int) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	erased := bytes.Repeat([]byte{0xff}, min(size, 1<<20))
+	for left := size; left > 0 && err == nil; left -= len(erased) {
+		_, err = f.Write(erased[:min(left, len(erased))])
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 func (d *Device) prepare(path string) error {
@@ -70,12 +99,6 @@ func (d *Device) prepare(path string) error {
 	switch {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s: not a regular file", path)
-	case info.Size() == 0:
-		for b := range d.geo.Blocks() {
-			if err := d.Erase(b); err != nil {
-				return err
-			}
-		}
 	case info.Size() != int64(d.geo.Size):
 		return fmt.Errorf("%s: it has %d bytes, the flash has %d", path, info.Size(), d.geo.Size)
 	}

@@ -70,5 +70,9 @@ func ParseDuration(text string) (time.Duration, error) {
 		}
 		return time.Duration(n * 24 * float64(time.Hour)), nil
 	}
-	return time.ParseDuration(text)
+	d, err := time.ParseDuration(text)
+	if most := maxDays * 24 * time.Hour; err != nil || d > most || d < -most {
+		return 0, fmt.Errorf("%.40q is not a time of at most %d days, such as 5m, 36h or 2d", text, maxDays)
+	}
+	return d, nil
 }

@@ -19,7 +19,7 @@ func Set(mac, name, value string) Operation {
 		if p == nil {
 			return fmt.Errorf("no phone with MAC address %s", mac)
 		}
-		if _, ok := p.Settings[name]; !ok && name != state.SecuritySetting && name != state.TransportSetting {
+		if _, ok := p.Settings[name]; !ok && name != state.SecuritySetting && !state.IsDeviceSetting(name) {
 			return fmt.Errorf("phones have no setting %q", name)
 		}
 		if err := profile.CheckSetting(name, value); err != nil {

@@ -28,6 +28,7 @@ var faultKinds = map[Service]map[string]string{
 	TVSService: {
 		"pause":    "",
 		"close":    "", // connections are closed before TLS
+		"hangup":   "", // the connection is closed behind the question, as by a TVS that does not know it
 		"garbage":  "", // an answer that is none
 		"invalid":  "", // nobody is vouched for
 		"mismatch": "", // another certificate than the one asked for

@@ -62,6 +62,9 @@ func (n *Node) answerTVS(r *running, raw net.Conn) error {
 		if err != nil {
 			return err
 		}
+		if f.Kind == "hangup" {
+			return fmt.Errorf("hung up at %v", req.Type)
+		}
 		if f.Kind == "garbage" {
 			rubbish := make([]byte, 64)
 			rand.Read(rubbish)

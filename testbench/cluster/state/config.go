@@ -38,8 +38,10 @@ func (s *State) config(p *profile.PhoneSpec) []byte {
 	tvs()
 	mode := s.SecurityMode(p)
 	fmt.Fprintf(&b, "<deviceSecurityMode>%d</deviceSecurityMode>\n", map[settings.SecurityMode]int{settings.NonSecure: 1, settings.Authenticated: 2, settings.Encrypted: 3}[mode])
-	if transport := p.Settings[TransportSetting]; transport != "" {
-		fmt.Fprintf(&b, "<transportLayerProtocol>%s</transportLayerProtocol>\n", transport)
+	for _, name := range deviceSettings {
+		if value := p.Settings[name]; value != "" {
+			fmt.Fprintf(&b, "<%s>%s</%s>\n", name, value, name)
+		}
 	}
 	for _, node := range first(s.deviceOrder(profile.TomcatService)) {
 		fmt.Fprintf(&b, "<directoryURL>https://%s%s</directoryURL>\n", node.Advertised("tomcat"), DirectoryPath)
@@ -47,7 +49,7 @@ func (s *State) config(p *profile.PhoneSpec) []byte {
 	b.WriteString("<vendorConfig>\n")
 	names := make([]string, 0, len(p.Settings))
 	for name := range p.Settings {
-		if name != SecuritySetting && name != TransportSetting { // which stand elsewhere
+		if name != SecuritySetting && !IsDeviceSetting(name) { // which stand elsewhere
 			names = append(names, name)
 		}
 	}
@@ -78,6 +80,13 @@ const SecuritySetting = "deviceSecurityMode"
 // TransportSetting is the setting of a phone that says by what it reaches call managers
 // where it is not secured: 2 is UDP.
 const TransportSetting = "transportLayerProtocol"
+
+// deviceSettings are those that stand in <device> itself: the transport, and the login of
+// the debug shell.
+var deviceSettings = []string{"sshUserId", "sshPassword", TransportSetting}
+
+// IsDeviceSetting reports whether a setting stands in <device> itself, and has no default.
+func IsDeviceSetting(name string) bool { return slices.Contains(deviceSettings, name) }
 
 // SecurityMode returns how a phone talks to call managers: outside of mixed mode there is
 // nothing but non-secure.
