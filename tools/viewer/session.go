@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"itlagent/platform/readfile"
 	"itlagent/tools/broker"
 )
 
@@ -257,7 +258,7 @@ func (s *Session) typeFile(name string) {
 	}
 	var data []byte
 	if err == nil {
-		data, err = os.ReadFile(name)
+		data, err = readfile.AtMost(name, maxFile)
 	}
 	if err != nil {
 		s.View.Note(err.Error())
