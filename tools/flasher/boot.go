@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"time"
 
 	"itlagent/platform/board"
@@ -65,8 +67,9 @@ func (f *Flasher) BootOnce(ctx context.Context, job Job) (err error) {
 	if err := errors.Join(f.Check(job), f.Probe(ctx)); err != nil {
 		return err
 	}
-	for name, value := range f.Transfer.Setup() {
-		if err := f.set(ctx, name, value); err != nil {
+	setup := f.Transfer.Setup()
+	for _, name := range slices.Sorted(maps.Keys(setup)) {
+		if err := f.set(ctx, name, setup[name]); err != nil {
 			return err
 		}
 	}

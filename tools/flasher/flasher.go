@@ -42,7 +42,7 @@ type Flasher struct {
 
 // Transfer brings bytes into the board's memory.
 type Transfer interface {
-	// Commands are what sets the loader up, with the variables they set.
+	// Setup returns the variables that the loader needs for it.
 	Setup() (variables map[string]string)
 	// Fetch puts data at an address.
 	Fetch(ctx context.Context, l *uboot.Loader, name string, data []byte, at uint64) error
@@ -204,7 +204,7 @@ func (f *Flasher) Flash(ctx context.Context, job Job) (wrote int64, err error) {
 			return f.wrote, fmt.Errorf("vault: %w", err)
 		}
 	}
-	for name := range maps.Keys(borrowed) {
+	for _, name := range slices.Sorted(maps.Keys(borrowed)) {
 		if err := f.set(ctx, name, before[name]); err != nil {
 			return f.wrote, err
 		}
@@ -216,7 +216,9 @@ func (f *Flasher) Flash(ctx context.Context, job Job) (wrote int64, err error) {
 // environment is saved.
 func (f *Flasher) borrow(ctx context.Context, before map[string]string) (map[string]string, error) {
 	borrowed := map[string]string{"filesize": "", "fileaddr": ""} // which the loader sets
-	for name, value := range f.Transfer.Setup() {
+	setup := f.Transfer.Setup()
+	for _, name := range slices.Sorted(maps.Keys(setup)) {
+		value := setup[name]
 		borrowed[name] = value
 		if before[name] != value {
 			if err := f.set(ctx, name, value); err != nil {

@@ -215,6 +215,9 @@ func (r *flashing) job() (job flasher.Job, err error) {
 	var all []flasher.File
 	for _, file := range r.board.Bootloader.Files {
 		data, err := readLimited(filepath.Join(r.dir, file.File), image.MaxFile)
+		if errors.Is(err, os.ErrNotExist) {
+			return job, fmt.Errorf("%s is missing in %s: itlbench image makes it; see its --kernel and --dtb", file.File, r.dir)
+		}
 		if err != nil {
 			return job, err
 		}
