@@ -191,12 +191,12 @@ type auditedJSON struct {
 	Served   string   `json:"served"`
 	Follows  *bool    `json:"follows"` // null where it is not known
 	Locked   bool     `json:"locked"`
-	Mute     bool     `json:"cannotRegister"`
 	Reason   string   `json:"reason"`
 	Remedy   string   `json:"remedy"`
 	Commands []string `json:"commands"`
 	OnSite   bool     `json:"onSite"`
 	Note     string   `json:"note"`
+	Mute     bool     `json:"cannotRegister"`
 }
 
 func unix(t time.Time) int64 {

@@ -25,9 +25,8 @@ type remedyJSON struct {
 
 type explanationJSON struct {
 	Device         string         `json:"device"`
-	Works          bool           `json:"works"`          // it trusts its cluster, or works without trust lists
-	Locked         bool           `json:"locked"`         // it does not, and holds a list
-	CannotRegister bool           `json:"cannotRegister"` // it trusts its cluster, but its lists lack the certificate of its call managers
+	Works          bool           `json:"works"`  // it trusts its cluster, or works without trust lists
+	Locked         bool           `json:"locked"` // it does not, and holds a list
 	Reason         string         `json:"reason"`
 	Text           string         `json:"text"`
 	File           string         `json:"file"`
@@ -43,6 +42,7 @@ type explanationJSON struct {
 	ITL            outcomeJSON    `json:"itl"`
 	CTL            outcomeJSON    `json:"ctl"`
 	ConfigFile     outcomeJSON    `json:"config"`
+	CannotRegister bool           `json:"cannotRegister"` // it trusts its cluster, but its lists lack the certificate of its call managers
 }
 
 func explanationOf(ex *lockout.Explanation) explanationJSON {

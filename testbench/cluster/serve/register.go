@@ -8,6 +8,7 @@ import (
 	"itlagent/agent/settings"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/registrar"
+	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/sip"
 )
 
@@ -15,11 +16,23 @@ import (
 // mode one whose security mode is authenticated or encrypted.
 func (n *Node) knows(device string) (known, secured bool) {
 	s := n.Node().State()
-	p := s.Phone(strings.TrimPrefix(device, "SEP"))
-	if p == nil {
-		return false, false
+	all := n.known.Load()
+	if all == nil || all.of != s {
+		all = &knownPhones{of: s, secured: make(map[string]bool, len(s.Phones))}
+		for i := range s.Phones {
+			all.secured["SEP"+s.Phones[i].MAC] = s.SecurityMode(&s.Phones[i]) != settings.NonSecure
+		}
+		n.known.Store(all)
 	}
-	return true, s.SecurityMode(p) != settings.NonSecure
+	secured, known = all.secured[device]
+	return known, secured
+}
+
+// knownPhones are the phones of a state by name, and whether they must use TLS: a search
+// for each of thousands, for each of them, would take seconds.
+type knownPhones struct {
+	of      *state.State
+	secured map[string]bool
 }
 
 // userAgent is how the call manager names itself.

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"itlagent/agent/accept"
@@ -59,6 +60,7 @@ type Node struct {
 	open   map[profile.Service]*running // those that listen
 	ssh    *running
 	phones *registrar.Registrar
+	known  atomic.Pointer[knownPhones]
 	orders int // the number of the last order to reset that was followed
 }
 
