@@ -1,6 +1,7 @@
 package image_test
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,7 @@ func TestEmptyImage(t *testing.T) {
 		t.Errorf("a new image: %v, %v", info, err)
 	}
 	data, err := os.ReadFile(path)
-	if err != nil || strings.Trim(string(data), "\xff") != "" {
+	if err != nil || !bytes.Equal(data, bytes.Repeat([]byte{0xff}, 4<<10)) {
 		t.Errorf("it is not erased, %v", err)
 	}
 	if all, _ := os.ReadDir(dir); len(all) != 1 {
