@@ -244,7 +244,11 @@ func Initramfs(b *board.Board, program []byte, modules []Module) ([]byte, error)
 	if len(program) == 0 {
 		return nil, errors.New("no device program")
 	}
-	args := []string{"-console", "-flash", b.Flash.Device}
+	console := "-console"
+	if b.Console.Shell != "" {
+		console += "=/dev/" + b.Console.Shell
+	}
+	args := []string{console, "-flash", b.Flash.Device}
 	if n := b.Network; n.Interface != "" {
 		args = append(args, "interface="+n.Interface, "address="+n.Address, "gateway="+n.Gateway)
 	}

@@ -1,7 +1,10 @@
 // Itlagent is the phone as a program for a board: a handset with the board's storage
 // and console.
 //
-//	itlagent -mac 64A0E71502CC -model CP-7965G -tftp 192.0.2.1 -flash /dev/mtd1
+//	itlagent -mac 64A0E71502CC -model CP-7965G -tftp 192.0.2.1 -flash /dev/mtd1 -console /dev/ttyS1,115200
+//
+// With -console, or -console tty, its shell is on standard input and output; with a line
+// on that, and messages stay where they are.
 //
 // What must survive is kept in a vault on the raw flash partition of -flash, which
 // is formatted where it holds none, or in the directory of -state. It runs a boot
@@ -86,6 +89,7 @@ type program struct {
 	opts    handset.Options
 	phone   *handset.Handset
 	storage storage
+	line    string // of the shell; "" for standard input and output
 }
 
 // close gives its storage back.
@@ -106,12 +110,13 @@ func prepare(args []string, stderr io.Writer, alive func()) (*program, *failure)
 	partition := flags.String("flash", "", "MTD `partition`, or block device, that holds the vault")
 	format := flags.Bool("format", false, "make a vault where -flash holds none that can be read, and destroy what it holds")
 	state := flags.String("state", "/var/lib/itlagent", "`directory` that survives power cuts, where no -flash is given")
+	args, p.line = consoleLine(args)
 	if err := flags.Parse(args); err != nil {
 		return nil, &failure{code: 2, err: err, said: true}
 	}
 	opening := true // what is damaged, or assumed of the model, is told in any case
 	o.Log = func(line string) {
-		if !o.Console || opening { // the shell shows the rest on demand
+		if !o.Console || opening || p.line != "" { // the shell shows the rest on demand
 			fmt.Fprintln(stderr, printable.Text(line))
 		}
 	}
@@ -149,8 +154,21 @@ func (p *program) serve(stdin *os.File, stdout io.Writer) (code int, restart boo
 	if _, err := p.phone.ServePages(ctx); err != nil {
 		return 0, false, &failure{code: 3, err: err}
 	}
-	if p.opts.Console {
-		c, leave, err := serveShell(ctx, p.phone, stdin, stdout, shell.Options{Restart: func() { restart = true; stop() }, System: system})
+	o := shell.Options{Restart: func() { restart = true; stop() }, System: system}
+	switch {
+	case p.line != "":
+		f, err := openLine(p.line)
+		if err != nil {
+			return 0, false, &failure{code: 3, err: err}
+		}
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			serveLine(ctx, p.phone, p.line, f, o)
+		}()
+		defer func() { stop(); <-ended }()
+	case p.opts.Console:
+		c, leave, err := serveShell(ctx, p.phone, stdin, stdout, o)
 		if err != nil {
 			return 0, false, &failure{code: 3, err: err}
 		}

@@ -39,6 +39,7 @@ type Board struct {
 type Console struct {
 	Device string `yaml:"device"` // "ttyAMA0"
 	Baud   int    `yaml:"baud"`
+	Shell  string `yaml:"shell"` // line of the phone's shell, "ttyS1,115200"; "" for the console
 }
 
 // Flash says where the vault is.

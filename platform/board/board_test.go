@@ -41,6 +41,7 @@ func TestParse(t *testing.T) {
 		"an address":      {"192.0.2.1/24", "192.0.2.1", "network: invalid address"},
 		"a size":          {"64KiB", "64 KB", `size "64 KB"`},
 		"a partition":     {`"0x0"`, "-1", `size "-1"`},
+		"a shell":         {"baud: 115200", "baud: 115200, shell: 'ttyS1,fast'", "invalid shell"},
 		"no flash":        {"device: /dev/mtd3, ", "", "flash"},
 		"a rate":          {"baud: 115200", "baud: 7", "console: impossible rate 7"},
 		"a negative rate": {"baud: 115200", "baud: -115200", "impossible rate"},

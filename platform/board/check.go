@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"itlagent/platform/serial"
 )
 
 // leastSize is what partitions of these names must have at least, in bytes: no kernel
@@ -51,6 +53,8 @@ func (b *Board) check() error {
 		return fmt.Errorf("invalid goarm %d: want 5, 6 or 7", b.ARM)
 	case b.Console.Device == "" || b.Console.Baud == 0:
 		return errors.New("console: want a device and a baud rate")
+	case !shellLine(b.Console.Shell):
+		return fmt.Errorf("console: invalid shell %q: want one such as ttyS1,115200", b.Console.Shell)
 	case !slices.Contains(rates, b.Console.Baud):
 		return fmt.Errorf("console: impossible rate %d: want one such as 9600, 57600, 115200 or 1500000", b.Console.Baud)
 	case b.Memory < minMemory || b.Memory > maxMemory:
@@ -268,4 +272,13 @@ func (b *Board) checkQEMU() error {
 		return fmt.Errorf("qemu: the vault ends at %#x, the flash at %#x", n[1]+n[2], n[0])
 	}
 	return nil
+}
+
+// shellLine says whether a text may name the line of the phone's shell.
+func shellLine(text string) bool {
+	if text == "" {
+		return true
+	}
+	_, err := serial.ParseName("/dev/" + text)
+	return err == nil && !strings.ContainsAny(text, "/ ")
 }

@@ -192,10 +192,10 @@ func TestConsoleWhy(t *testing.T) {
 	}
 	t.Cleanup(func() { board.Process.Kill(); board.Wait() })
 	watches[0].sees(t, "$ ")
+	watches[0].sees(t, "SEP64A0E71502CC download-failed")
 	io.WriteString(writer, "why\r")
 	for _, w := range watches {
-		w.sees(t, "why\r\n")
-		w.sees(t, "\nwhy: ") // the answer: it has no list yet
+		w.sees(t, "do: start TFTP")
 	}
 }
 
@@ -281,5 +281,43 @@ func TestConsoleInterop(t *testing.T) {
 				io.WriteString(master, "ping\r") // until the program is ready to read
 			}
 		})
+	}
+}
+
+// The device program's shell on a line of its own; its messages stay where they are.
+func TestShellOnItsOwnLine(t *testing.T) {
+	dir := t.TempDir()
+	itlagent := filepath.Join(dir, "itlagent")
+	if out, err := exec.Command("go", "build", "-o", itlagent, "itlagent/firmware/itlagent").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, args := range [][]string{{"-console", "LINE,9600"}, {"-console=LINE"}} {
+		master, tty := consoletest.PTY(t)
+		for i := range args {
+			args[i] = strings.ReplaceAll(args[i], "LINE", tty.Name())
+		}
+		cmd := exec.CommandContext(t.Context(), itlagent, append(args, "-mac", "64A0E71502CC", "-tftp", "127.0.0.1:1", "-state", filepath.Join(dir, "state"))...)
+		messages, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		screen, log := newWatch(master), newWatch(messages)
+		log.sees(t, "SEP64A0E71502CC download-failed")
+		io.WriteString(master, "why\r")
+		screen.sees(t, "do: start TFTP")
+		if strings.Contains(log.String(), "do: ") || strings.Contains(screen.String(), "SEP64A0E71502CC download-failed") {
+			t.Errorf("messages:\n%s\nthe line:\n%s", log, screen)
+		}
+		cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+	out, err := exec.Command(itlagent, "-console", "/dev/ttyNONE", "-mac", "64A0E71502CC", "-tftp", "127.0.0.1:1", "-state", dir).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "console: open /dev/ttyNONE: no such file or directory") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
