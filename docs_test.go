@@ -71,7 +71,7 @@ func TestDocumentedCommands(t *testing.T) {
 
 // missingTool returns a program that a page calls and the machine lacks.
 func missingTool(text string) string {
-	for _, tool := range []string{"ssh", "ssh-keygen", "curl"} {
+	for _, tool := range []string{"ssh", "ssh-keygen", "curl", "socat"} {
 		if _, err := exec.LookPath(tool); err != nil && regexp.MustCompile(`(?m)^\$ .*\b`+tool+` -`).MatchString(text) {
 			return tool
 		}

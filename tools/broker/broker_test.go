@@ -169,12 +169,16 @@ func TestCommands(t *testing.T) {
 	// The mode stays when the line comes back.
 	wire.Unplug()
 	event(t, c, "vanished")
+	if _, err := c.Do("there"); err == nil {
+		t.Error("a line that is gone is there")
+	}
 	io.WriteString(c, "x")
 	if e := event(t, c, "not sent"); !e.Refused {
 		t.Error("bytes for a line that is gone were taken")
 	}
 	wire.Plug()
 	event(t, c, "is back")
+	until(t, "the line", func() bool { _, err := c.Do("there"); return err == nil })
 	until(t, "the mode", func() bool { return wire.Mode().Baud == 9600 })
 }
 

@@ -111,7 +111,8 @@ func (c *Client) Write(b []byte) (int, error) {
 func (c *Client) Events() <-chan Event { return c.events }
 
 // Do has the broker do something: "take", "ask", "force" and "free" the token, "break",
-// "mode 115200,8N1", "modem dtr=on rts=off"; "mode", "modem" and "log" alone ask.
+// "mode 115200,8N1", "modem dtr=on rts=off"; "mode", "modem" and "log" alone ask;
+// "there" is an error while the line is not.
 func (c *Client) Do(command string) (string, error) {
 	c.doing.Lock()
 	defer c.doing.Unlock()

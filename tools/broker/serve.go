@@ -199,6 +199,11 @@ func (b *Broker) command(p port, line string) (string, error) {
 		return "", nil
 	case "log":
 		return b.o.Log, nil
+	case "there":
+		if b.open() == nil {
+			return "", serial.ErrVanished
+		}
+		return "", nil
 	case "mode":
 		if arg == "" {
 			return p.Mode().String(), nil

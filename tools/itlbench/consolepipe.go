@@ -24,6 +24,15 @@ func (r *lineConsole) pipe(ctx context.Context) int {
 	go func() { results <- r.copyLine() }()
 	switch {
 	case r.send != "":
+		for r.wait && ctx.Err() == nil {
+			if _, err := r.client.Do("there"); err == nil || errors.Is(err, io.EOF) {
+				break
+			}
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
 		if _, err := io.WriteString(r.client, r.send+r.enter); err != nil {
 			return r.ended(err)
 		}
