@@ -40,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	span := flags.String("time", "200ms", "how long each measurement takes")
 	results := flags.String("results", "", "`FILE` for every single result, as benchstat reads them")
-	only := flags.String("only", "", "measure these `PARTS` alone: lists, vault, tvs, files, handsets, hostile, size, memory, boards")
+	only := flags.String("only", "", "measure these `PARTS` alone: lists, vault, tvs, files, handsets, registered, hostile, size, memory, boards")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
@@ -69,7 +69,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		name string
 		run  func() error
 	}{
-		{"lists", b.rows}, {"vault", b.wear}, {"tvs", b.tvsLoads}, {"files", b.fileLoads}, {"handsets", b.handsets}, {"hostile", b.noisy},
+		{"lists", b.rows}, {"vault", b.wear}, {"tvs", b.tvsLoads}, {"files", b.fileLoads}, {"handsets", b.handsets}, {"registered", b.registered}, {"hostile", b.noisy},
 		{"size", b.sizes}, {"memory", b.memory}, {"boards", func() error { return benchBoards(stdout) }},
 	}
 	for _, p := range parts {
