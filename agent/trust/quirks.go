@@ -1,6 +1,10 @@
 package trust
 
-import "itlagent/agent/trustlist"
+import (
+	"crypto/rsa"
+
+	"itlagent/agent/trustlist"
+)
 
 // What the sources leave open about the trust decision.
 
@@ -31,6 +35,9 @@ type Policy struct {
 	// then; that it refuses the file, and keeps the old one, is inferred. They speak of
 	// addresses: a server that is given by name is not compared.
 	AnyServer bool
+	// Verify, where it is not nil, checks a signature that does not verify once more. It is for
+	// benches alone, whose copies of real clusters sign with stand-ins for keys that they lack.
+	Verify func(f *trustlist.File, key *rsa.PublicKey) error
 }
 
 // applicationRole reports whether a record with the role may be that of a server

@@ -89,7 +89,7 @@ func (d *decision) lookThrough(list *trustlist.File, via Via, out *finding) {
 		}
 		key, err := r.RSAKey()
 		if err == nil {
-			err = d.file.CheckSignature(key)
+			err = d.checkSignature(key)
 		}
 		if err == nil {
 			out.vouched = true
@@ -111,7 +111,7 @@ func (d *decision) rejectErr(err error) {
 
 // firstUse trusts a list that its own SAST record verifies.
 func (d *decision) firstUse() {
-	i, err := d.file.CheckOwn()
+	i, err := d.file.CheckOwnWith(d.checkSignature)
 	if err != nil {
 		d.step("self", 0, reasonFor(err), "")
 		d.rejectErr(err)
@@ -135,7 +135,16 @@ func (d *decision) checkWith(cert *x509.Certificate) error {
 	if !ok {
 		return &trustlist.FileError{Offset: d.file.SignerOffset(), Err: trustlist.ErrDigest, Detail: "the signer's key is not RSA"}
 	}
-	return d.file.CheckSignature(key)
+	return d.checkSignature(key)
+}
+
+// checkSignature checks the file's signature with a key.
+func (d *decision) checkSignature(key *rsa.PublicKey) error {
+	err := d.file.CheckSignature(key)
+	if errors.Is(err, trustlist.ErrSignature) && d.Policy.Verify != nil {
+		return d.Policy.Verify(d.file, key)
+	}
+	return err
 }
 
 // askTVS uses the remembered answer about the signer, or asks for one.

@@ -39,6 +39,15 @@ func (f *File) CheckSignature(key *rsa.PublicKey) error {
 	return nil
 }
 
+// SignedSum returns the digest of what is signed: of the whole file with the signature element
+// cut out. It is nil where the digest has no known number.
+func (f *File) SignedSum() []byte {
+	if hash := f.Digest.Hash(); hash != 0 {
+		return f.signedSum(hash)
+	}
+	return nil
+}
+
 func (f *File) signedSum(hash crypto.Hash) []byte {
 	h := hash.New()
 	h.Write(f.data[:f.sigAt])
@@ -49,7 +58,10 @@ func (f *File) signedSum(hash crypto.Hash) []byte {
 // CheckOwn checks a list with the key of its own SAST record for the signer. It
 // reports whether the list is intact, not whether anybody may trust it. It returns
 // the record's index, or -1 and ErrNoSigner where no record fits.
-func (f *File) CheckOwn() (int, error) {
+func (f *File) CheckOwn() (int, error) { return f.CheckOwnWith(f.CheckSignature) }
+
+// CheckOwnWith is CheckOwn with another check of a signature.
+func (f *File) CheckOwnWith(check func(*rsa.PublicKey) error) (int, error) {
 	found := ErrNoSigner
 	for i := range f.Records {
 		r := &f.Records[i]
@@ -58,7 +70,7 @@ func (f *File) CheckOwn() (int, error) {
 		}
 		key, err := r.RSAKey()
 		if err == nil {
-			err = f.CheckSignature(key)
+			err = check(key)
 		}
 		if err == nil {
 			return i, nil

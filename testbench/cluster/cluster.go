@@ -81,6 +81,32 @@ func New(p profile.Profile, o Options) (*Cluster, error) {
 	return c, nil
 }
 
+// FromState makes a cluster of a state, in memory or in a directory that has none yet.
+func FromState(s *state.State, o Options) (*Cluster, error) {
+	c, err := open(o)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := c.dir.Lock()
+	if err == nil {
+		defer unlock()
+		if _, err = c.dir.Load(); err == nil {
+			err = fmt.Errorf("%s: %w", o.Dir, fs.ErrExist)
+		} else if errors.Is(err, fs.ErrNotExist) {
+			err = c.dir.Save(s)
+		}
+	}
+	if err != nil {
+		c.Close()
+		return nil, err
+	}
+	c.s = s
+	for i := range s.Nodes {
+		c.nodes = append(c.nodes, c.newNode(i))
+	}
+	return c, nil
+}
+
 // Open goes on with the cluster of a directory. Without one the error is
 // fs.ErrNotExist.
 func Open(o Options) (*Cluster, error) {
@@ -231,7 +257,7 @@ func (c *Cluster) List(hash string) ([]byte, error) {
 	if !c.State().HasServed(hash) {
 		return nil, fmt.Errorf("%.40s: %w", hash, store.ErrNoList)
 	}
-	data, err := c.dir.List(hash)
+	data, err := c.dir.List(c.State().Own(hash))
 	if errors.Is(err, store.ErrNoList) && c.origin != nil {
 		return c.origin.List(hash)
 	}

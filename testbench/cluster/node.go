@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"net"
+	"strings"
 
 	"itlagent/testbench/cluster/operation"
 	"itlagent/testbench/cluster/profile"
@@ -57,7 +58,11 @@ func (c *Cluster) Node(name string) (*Node, error) {
 // At returns the node that is told to phones by an address, "host:port", and the
 // name of the port, of profile.AllPorts.
 func (c *Cluster) At(address string) (n *Node, port string) {
-	for i, node := range c.State().Nodes {
+	s := c.State()
+	for i, node := range s.Nodes {
+		if port := further(s, i, address); port != "" {
+			return c.nodes[i], port
+		}
 		for _, name := range profile.AllPorts() {
 			if address == node.Address(name) || address == node.Advertised(name) {
 				return c.nodes[i], name
@@ -65,6 +70,23 @@ func (c *Cluster) At(address string) (n *Node, port string) {
 		}
 	}
 	return nil, ""
+}
+
+// further returns the port that an address is of, by a further name of a node.
+func further(s *state.State, node int, address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || len(s.Hosts) == 0 {
+		return ""
+	}
+	if at, ok := s.Hosts[strings.ToLower(host)]; !ok || at != node {
+		return ""
+	}
+	for _, name := range profile.AllPorts() {
+		if _, own, err := net.SplitHostPort(s.Nodes[node].Address(name)); err == nil && own == port {
+			return name
+		}
+	}
+	return ""
 }
 
 // Cluster returns the cluster that the node belongs to.

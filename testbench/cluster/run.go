@@ -13,9 +13,16 @@ import (
 // ErrUp says that another process runs the node.
 var ErrUp = errors.New("the node is up already")
 
+// ErrTwin says that a cluster is the copy of a real one, without its keys: no phone is served by
+// it.
+var ErrTwin = errors.New("it is the copy of a real cluster, with stand-ins for its keys: it serves no phones")
+
 // Host takes the hosted nodes for this process, so that no other runs them. A node
 // that another one runs gives ErrUp.
 func (c *Cluster) Host() error {
+	if c.State().Twin() {
+		return ErrTwin
+	}
 	c.serving.Lock()
 	defer c.serving.Unlock()
 	for _, n := range c.hosted() {

@@ -119,7 +119,7 @@ func servedNow(c *cluster.Cluster) (hashes [2]string) {
 	}
 	for i, list := range [][]byte{n.ITL(), n.State().CTL} {
 		if list != nil {
-			hashes[i] = HashOf(list)
+			hashes[i] = c.State().Name(list)
 		}
 	}
 	return hashes

@@ -39,6 +39,9 @@ func served(c *cluster.Cluster, hash string) ([]byte, error) {
 	if len(hash) == len(HashOf(nil)) || digest == nil {
 		return c.List(hash)
 	}
+	if own := c.State().Own(hash); own != hash {
+		return c.List(own)
+	}
 	seen := make(map[string]bool)
 	for _, s := range slices.Backward(c.State().Lists()) {
 		if seen[s.SHA1] {

@@ -9,6 +9,8 @@ import (
 	"itlagent/agent/boot"
 	"itlagent/agent/settings"
 	"itlagent/agent/trust"
+	"itlagent/testbench/cluster/operation"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/pki"
 )
@@ -63,6 +65,10 @@ type Hints struct {
 	// Open takes the phone's configuration to be readable by it where it is encrypted
 	// and the phone's key is not known here.
 	Open bool
+	// Copy is a copy of the cluster that serves the phone, in which remedies are tried where only
+	// what it serves is known, and Held the phone as it is there; see package twin.
+	Copy World
+	Held Phone
 }
 
 // Explain says what a reset of the phone would come to, and finds the remedies: each
@@ -93,7 +99,7 @@ func Explain(ctx context.Context, around Surroundings, p Phone, h Hints) (*Expla
 	case known:
 		e.findRemedies(ctx, w, h)
 	default:
-		e.findServed(ctx, around)
+		e.findServed(ctx, around, h)
 	}
 	return e, ctx.Err()
 }
@@ -103,6 +109,9 @@ func (e *Explanation) findRemedies(ctx context.Context, w World, h Hints) {
 	e.Notes = append(e.Notes, w.strangers(e.Phone)...)
 	s := &situation{w: w, at: w.serving(e.Report, e.Phone), p: e.Phone, hints: h}
 	remedies := s.remedies()
+	if w.verify() != nil { // the copy of a real cluster
+		remedies = slices.DeleteFunc(remedies, func(r Remedy) bool { return r.benchOnly(w) })
+	}
 	e.Notes = append(e.Notes, s.notes...)
 	var keys pki.Keys
 	try := func(r *Remedy) { w.try(ctx, e.Phone, r, &keys) }
@@ -123,13 +132,62 @@ func (e *Explanation) findRemedies(ctx context.Context, w World, h Hints) {
 }
 
 // findServed tries what the phone offers.
-func (e *Explanation) findServed(ctx context.Context, around Surroundings) {
+func (e *Explanation) findServed(ctx context.Context, around Surroundings, h Hints) {
 	e.Partial = true
 	s := &situation{p: e.Phone}
 	remedies := s.remedies()
+	if h.Copy != nil && e.findInCopy(ctx, h) {
+		e.Notes = append(e.Notes, s.notes...)
+		e.try(ctx, remedies, func(r *Remedy) {
+			tryServed(ctx, around, e.Phone, r)
+			r.Commands = byHand(r.Commands, e.Phone.Model)
+		})
+		return
+	}
 	e.Notes = append(e.Notes, "the cluster's keys are not known here, so that remedies which need them were not tried; give its directory for that")
 	e.Notes = append(e.Notes, s.notes...)
 	e.try(ctx, remedies, func(r *Remedy) { tryServed(ctx, around, e.Phone, r) })
+}
+
+// findInCopy tries what a copy of the cluster offers, and reports whether the copy does to the
+// phone what the cluster did: a TVS that did not answer is stopped in it.
+func (e *Explanation) findInCopy(ctx context.Context, h Hints) bool {
+	same := func(w World) bool {
+		_, report, err := h.Held.Boot(ctx, w)
+		return err == nil && report.Reason() == e.Report.Reason()
+	}
+	w := h.Copy.Fork(nil)
+	if !same(w) {
+		for _, c := range w {
+			for _, n := range c.Nodes() {
+				if err := c.Apply(operation.Service(n.Name(), profile.TVSService, operation.Stop)); err != nil {
+					continue
+				}
+			}
+		}
+		if !same(w) {
+			return false
+		}
+		e.Notes = append(e.Notes, "TVS is taken not to answer for the signer, as it did not now")
+	}
+	s := &situation{w: w, p: h.Held, hints: h}
+	var keys pki.Keys
+	e.try(ctx, slices.DeleteFunc(s.remedies(), func(r Remedy) bool { return r.OnSite || r.benchOnly(w) }), func(r *Remedy) { w.try(ctx, h.Held, r, &keys) })
+	e.Notes = append(e.Notes, s.notes...)
+	return true
+}
+
+// benchOnly reports whether a remedy needs what a real cluster does not have: commands of the
+// bench.
+func (r *Remedy) benchOnly(w World) bool {
+	for i := range r.actions {
+		for _, c := range r.actions[i].commandsIn(w) {
+			if c.Where == "bench" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // try tries remedies, and sorts those that work from those that do not.

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"slices"
 	"time"
 
 	"itlagent/agent/boot"
 	"itlagent/agent/holdings"
 	"itlagent/agent/model"
 	"itlagent/agent/trust"
+	"itlagent/testbench/cluster"
 )
 
 // Phone is a phone on paper: what it is, what it stores, and which TFTP servers it is
@@ -92,9 +94,14 @@ func (p Phone) Boot(ctx context.Context, s Surroundings) (Phone, *boot.Report, e
 	}
 	m := model.Find(p.Model, p.Firmware)
 	store := holdings.NewMemStore(p.Stored)
+	policy := p.Policy
+	if w, ok := s.(World); ok && policy.Verify == nil {
+		policy.Verify = w.verify()
+		policy.AnyServer = policy.AnyServer || slices.ContainsFunc(w, func(c *cluster.Cluster) bool { return c.State().NoAddresses() })
+	}
 	phone := boot.New(boot.Config{
 		Device: device, Model: m, Servers: p.Servers, Holdings: holdings.Open(store, holdings.Options{Model: m}),
-		Transport: s, Now: s.Now, Policy: p.Policy,
+		Transport: s, Now: s.Now, Policy: policy,
 	})
 	phone.Remember(p.Answers)
 	ctx, cancel := context.WithTimeout(ctx, paperTime)

@@ -2,6 +2,7 @@ package lockout
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -13,6 +14,7 @@ import (
 
 	"itlagent/agent/boot"
 	"itlagent/agent/fetch"
+	"itlagent/agent/trustlist"
 	"itlagent/agent/tvs"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
@@ -36,6 +38,28 @@ func (w World) Fork(keys *pki.Keys) World {
 
 // Now returns the bench clock of the first cluster.
 func (w World) Now() time.Time { return w[0].Now() }
+
+// verify checks what was signed by the stand-ins of copies of real clusters; nil where the world
+// has none.
+func (w World) verify() func(*trustlist.File, *rsa.PublicKey) error {
+	var secrets [][]byte
+	for _, c := range w {
+		if s := c.State(); s.Twin() {
+			secrets = append(secrets, s.Secret)
+		}
+	}
+	if secrets == nil {
+		return nil
+	}
+	return func(f *trustlist.File, key *rsa.PublicKey) (err error) {
+		for _, secret := range secrets {
+			if err = pki.CheckStandIn(f, key, secret); err == nil {
+				return nil
+			}
+		}
+		return err
+	}
+}
 
 // node returns the node that an address is of, and the name of the port.
 func (w World) node(address string) (*cluster.Node, string) {

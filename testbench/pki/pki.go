@@ -222,6 +222,9 @@ func (id *Identity) PEM(key bool) ([]byte, error) {
 	for _, cert := range id.withChain() {
 		out = append(out, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
 	}
+	if s, ok := id.Key.(*StandIn); ok && key {
+		return append(out, pem.EncodeToMemory(s.block())...), nil
+	}
 	if key {
 		der, err := x509.MarshalPKCS8PrivateKey(id.Key)
 		if err != nil {
@@ -303,6 +306,12 @@ func Load(data []byte) (*Identity, error) {
 			id.extend(block.Bytes)
 		case bytes.HasSuffix([]byte(block.Type), []byte("PRIVATE KEY")) && id.Key == nil:
 			key, err := privateKey(block.Bytes)
+			if err != nil {
+				return nil, err
+			}
+			id.Key = key
+		case block.Type == standInType && id.Key == nil:
+			key, err := readStandIn(block.Bytes, id.Certificate)
 			if err != nil {
 				return nil, err
 			}

@@ -7,6 +7,7 @@ import (
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/p12"
+	"itlagent/testbench/pki"
 )
 
 // renewP12 writes the publisher's recovery key under the security password, and
@@ -14,6 +15,10 @@ import (
 func renewP12(s *state.State) error {
 	id := s.Recovery()
 	if id == nil {
+		return nil
+	}
+	if _, ok := id.Key.(*pki.StandIn); ok {
+		s.RecoveryP12, s.RecoverySaved = nil, false // there is no key to be saved
 		return nil
 	}
 	data, err := p12.Encode(id, s.SecurityPassword)

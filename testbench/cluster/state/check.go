@@ -61,7 +61,7 @@ func (s *State) check() error {
 	if err := checkStores(s.Imported); err != nil {
 		return at(err, "Imported")
 	}
-	if s.Recovery() != nil && len(s.RecoveryP12) == 0 {
+	if s.Recovery() != nil && len(s.RecoveryP12) == 0 && !s.Twin() {
 		return at(errMissing, "RecoveryP12")
 	}
 	if err := s.checkPhones(); err != nil {

@@ -30,6 +30,35 @@ func Hash(data []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// Twin reports whether the state is the copy of a real cluster, which phones must not be served.
+func (s *State) Twin() bool { return len(s.Secret) > 0 }
+
+// NoAddresses reports whether a CTL of a real cluster is known as text alone, which has no
+// addresses of servers.
+func (s *State) NoAddresses() bool {
+	return s.Twin() && slices.ContainsFunc(s.History, func(h Served) bool { return h.Kind == trustlist.CTL && s.Own(h.SHA1) != h.SHA1 })
+}
+
+// Name returns the name of a list: its Hash, or that of the real cluster's list which it stands
+// for.
+func (s *State) Name(list []byte) string {
+	hash := Hash(list)
+	if names := s.Names[hash]; len(names) > 0 {
+		return names[0]
+	}
+	return hash
+}
+
+// Own returns the Hash of the list that has a name: see Name.
+func (s *State) Own(name string) string {
+	for own, names := range s.Names {
+		if slices.Contains(names, name) {
+			return own
+		}
+	}
+	return name
+}
+
 // Record adds to the history the lists that are others than in the state before, nil
 // at installation. Their bytes go to the effects.
 func (s *State) Record(before *State) {
@@ -47,9 +76,8 @@ func (s *State) Record(before *State) {
 			if s.Effects.Lists == nil {
 				s.Effects.Lists = make(map[string][]byte)
 			}
-			hash := Hash(data)
-			s.Effects.Lists[hash] = data
-			s.History = append(s.History, Served{SHA1: hash, Kind: kind, Node: i, Since: s.Now(), Reason: why})
+			s.Effects.Lists[Hash(data)] = data
+			s.History = append(s.History, Served{SHA1: s.Name(data), Kind: kind, Node: i, Since: s.Now(), Reason: why})
 		}
 	}
 	if over := len(s.History) - maxHistory; over > 0 {
@@ -72,6 +100,9 @@ func (s *State) remembers(node int, kind trustlist.Kind) bool {
 
 // HasServed reports whether a list of this name is in the history.
 func (s *State) HasServed(hash string) bool {
+	if names := s.Names[s.Own(hash)]; len(names) > 0 {
+		hash = names[0]
+	}
 	return slices.ContainsFunc(s.History, func(h Served) bool { return h.SHA1 == hash })
 }
 

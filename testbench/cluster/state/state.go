@@ -56,6 +56,11 @@ type State struct {
 
 	History []Served // lists, in the order of time
 
+	// Of the copy of a real cluster; empty in others:
+	Secret []byte              `json:",omitempty"` // of the stand-ins for its keys: see pki.StandIn
+	Names  map[string][]string `json:",omitempty"` // hashes of a list of the real cluster, its SHA-1 first, by that of what stands for it here
+	Hosts  map[string]int      `json:",omitempty"` // nodes by further names of theirs, as phones are told
+
 	Effects Effects `json:"-"`
 
 	directories *directories // of its TVS services

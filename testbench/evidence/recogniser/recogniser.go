@@ -131,8 +131,12 @@ func Collect(paths []string, stdin io.Reader, l Limits) ([]*Item, error) {
 
 // Recognise tells what bytes are, under a name that errors and archives have.
 func Recognise(name string, data []byte) *Item {
+	head := data[:min(len(data), headSize)]
+	if kind, about := streamed(head); kind != "" {
+		return &Item{Name: name, Kind: kind, About: about, open: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }}
+	}
 	it := &Item{Name: name, Data: data}
-	it.recognise(data[:min(len(data), headSize)])
+	it.recognise(head)
 	return it
 }
 

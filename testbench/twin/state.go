@@ -1,0 +1,453 @@
+package twin
+
+import (
+	"bytes"
+	"crypto/x509"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"itlagent/agent/trustlist"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
+	"itlagent/testbench/evidence/recogniser"
+	"itlagent/testbench/pki"
+)
+
+// findCertificates finds the certificates of each node: those of the lists, and newer ones that
+// were given as files, which are named as OS Administration names them.
+func (b *builder) findCertificates(items []*recogniser.Item) {
+	take := func(n *node, u profile.Unit, cert *x509.Certificate) {
+		if old := n.units[u]; old == nil || !b.known.real(old) || b.known.real(cert) && cert.NotBefore.After(old.NotBefore) {
+			n.units[u] = cert
+		}
+	}
+	for _, n := range b.nodes {
+		for _, l := range []*list{b.newest(trustlist.ITL), b.newest(trustlist.CTL), n.itl} {
+			if l != nil {
+				b.fromList(n, l, take)
+			}
+		}
+	}
+	for _, it := range items {
+		for _, cert := range it.Certificates {
+			if n := b.byDir(it.Name); n != nil && strings.Contains(strings.ToLower(filepath.Base(it.Name)), shownByTVS) {
+				n.vouching = cert
+				continue
+			}
+			name := strings.ToLower(filepath.Base(it.Name))
+			cn := fqdnOf(trustlist.FormatName(cert.Subject))
+			n, unit := b.byName(cn), unitOf(name, cert)
+			switch {
+			case strings.Contains(strings.ToLower(it.Name), "-trust"):
+				continue
+			case unit == profile.ITLRecovery:
+				if n = b.byName(strings.TrimPrefix(cn, "itlrecovery_")); n == nil {
+					n = b.nodes[0]
+				}
+			case unit == profile.CAPF:
+				n = b.nodes[0]
+				if dir := b.byDir(it.Name); dir != nil {
+					n = dir
+				}
+			}
+			if n != nil && unit != "" {
+				take(n, unit, cert)
+			}
+		}
+	}
+}
+
+// shownByTVS is in the names of files with the certificate that a TVS service shows.
+const shownByTVS = "shown-by-tvs"
+
+// byDir returns the node that a folder of a path is named after.
+func (b *builder) byDir(path string) *node {
+	for part := range strings.SplitSeq(filepath.ToSlash(filepath.Dir(path)), "/") {
+		if n := b.byName(strings.ToLower(part)); n != nil {
+			return n
+		}
+	}
+	return nil
+}
+
+// unitOf tells what a certificate is for: by the name of its file, or else its subject.
+func unitOf(name string, cert *x509.Certificate) profile.Unit {
+	cn := strings.ToLower(cert.Subject.CommonName)
+	switch {
+	case strings.Contains(name, "itlrecovery"), strings.HasPrefix(cn, "itlrecovery"):
+		return profile.ITLRecovery
+	case strings.Contains(name, "ecdsa"), strings.HasSuffix(cn, "-ec"):
+		return profile.CallManagerEC
+	case strings.Contains(name, "callmanager"):
+		return profile.CallManager
+	case strings.Contains(name, "tvs"):
+		return profile.TVS
+	case strings.Contains(name, "capf"), strings.HasPrefix(cn, "capf-"):
+		return profile.CAPF
+	case strings.Contains(name, "tomcat"):
+		return profile.Tomcat
+	}
+	return ""
+}
+
+// fromList takes a node's certificates from a list.
+func (b *builder) fromList(n *node, l *list, take func(*node, profile.Unit, *x509.Certificate)) {
+	for i := range l.file.Records {
+		r := &l.file.Records[i]
+		if r.Empty() {
+			continue
+		}
+		id := identityOf(r)
+		if id.hash == "" && r.Has(trustlist.Certificate) {
+			id.hash = sumOf(r.Value(trustlist.Certificate))
+		}
+		cert, err := b.known.find(id)
+		if err != nil {
+			continue
+		}
+		cn := fqdnOf(string(r.Subject()))
+		mine := b.byName(cn) == n
+		isEC := strings.HasSuffix(strings.ToLower(cert.Subject.CommonName), "-ec")
+		switch role := r.Role(); {
+		case strings.HasPrefix(cn, "itlrecovery"):
+			if n == b.nodes[0] {
+				take(n, profile.ITLRecovery, cert)
+			}
+		case role == trustlist.CAPF:
+			if n == b.nodes[0] {
+				take(n, profile.CAPF, cert)
+			}
+		case !mine:
+		case role == trustlist.TVS:
+			take(n, profile.TVS, cert)
+		case isEC:
+			take(n, profile.CallManagerEC, cert)
+		case role == trustlist.TFTP, role == trustlist.CCMTFTP, role == trustlist.SAST:
+			take(n, profile.CallManager, cert)
+		}
+	}
+}
+
+// release guesses the release of the cluster.
+func (b *builder) release(items []*recogniser.Item) string {
+	if b.opts.Release != "" {
+		return b.opts.Release
+	}
+	for _, it := range items {
+		if it.Kind == recogniser.VersionText {
+			if r := releaseOf(it.Data); r != "" {
+				return r
+			}
+		}
+	}
+	l := b.newest(trustlist.ITL)
+	recovery := b.nodes[0].units[profile.ITLRecovery]
+	https := l.file.SignerVersion != trustlist.Version{}
+	guess := "8.6"
+	switch {
+	case recovery == nil:
+	case https && l.signer != nil && l.signer.Equal(recovery):
+		guess = "12.5"
+		if b.known.real(recovery) && recovery.NotAfter.Sub(recovery.NotBefore) > 10*365*24*time.Hour {
+			guess = "14"
+		}
+	case https:
+		guess = "11.5"
+	default:
+		guess = "10.0"
+		if own := l.own(); own != nil && len(own.Value(trustlist.PublicKey)) > 200 {
+			guess = "10.5"
+		}
+	}
+	b.note("the release is guessed from the lists to be %s or one that works alike; --release gives another", guess)
+	return guess
+}
+
+var versionLine = regexp.MustCompile(`Active Master Version:\s*(\d+)\.(\d+)`)
+
+// releaseOf returns the release, of those that are known, that a version is nearest to.
+func releaseOf(text []byte) (name string) {
+	m := versionLine.FindSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	var major, minor int
+	fmt.Sscan(string(m[1]), &major)
+	fmt.Sscan(string(m[2]), &minor)
+	for _, r := range []struct {
+		major, minor int
+		name         string
+	}{{8, 0, "8.6"}, {10, 0, "10.0"}, {10, 5, "10.5"}, {11, 0, "11.5"}, {12, 0, "12.5"}, {14, 0, "14"}} {
+		if major > r.major || major == r.major && minor >= r.minor {
+			name = r.name
+		}
+	}
+	return name
+}
+
+// state puts the state together.
+func (b *builder) state(items []*recogniser.Item) error {
+	last := b.newest(trustlist.ITL)
+	p := profile.Profile{Name: b.nodes[0].name, Release: b.release(items), Installed: time.Unix(0, 0).UTC(), Organisation: organisation(string(last.file.Signer.Name))}
+	if b.nodes[0].domain != "" {
+		p.Name = b.nodes[0].domain
+	}
+	for i, n := range b.nodes {
+		spec := profile.NodeSpec{Name: n.name, Domain: n.domain, Publisher: i == 0, Host: n.address, Absent: make(map[profile.Service]bool)}
+		if !n.tftp {
+			spec.Absent[profile.TFTPService] = true
+		}
+		if !n.tvs && !b.blank {
+			spec.Absent[profile.TVSService] = true
+		}
+		if cert := n.units[profile.CAPF]; cert != nil {
+			spec.CAPFName = cert.Subject.CommonName
+		}
+		p.Nodes = append(p.Nodes, spec)
+	}
+	if rec := b.nodes[0].units[profile.ITLRecovery]; rec != nil {
+		p.RecoveryName = rec.Subject.CommonName
+	} else if r, err := profile.FindRelease(p.Release); err == nil && r.Recovery {
+		b.note("no ITLRecovery certificate is known, which release %s has: one is made up", p.Release)
+	}
+	b.s = state.New(p, time.Time{})
+	b.s.Clock, b.s.Secret, b.s.Names, b.s.Hosts = b.opts.Now, b.secret, make(map[string][]string), make(map[string]int)
+	if last.file.Digest.Hash() != 0 {
+		b.s.Digest = last.file.Digest
+	}
+	for i, n := range b.nodes {
+		if err := b.fill(b.s.Nodes[i], n); err != nil {
+			return err
+		}
+		for _, name := range []string{n.name, profile.FQDN(n.name, n.domain)} {
+			b.s.Hosts[name] = i
+		}
+	}
+	b.parameters(last)
+	b.imports(items)
+	b.services(items)
+	b.history()
+	return nil
+}
+
+// organisation returns the parts of a subject that all nodes share.
+func organisation(subject string) pki.Name {
+	n := nameOf(subject)
+	first := func(parts []string) string {
+		if len(parts) == 0 {
+			return ""
+		}
+		return parts[0]
+	}
+	return pki.Name{OU: first(n.OrganizationalUnit), O: first(n.Organization), L: first(n.Locality), ST: first(n.Province), C: first(n.Country)}
+}
+
+// fill gives a node its certificates and its lists.
+func (b *builder) fill(to *state.Node, n *node) error {
+	for _, u := range b.s.Release().Units() {
+		cert := n.units[u]
+		if cert == nil {
+			var err error
+			if cert, err = b.madeUp(to, u); err != nil {
+				return err
+			}
+			if u != profile.Tomcat && u != profile.CAPF && (u != profile.ITLRecovery || n == b.nodes[0]) {
+				b.note("the %s certificate of %s is not known: one is made up", u, n.name)
+			}
+		}
+		to.Units[u] = pki.NewStandIn(cert, b.secret)
+	}
+	to.Signer, to.Vouching, to.App, to.Web = to.Units[profile.CallManager], to.Units[profile.TVS], to.Units[profile.Tomcat], to.Units[profile.CallManagerEC]
+	if n.vouching != nil {
+		to.Vouching = pki.NewStandIn(n.vouching, b.secret)
+	}
+	key, err := hostKey()
+	if err != nil {
+		return err
+	}
+	to.HostKey = key
+	itl := n.itl
+	if itl == nil {
+		itl = b.newest(trustlist.ITL)
+	}
+	to.ITL = itl.data
+	if own := itl.own(); own != nil { // TFTP signs with what it has in its list
+		if cert, err := b.known.find(withHash(own)); err == nil && b.byName(fqdnOf(string(own.Subject()))) == n {
+			to.Signer = pki.NewStandIn(cert, b.secret)
+		}
+	}
+	return nil
+}
+
+// withHash is identityOf with the hash of a whole certificate.
+func withHash(r *trustlist.Record) identity {
+	id := identityOf(r)
+	if id.hash == "" && r.Has(trustlist.Certificate) {
+		id.hash = sumOf(r.Value(trustlist.Certificate))
+	}
+	return id
+}
+
+// madeUp makes a certificate that the evidence does not have.
+func (b *builder) madeUp(n *state.Node, u profile.Unit) (*x509.Certificate, error) {
+	cn := n.FQDN()
+	id := identity{keyLength: 270}
+	switch u {
+	case profile.CAPF:
+		cn = "CAPF-" + n.Name
+	case profile.ITLRecovery:
+		cn = "ITLRECOVERY_" + n.FQDN()
+	case profile.CallManagerEC:
+		cn, id.keyLength = n.FQDN()+"-EC", 65
+	}
+	if cert := b.nodes[0].units[profile.CallManager]; cert != nil && cert.PublicKeyAlgorithm == x509.RSA && pki.Bits(&pki.Identity{Certificate: cert}) == 1024 && id.keyLength == 270 {
+		id.keyLength = 140
+	}
+	id.subject = "CN=" + cn
+	id.issuer = id.subject
+	id.serial = pki.NewSecret()[:pki.SerialBytes]
+	id.serial[0] &= 0x7f
+	return b.known.make(id)
+}
+
+// parameters tells what lists tell of the cluster's parameters.
+func (b *builder) parameters(last *list) {
+	blank := 0
+	for i := range last.file.Records {
+		if r := &last.file.Records[i]; r.Role() != trustlist.SAST && r.Empty() {
+			blank++
+		}
+	}
+	b.s.Rollback = blank > 0
+	ctl := b.newest(trustlist.CTL)
+	if ctl == nil {
+		return
+	}
+	b.s.CTL = ctl.data
+	for i, n := range b.nodes {
+		if n.tftp && n.ctl != nil {
+			b.s.Nodes[i].CTL = n.ctl.data
+		} else if n.tftp {
+			b.s.Nodes[i].CTL = ctl.data
+		}
+	}
+	for i := range ctl.file.Records {
+		if r := &ctl.file.Records[i]; r.Role() == trustlist.CCMTFTP && !r.Empty() {
+			b.s.Mixed = true
+		}
+	}
+}
+
+// imports puts certificates of trust stores into them: their paths have the store's name, as in
+// "Phone-SAST-trust/other.pem".
+func (b *builder) imports(items []*recogniser.Item) {
+	for _, it := range items {
+		for _, store := range profile.Stores() {
+			if !strings.Contains(strings.ToLower(it.Name), strings.ToLower(string(store))) {
+				continue
+			}
+			for _, cert := range it.Certificates {
+				if b.isOwn(cert) {
+					continue
+				}
+				t := state.Trusted{Store: store, Identity: &pki.Identity{Certificate: cert}}
+				b.s.Imported = append(b.s.Imported, t)
+			}
+		}
+	}
+	for _, n := range b.s.Nodes {
+		n.Stores = b.s.Imported
+	}
+}
+
+func (b *builder) isOwn(cert *x509.Certificate) bool {
+	for _, n := range b.nodes {
+		for _, own := range n.units {
+			if own.Equal(cert) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var stoppedLine = regexp.MustCompile(`(?m)^\s*(Cisco [A-Za-z ]+?)\s*\[STOPPED\]`)
+
+// services stops what `utils service list` says is stopped. Its file is named after the node, or
+// in a folder that is; of a cluster of one node that does not matter.
+func (b *builder) services(items []*recogniser.Item) {
+	told := make(map[int]bool)
+	for _, it := range items {
+		if it.Kind != recogniser.ServiceText {
+			continue
+		}
+		at := -1
+		for i, n := range b.nodes {
+			if len(b.nodes) == 1 || b.byDir(it.Name) == n || strings.Contains(strings.ToLower(filepath.Base(it.Name)), n.name) {
+				at = i
+			}
+		}
+		if at < 0 {
+			b.note("%s: of which node these services are is not known: name the file after it", it.Name)
+			continue
+		}
+		told[at] = true
+		for _, m := range stoppedLine.FindAllSubmatch(it.Data, -1) {
+			if service, err := profile.FindService(string(bytes.TrimSpace(m[1]))); err == nil {
+				b.s.Nodes[at].Stopped[service] = true
+			}
+		}
+	}
+	if len(told) < len(b.nodes) {
+		b.note("which services run is not known: TVS and TFTP are taken to run where lists say that they are")
+	}
+}
+
+// history makes the twin remember every list of the evidence as served.
+func (b *builder) history() {
+	b.s.Effects.Lists = make(map[string][]byte)
+	serves := func(i int, l *list) bool {
+		n := b.s.Nodes[i]
+		return l.kind == trustlist.ITL && bytes.Equal(n.ITL, l.data) || l.kind == trustlist.CTL && bytes.Equal(n.CTL, l.data)
+	}
+	add := func(i int, l *list) {
+		b.s.History = append(b.s.History, state.Served{SHA1: b.s.Name(l.data), Kind: l.kind, Node: i, Since: l.at, Reason: "found in " + l.from[0]})
+	}
+	for _, l := range b.all {
+		own := state.Hash(l.data)
+		b.s.Effects.Lists[own] = l.data
+		if l.sha1 != "" && l.sha1 != own {
+			b.s.Names[own] = []string{l.sha1}
+			if l.md5 != "" {
+				b.s.Names[own] = append(b.s.Names[own], l.md5)
+			}
+		}
+	}
+	for _, l := range b.all { // those that are served now come last, so that none is later
+		at := 0
+		if r := l.own(); r != nil {
+			for i, n := range b.nodes {
+				if n == b.byName(fqdnOf(string(r.Subject()))) {
+					at = i
+				}
+			}
+		}
+		now := false
+		for i := range b.nodes {
+			now = now || serves(i, l)
+		}
+		if !now {
+			add(at, l)
+		}
+	}
+	for i := range b.nodes {
+		for _, l := range b.all {
+			if serves(i, l) {
+				add(i, l)
+			}
+		}
+	}
+}

@@ -1,0 +1,307 @@
+package twin
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	"itlagent/agent/trustlist"
+	"itlagent/testbench/cluster"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
+	"itlagent/testbench/evidence"
+	"itlagent/testbench/evidence/recogniser"
+	"itlagent/testbench/pki"
+)
+
+// Options are what evidence cannot tell, or what is known better.
+type Options struct {
+	Release string    // "" guesses it from the lists
+	Now     time.Time // the machine's where zero
+	Dir     string    // of the twin; "" keeps it in memory
+}
+
+// Twin is the copy of a real cluster.
+type Twin struct {
+	Cluster *cluster.Cluster
+	Reports *evidence.Reports // of its phones
+	Notes   []string          // what was guessed, and what is not known
+	lists   []*list
+	b       *builder
+}
+
+// ErrNoList says that evidence has no ITL that a cluster serves.
+var ErrNoList = errors.New("no ITL is among it, neither as a file nor as what show itl prints")
+
+// builder is a twin that is being made.
+type builder struct {
+	opts   Options
+	secret []byte
+	known  *known
+	all    []*list // the oldest first
+	nodes  []*node
+	notes  []string
+	blank  bool // the lists are prepared for a rollback: they do not say who runs TVS
+	s      *state.State
+}
+
+// node is what is known of a node.
+type node struct {
+	name, domain string
+	tftp, tvs    bool
+	named        bool // a folder with its list is named after it
+	itl, ctl     *list
+	units        map[profile.Unit]*x509.Certificate
+	vouching     *x509.Certificate // that its TVS shows; nil where it was not asked
+	address      string
+}
+
+func (b *builder) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	for _, n := range b.notes {
+		if n == text {
+			return
+		}
+	}
+	b.notes = append(b.notes, text)
+}
+
+// New makes a twin.
+func New(items []*recogniser.Item, o Options) (*Twin, error) {
+	if o.Now.IsZero() {
+		o.Now = time.Now()
+	}
+	k, err := newKnown()
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{opts: o, secret: pki.NewSecret(), known: k}
+	k.learn(items)
+	if err := b.lists(items); err != nil {
+		return nil, err
+	}
+	if b.newest(trustlist.ITL) == nil {
+		return nil, ErrNoList
+	}
+	b.findNodes()
+	b.findCertificates(items)
+	if err := b.state(items); err != nil {
+		return nil, err
+	}
+	c, err := cluster.FromState(b.s, cluster.Options{Dir: o.Dir})
+	if err != nil {
+		return nil, err
+	}
+	t := &Twin{Cluster: c, Notes: b.notes, lists: b.all, b: b}
+	if t.Reports, err = reports(items); err != nil {
+		c.Close()
+		return nil, err
+	}
+	if t.b.phones(items, t.Reports); len(b.s.Phones) > 0 {
+		err = c.Apply(func(s *state.State) error { s.Phones = b.s.Phones; return nil })
+	}
+	t.Notes = b.notes
+	return t, err
+}
+
+// newest returns the newest list of a kind, nil for none.
+func (b *builder) newest(kind trustlist.Kind) (last *list) {
+	for _, l := range b.all {
+		if l.kind == kind {
+			last = l
+		}
+	}
+	return last
+}
+
+// fqdnOf returns the host name in the subject of a node's certificate.
+func fqdnOf(name string) string {
+	for part := range strings.SplitSeq(strings.ReplaceAll(name, ",", ";"), ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		if strings.EqualFold(key, "CN") {
+			value = strings.TrimSuffix(strings.ToLower(strings.Trim(value, `" `)), "-ec")
+			return strings.TrimSuffix(value, "-ms") // of certificates for several servers
+		}
+	}
+	return ""
+}
+
+// node returns the node of a host name, and makes it. One name may have the domain, and another
+// not.
+func (b *builder) node(fqdn string) *node {
+	host, domain, _ := strings.Cut(fqdn, ".")
+	if profile.CheckLabel(host) != nil || domain != "" && profile.CheckDomain(domain) != nil {
+		return nil
+	}
+	for _, n := range b.nodes {
+		if n.name == host && (n.domain == domain || n.domain == "" || domain == "") {
+			if n.domain == "" {
+				n.domain = domain
+			}
+			return n
+		}
+	}
+	n := &node{name: host, domain: domain, units: make(map[profile.Unit]*x509.Certificate)}
+	b.nodes = append(b.nodes, n)
+	return n
+}
+
+// own returns the certificate of the TFTP server that a list is of.
+func (l *list) own() *trustlist.Record {
+	for _, role := range []trustlist.Role{trustlist.TFTP, trustlist.CCMTFTP, trustlist.SAST} {
+		for i := range l.file.Records {
+			r := &l.file.Records[i]
+			if r.Role() == role && !strings.HasPrefix(fqdnOf(string(r.Subject())), "itlrecovery") && fqdnOf(string(r.Subject())) != "" {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// findNodes tells the nodes by the newest lists: every list has the name of its TFTP server, and
+// of all that run TVS.
+func (b *builder) findNodes() {
+	last := b.newest(trustlist.ITL)
+	for i := range last.file.Records {
+		if r := &last.file.Records[i]; r.Role() == trustlist.TVS {
+			if n := b.node(fqdnOf(string(r.Subject()))); n != nil {
+				n.tvs = true
+			}
+		}
+	}
+	for _, l := range b.all {
+		r := l.own()
+		if l.kind != trustlist.ITL || r == nil {
+			continue
+		}
+		if n := b.node(fqdnOf(string(r.Subject()))); n != nil {
+			n.itl, n.tftp = l, true
+		}
+	}
+	for _, l := range b.all { // lists in a folder that is named after a node are what it serves
+		for _, path := range l.from {
+			n := b.byDir(path)
+			switch {
+			case n == nil:
+			case l.kind == trustlist.CTL:
+				n.ctl = l
+			default:
+				n.itl, n.tftp, n.named = l, true, true
+			}
+		}
+	}
+	if ctl := b.newest(trustlist.CTL); ctl != nil {
+		b.addresses(ctl)
+	}
+	if len(b.nodes) == 0 {
+		b.node("server")
+		b.note("no list names a node that is known by a host name: one is made up")
+	}
+	b.dropOld()
+	b.order()
+	for i, n := range b.nodes {
+		if n.address == "" {
+			n.address = netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}).String()
+			b.note("the address of %s is not known: %s is made up", n.name, n.address)
+		}
+		if !n.tftp {
+			b.note("no list of %s is known: it is taken to run no TFTP", n.name)
+		}
+	}
+}
+
+// dropOld drops the nodes that only old lists name: after a change of names there is another.
+func (b *builder) dropOld() {
+	last := b.newest(trustlist.ITL)
+	newest := make(map[*node]bool)
+	for i := range last.file.Records {
+		if n := b.byName(fqdnOf(string(last.file.Records[i].Subject()))); n != nil {
+			newest[n] = true
+		}
+	}
+	blank := true // prepared for a rollback, a list names its own server alone
+	for _, n := range b.nodes {
+		blank = blank && !n.tvs
+	}
+	b.blank = blank
+	var kept []*node
+	for _, n := range b.nodes {
+		if n.tvs || newest[n] || blank && n.itl != nil && n.named {
+			kept = append(kept, n)
+		}
+	}
+	if len(kept) > 0 {
+		b.nodes = kept
+	}
+}
+
+// byName returns the node of a host name, nil for none.
+func (b *builder) byName(fqdn string) *node {
+	host, domain, _ := strings.Cut(fqdn, ".")
+	for _, n := range b.nodes {
+		if host != "" && n.name == host && (n.domain == domain || n.domain == "" || domain == "") {
+			return n
+		}
+	}
+	return nil
+}
+
+// addresses takes the nodes' addresses of a CTL.
+func (b *builder) addresses(ctl *list) {
+	for i := range ctl.file.Records {
+		r := &ctl.file.Records[i]
+		n := b.byName(strings.ToLower(string(r.DNS())))
+		if n == nil {
+			n = b.byName(fqdnOf(string(r.Subject())))
+		}
+		if ip := net.IP(r.Value(trustlist.IPAddress)); n != nil && len(ip) == 4 && !ip.IsUnspecified() {
+			n.address = ip.String()
+		}
+	}
+}
+
+// order puts the publisher first: the node that ITLRecovery is named after, or that the first
+// record of the CTL or the first TVS record names.
+func (b *builder) order() {
+	first := 0
+	last := b.newest(trustlist.ITL)
+	for i := range last.file.Records {
+		host, _, _ := strings.Cut(strings.TrimPrefix(fqdnOf(string(last.file.Records[i].Subject())), "itlrecovery_"), ".")
+		if !strings.HasPrefix(fqdnOf(string(last.file.Records[i].Subject())), "itlrecovery") {
+			continue
+		}
+		for at, n := range b.nodes {
+			if n.name == host {
+				b.nodes[0], b.nodes[at] = b.nodes[at], b.nodes[0]
+				return
+			}
+		}
+	}
+	if ctl := b.newest(trustlist.CTL); ctl != nil && len(ctl.file.Records) > 0 {
+		if n := b.byName(strings.ToLower(string(ctl.file.Records[0].DNS()))); n != nil {
+			for at := range b.nodes {
+				if b.nodes[at] == n {
+					first = at
+				}
+			}
+		}
+	}
+	b.nodes[0], b.nodes[first] = b.nodes[first], b.nodes[0]
+	b.note("no ITLRecovery certificate is named after a node: %s is taken to be the publisher", b.nodes[0].name)
+}
+
+// hostKey makes the SSH key that the form of a state wants.
+func hostKey() ([]byte, error) {
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return x509.MarshalPKCS8PrivateKey(key)
+}
