@@ -97,6 +97,24 @@ func Recall(w lockout.World, mac, itl, ctl string) (p lockout.Phone, notes []str
 	return p, []string{note}, err
 }
 
+// Presume gives a phone whose lists alone are known the configuration that a cluster serves now,
+// and returns a note that says so.
+func Presume(p *lockout.Phone, c *cluster.Cluster) (note string, err error) { return presume(p, c) }
+
+// ReadConfig reads the content of a configuration, signed or not.
+func ReadConfig(path string) ([]byte, error) {
+	data, err := ReadFile(path)
+	if err == nil {
+		if data, err = configuration(data); err != nil {
+			err = fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	return data, err
+}
+
+// DefaultMAC is the address of a phone of which none is said.
+const DefaultMAC = defaultMAC
+
 // presume takes what a cluster serves now for the configuration that the phone holds, as
 // it would be without a fault of TFTP.
 func presume(p *lockout.Phone, c *cluster.Cluster) (note string, err error) {

@@ -82,7 +82,7 @@ func (k *known) find(id identity) (*x509.Certificate, error) {
 	}
 	cert, err := k.make(id)
 	if err == nil {
-		k.certs[name], k.made[string(cert.Raw)] = cert, true
+		k.certs[name], k.certs[sumOf(cert.Raw)], k.made[string(cert.Raw)] = cert, cert, true
 	}
 	return cert, err
 }

@@ -7,8 +7,10 @@ import (
 	"regexp"
 	"strings"
 
+	"itlagent/testbench/cluster/operation"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/state"
+	"itlagent/testbench/events"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/evidence/recogniser"
 )
@@ -135,4 +137,42 @@ func (b *builder) phones(items []*recogniser.Item, r *evidence.Reports) {
 	if len(b.s.Phones) == 0 {
 		b.note("no phone is known: exports of RIS or AXL, or logs with alarms, name them")
 	}
+}
+
+// AddPhone makes a phone known to the twin; a model of "" is CP-7965G.
+func (t *Twin) AddPhone(mac, model string) error {
+	if t.Cluster.State().Phone(mac) != nil {
+		return nil
+	}
+	if model == "" {
+		model = "CP-7965G"
+	}
+	return t.Cluster.Apply(operation.AddPhone(mac, model))
+}
+
+// WriteReports writes what phones have reported to an event log, in the form of a cluster's own.
+func (t *Twin) WriteReports(path string) error {
+	log, err := events.Open(path)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	installed := func(h evidence.Hash) string {
+		if h == (evidence.Hash{}) {
+			return "Not Installed"
+		}
+		return strings.ToUpper(h.String())
+	}
+	for _, m := range t.Reports.MACs() {
+		r, ok, err := t.Reports.Last(m)
+		if !ok || err != nil {
+			continue // reports that contradict each other tell nothing
+		}
+		err = log.Add(events.Event{Time: r.Time, Node: t.Cluster.Publisher().Name(), App: "UC_CALLMANAGER", Severity: 6, Name: evidence.AlarmName, Text: "imported",
+			Tags: []events.Tag{{Key: "DeviceName", Value: "SEP" + m.String()}, {Key: "ITL_Signature", Value: installed(r.ITL)}, {Key: "CTL_Signature", Value: installed(r.CTL)}}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

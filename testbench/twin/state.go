@@ -40,6 +40,9 @@ func (b *builder) findCertificates(items []*recogniser.Item) {
 			name := strings.ToLower(filepath.Base(it.Name))
 			cn := fqdnOf(trustlist.FormatName(cert.Subject))
 			n, unit := b.byName(cn), unitOf(name, cert)
+			if dir := b.byDir(it.Name); dir != nil && unit != profile.ITLRecovery {
+				n = dir
+			}
 			switch {
 			case strings.Contains(strings.ToLower(it.Name), "-trust"):
 				continue
@@ -109,7 +112,7 @@ func (b *builder) fromList(n *node, l *list, take func(*node, profile.Unit, *x50
 			continue
 		}
 		cn := fqdnOf(string(r.Subject()))
-		mine := b.byName(cn) == n
+		mine := b.byName(cn) == n || shared(string(r.Subject()))
 		isEC := strings.HasSuffix(strings.ToLower(cert.Subject.CommonName), "-ec")
 		switch role := r.Role(); {
 		case strings.HasPrefix(cn, "itlrecovery"):

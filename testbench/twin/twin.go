@@ -41,14 +41,15 @@ var ErrNoList = errors.New("no ITL is among it, neither as a file nor as what sh
 
 // builder is a twin that is being made.
 type builder struct {
-	opts   Options
-	secret []byte
-	known  *known
-	all    []*list // the oldest first
-	nodes  []*node
-	notes  []string
-	blank  bool // the lists are prepared for a rollback: they do not say who runs TVS
-	s      *state.State
+	opts      Options
+	secret    []byte
+	known     *known
+	all       []*list // the oldest first
+	nodes     []*node
+	notes     []string
+	sharedTVS bool // one TVS certificate serves all nodes
+	blank     bool // the lists are prepared for a rollback: they do not say who runs TVS
+	s         *state.State
 }
 
 // node is what is known of a node.
@@ -126,10 +127,20 @@ func fqdnOf(name string) string {
 		key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
 		if strings.EqualFold(key, "CN") {
 			value = strings.TrimSuffix(strings.ToLower(strings.Trim(value, `" `)), "-ec")
-			return strings.TrimSuffix(value, "-ms") // of certificates for several servers
+			host, domain, _ := strings.Cut(value, ".")
+			return profile.FQDN(strings.TrimSuffix(host, multiServer), domain)
 		}
 	}
 	return ""
+}
+
+// multiServer ends the host name in a certificate that all servers of a cluster share.
+const multiServer = "-ms"
+
+// shared reports whether a certificate's name is that of one for all servers.
+func shared(name string) bool {
+	host, _, _ := strings.Cut(strings.ToLower(nameOf(name).CommonName), ".")
+	return strings.HasSuffix(host, multiServer)
 }
 
 // node returns the node of a host name, and makes it. One name may have the domain, and another
@@ -174,6 +185,7 @@ func (b *builder) findNodes() {
 			if n := b.node(fqdnOf(string(r.Subject()))); n != nil {
 				n.tvs = true
 			}
+			b.sharedTVS = b.sharedTVS || shared(string(r.Subject()))
 		}
 	}
 	for _, l := range b.all {
@@ -203,6 +215,9 @@ func (b *builder) findNodes() {
 	if len(b.nodes) == 0 {
 		b.node("server")
 		b.note("no list names a node that is known by a host name: one is made up")
+	}
+	for _, n := range b.nodes {
+		n.tvs = n.tvs || b.sharedTVS
 	}
 	b.dropOld()
 	b.order()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/audit"
@@ -25,7 +26,7 @@ import (
 )
 
 var (
-	courses = flag.Int("courses", 150, "random courses of clusters that are copied")
+	courses = flag.Int("courses", 60, "random courses of clusters that are copied")
 	seed    = flag.Uint64("seed", 1, "of the first course")
 )
 
@@ -140,6 +141,9 @@ func newCourse(t *testing.T, r *rand.Rand) *course {
 
 // do makes a change, with the restarts that belong to it most of the time.
 func (x *course) do(words string, r *rand.Rand) error {
+	if err := x.c.Apply(operation.Advance(time.Hour)); err != nil {
+		return err
+	}
 	word, args, _ := strings.Cut(words, " ")
 	what, where, _ := strings.Cut(args, "@")
 	var err error
@@ -175,7 +179,7 @@ func (x *course) do(words string, r *rand.Rand) error {
 		restart(map[string]profile.Service{"tftp": profile.TFTPService, "tvs": profile.TVSService}[args])
 		return err
 	}
-	if err == nil && r.IntN(6) > 0 {
+	if err == nil && (word == "rename" || r.IntN(6) > 0) { // a server that is renamed starts again
 		restart(profile.TVSService)
 		restart(profile.TFTPService)
 	}

@@ -28,6 +28,7 @@ type auditFlags struct {
 	listen             string
 	span               time.Duration // of listening; 0 until it is ended
 	all, asCSV, asJSON bool
+	from               fromFlags
 }
 
 func (x *auditFlags) add(f *pflag.FlagSet) {
@@ -57,6 +58,8 @@ func runAudit(e *env, args []string) int {
 	f := e.flags("audit")
 	var x auditFlags
 	x.add(f)
+	x.from.add(f)
+	f.StringArrayVar(&x.from.paths, "itl", nil, "`LIST` of a real cluster, or its show itl text: the same as --from")
 	if code, ok := e.parse(f, args, 0); !ok {
 		return code
 	}
@@ -65,17 +68,20 @@ func runAudit(e *env, args []string) int {
 		return e.usage("audit: --csv and --json are two forms of one output")
 	case x.span != 0 && x.listen == "":
 		return e.usage("audit: --for belongs to --listen")
-	case len(x.dirs) == 0:
+	case x.from.given() && len(x.dirs) > 0:
+		return e.usage("audit: --dir and --from are two clusters: whose phones these are is wanted once")
+	case x.logsAlone():
+		return x.groups(e)
+	case len(x.dirs) == 0 && !x.from.given():
 		x.dirs = []string{defaultDir}
 	}
-	w, code := e.world(x.dirs)
+	w, reports, code := x.world(e)
 	if code != exitOK {
 		return code
 	}
 	defer closeWorld(w)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	reports := evidence.New()
 	for _, path := range x.sources() {
 		if err := e.readLog(reports, path); err != nil {
 			return e.fail(exitInfra, "audit: %v", plainPath(err))

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 	"itlagent/agent/fetch"
 	"itlagent/agent/trust"
 	"itlagent/testbench/evidence"
+	"itlagent/testbench/evidence/recogniser"
 	"itlagent/testbench/lockout"
 )
 
@@ -25,9 +27,11 @@ type explainFlags struct {
 	dirs, files []string // of the cluster, with phone.Servers for one that runs somewhere
 	p12         string
 	asJSON, all bool
+	from        fromFlags
 }
 
 func (x *explainFlags) add(f *pflag.FlagSet) {
+	x.from.add(f)
 	p := &x.phone
 	f.StringArrayVar(&p.Installed, "installed", nil, "`LIST` that the phone holds; at most one ITL and one CTL")
 	f.StringVar(&p.Config, "config", "", "`FILE` with the configuration that the phone holds, for its TVS servers; the one that is served where not given")
@@ -64,7 +68,10 @@ func runExplain(e *env, args []string) int {
 		return code
 	}
 	defer closeWorld(w)
-	ex, err := x.explain(ctx, w)
+	ex, code, err := x.ask(ctx, e, w)
+	if code != exitOK {
+		return code
+	}
 	switch {
 	case errors.Is(err, evidence.ErrUnknownList), errors.Is(err, evidence.ErrSilent), errors.Is(err, evidence.ErrDisputed):
 		return e.fail(exitInfra, "explain: nothing can be said: %v", err)
@@ -88,6 +95,9 @@ func runExplain(e *env, args []string) int {
 // check reports contradictions.
 func (x *explainFlags) check(e *env) int {
 	clusters := 0
+	if x.from.given() && len(x.dirs)+len(x.phone.Servers) == 0 {
+		clusters = 1 // with files beside it
+	}
 	for _, given := range []bool{len(x.dirs) > 0, len(x.files) > 0, len(x.phone.Servers) > 0 && len(x.dirs) == 0} {
 		if given {
 			clusters++
@@ -102,18 +112,33 @@ func (x *explainFlags) check(e *env) int {
 	switch {
 	case x.phone.Given() > 1:
 		return e.usage("explain: --installed, --flash, --state, --phone and --hash are different sources of what the phone holds; give one")
-	case clusters != 1:
-		return e.usage("explain: what the cluster serves is wanted one way: --dir, files, or --tftp")
-	case len(x.dirs) == 0 && (x.phone.Hash != "" || x.phone.Page != "" || x.phone.Reported):
+	case clusters != 1 && !(x.from.given() && clusters == 2 && len(x.files) > 0):
+		return e.usage("explain: what the cluster serves is wanted one way: --dir, files, --from or --tftp")
+	case len(x.dirs) == 0 && !x.from.given() && !x.textGiven() && (x.phone.Hash != "" || x.phone.Page != "" || x.phone.Reported):
 		return e.usage("explain: a hash is looked up among the lists that a cluster has served: give its --dir")
-	case x.p12 != "" && len(x.dirs) == 0:
+	case x.p12 != "" && len(x.dirs) == 0 && !x.from.given():
 		return e.usage("explain: --p12 needs the --dir of the cluster whose key it is")
 	}
 	return exitOK
 }
 
+// ask asks the clusters, or the evidence of a real one. The code counts where it is not exitOK.
+func (x *explainFlags) ask(ctx context.Context, e *env, w lockout.World) (*lockout.Explanation, int, error) {
+	if x.from.given() || len(w) == 0 && len(x.files) > 0 && x.textGiven() {
+		return x.fromEvidence(ctx, e)
+	}
+	ex, err := x.explain(ctx, e, w)
+	return ex, exitOK, err
+}
+
+// textGiven reports whether a list is given as the text that show itl prints.
+func (x *explainFlags) textGiven() bool {
+	items, err := recogniser.Collect(slices.Concat(x.files, x.phone.Installed), nil, recogniser.Limits{})
+	return err == nil && slices.ContainsFunc(items, func(it *recogniser.Item) bool { return it.Kind == recogniser.ListText })
+}
+
 // explain asks the cluster of directories, of files, or of the network.
-func (x *explainFlags) explain(ctx context.Context, w lockout.World) (*lockout.Explanation, error) {
+func (x *explainFlags) explain(ctx context.Context, e *env, w lockout.World) (*lockout.Explanation, error) {
 	var around lockout.Surroundings = w
 	switch dial := new(net.Dialer).DialContext; {
 	case len(w) > 0:
@@ -136,6 +161,9 @@ func (x *explainFlags) explain(ctx context.Context, w lockout.World) (*lockout.E
 		if hints.P12, err = evidence.ReadFile(x.p12); err != nil {
 			return nil, err
 		}
+	}
+	if len(w) == 0 && len(x.files) > 0 {
+		defer x.copyHints(ctx, e, &p, &hints)()
 	}
 	ex, err := lockout.Explain(ctx, around, p.Phone, hints)
 	if err == nil {

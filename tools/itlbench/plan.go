@@ -27,9 +27,27 @@ type planFlags struct {
 	phones                                    string
 	current, online, offline, details, asJSON bool
 	applyFlags
+	from    fromFlags
+	reports *evidence.Reports // of a real cluster's phones
+}
+
+// world opens the cluster of the directory, or makes the copy of a real one, with what was
+// guessed of it.
+func (x *planFlags) world(e *env, dir string) (lockout.World, []string, int) {
+	if !x.from.given() {
+		w, code := e.world([]string{dir})
+		return w, nil, code
+	}
+	t, code := x.from.twin(e, "plan", "")
+	if t == nil {
+		return nil, nil, code
+	}
+	x.reports = t.Reports
+	return lockout.World{t.Cluster}, t.Notes, exitOK
 }
 
 func (x *planFlags) add(f *pflag.FlagSet) {
+	x.from.add(f)
 	f.StringVar(&x.phones, "phones", "", "`FILE` that audit --json wrote; otherwise what the cluster's event log tells")
 	f.BoolVar(&x.current, "assume-current", false, "take phones that have reported nothing, or contradictions, to hold what is served now")
 	f.BoolVar(&x.online, "online", false, "every phone resets after every step")
@@ -68,10 +86,13 @@ func runPlan(e *env, args []string) int {
 	if x.apply && (x.asJSON || x.phones != "") {
 		return e.usage("plan: --apply goes with neither --json nor --phones: it is the cluster itself that is changed")
 	}
+	if x.from.given() && x.apply {
+		return e.usage("plan: --apply carries a plan out on a bench cluster: --from is the copy of a real one")
+	}
 	if x.online && x.offline {
 		return e.usage("plan: --online and --offline exclude each other")
 	}
-	w, code := e.world([]string{*dir})
+	w, notes, code := x.world(e, *dir)
 	if code != exitOK {
 		return code
 	}
@@ -96,6 +117,7 @@ func runPlan(e *env, args []string) int {
 	if code != exitOK {
 		return code
 	}
+	fleet.Notes = append(notes, fleet.Notes...)
 	if x.asJSON {
 		e.planJSON(plan, fleet)
 	} else {
@@ -116,7 +138,7 @@ func (e *env) predicted(ctx context.Context, w lockout.World, words []string, x 
 	if err != nil {
 		return nil, nil, nil, e.usage("plan: %v", err)
 	}
-	fleet, err := fleetOf(w2, x.phones, x.current)
+	fleet, err := fleetOf(w2, x.phones, x.reports, x.current)
 	if err != nil {
 		return nil, nil, nil, e.fail(exitNo, "plan: %v", plainPath(err))
 	}
@@ -135,9 +157,11 @@ func (e *env) predicted(ctx context.Context, w lockout.World, words []string, x 
 
 // fleetOf puts the phones together from what they have reported: to the clusters, or by
 // what `audit --json` wrote into a file.
-func fleetOf(w lockout.World, file string, current bool) (*evidence.Fleet, error) {
-	var reports *evidence.Reports
+func fleetOf(w lockout.World, file string, reports *evidence.Reports, current bool) (*evidence.Fleet, error) {
 	var err error
+	if reports != nil && file == "" {
+		return evidence.Phones(w, reports, current)
+	}
 	if file != "" {
 		reports, err = evidence.AuditOutput(file)
 	} else {

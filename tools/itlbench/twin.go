@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"itlagent/agent/boot"
+	"itlagent/agent/printable"
+	"itlagent/testbench/evidence"
+	"itlagent/testbench/evidence/recogniser"
+	"itlagent/testbench/lockout"
+	"itlagent/testbench/twin"
+)
+
+// fromFlags are what is known of a real cluster.
+type fromFlags struct {
+	paths   []string
+	release string
+}
+
+func (x *fromFlags) add(f *pflag.FlagSet) {
+	f.StringArrayVar(&x.paths, "from", nil, "`EVIDENCE` of a real cluster: lists, show itl text, certificates, logs, exports of phones; a file, a folder or an archive of them")
+	f.StringVar(&x.release, "release", "", "`RELEASE` of the real cluster, such as 12.5; guessed from its lists where not given")
+}
+
+// given reports whether there is evidence of a real cluster.
+func (x *fromFlags) given() bool { return len(x.paths) > 0 }
+
+// twin makes the copy of the real cluster, in memory or in a directory. The code counts only
+// where there is none.
+func (x *fromFlags) twin(e *env, command, dir string, more ...string) (*twin.Twin, int) {
+	items, err := recogniser.Collect(append(append([]string{}, x.paths...), more...), e.stdin, recogniser.Limits{})
+	if err != nil {
+		return nil, e.fail(exitNo, "%s: %v", command, err)
+	}
+	for _, it := range items {
+		for _, l := range it.Lists {
+			warnText(e, it.Name, l)
+		}
+		if it.Err != nil {
+			fmt.Fprintf(e.stderr, "itlbench: warning: %s is left out: %s\n", printable.Text(it.Name), it.About)
+		}
+	}
+	t, err := twin.New(items, twin.Options{Release: x.release, Dir: dir})
+	switch {
+	case errors.Is(err, twin.ErrNoList):
+		return nil, e.fail(exitNo, "%s: what the cluster serves is not known: %v", command, err)
+	case errors.Is(err, os.ErrExist):
+		return nil, e.usage("%s: %s has a cluster already", command, dir)
+	case err != nil:
+		return nil, e.fail(exitNo, "%s: %v", command, plainPath(err))
+	}
+	return t, exitOK
+}
+
+func runImport(e *env, args []string) int {
+	f := e.flags("import")
+	output := f.StringP("output", "o", "", "`DIR` of the copy; it must not have a cluster yet")
+	release := f.String("release", "", "`RELEASE` of the real cluster, such as 12.5; guessed from its lists where not given")
+	const maxFiles = 10_000
+	if code, ok := e.parse(f, args, -maxFiles); !ok {
+		return code
+	}
+	switch {
+	case *output == "":
+		return e.usage("import: no -o DIR given")
+	case f.NArg() == 0:
+		return e.usage("import: no evidence given: lists, show itl text, certificates, logs, exports of phones, or an archive of them")
+	}
+	x := fromFlags{f.Args(), *release}
+	t, code := x.twin(e, "import", *output)
+	if t == nil {
+		return code
+	}
+	defer t.Cluster.Close()
+	if err := t.WriteReports(filepath.Join(*output, evidence.EventLog)); err != nil {
+		return e.fail(exitInfra, "import: %v", plainPath(err))
+	}
+	if err := writeFile(filepath.Join(*output, "README"), []byte(readmeOf(t)), 0o600); err != nil {
+		return e.fail(exitInfra, "import: %v", err)
+	}
+	s := t.Cluster.State()
+	fmt.Fprintf(e.stdout, "%s: a copy of %s, release %s, %d nodes, %s, %d lists\n", *output, s.Profile.Name, s.Profile.Release, len(s.Nodes), evidence.Count(len(s.Phones)), len(s.Lists()))
+	for _, n := range t.Notes {
+		fmt.Fprintf(e.stdout, "  %s\n", printable.Text(n))
+	}
+	return exitOK
+}
+
+// readmeOf is the text that stands in the directory of a copy.
+func readmeOf(t *twin.Twin) string {
+	var b strings.Builder
+	s := t.Cluster.State()
+	fmt.Fprintf(&b, "The copy of a real cluster, %s, made on %s.\n\n", s.Profile.Name, time.Now().UTC().Format(time.DateTime))
+	b.WriteString("Its certificates are the real ones as far as they are known, and its lists have the\nhashes of the real ones. It has no private key of the real cluster: stand-ins sign in\ntheir place, and no real phone accepts that. It serves no phones.\n\nWhat was guessed, and what is not known:\n")
+	for _, n := range t.Notes {
+		fmt.Fprintf(&b, "- %s\n", printable.Text(n))
+	}
+	return b.String()
+}
+
+// fromEvidence explains a phone by evidence of a real cluster alone.
+func (x *explainFlags) fromEvidence(ctx context.Context, e *env) (*lockout.Explanation, int, error) {
+	more := x.files
+	if x.phone.Config != "" {
+		more = append(append([]string{}, more...), x.phone.Config) // its addresses are the cluster's
+	}
+	t, code := x.from.twin(e, "explain", "", more...)
+	if t == nil {
+		return nil, code, nil
+	}
+	defer t.Cluster.Close()
+	w := lockout.World{t.Cluster}
+	p, notes, err := x.phoneOf(ctx, e, t, w)
+	if err != nil {
+		return nil, exitOK, err
+	}
+	hints := lockout.Hints{Open: true}
+	if x.p12 != "" {
+		if hints.P12, err = evidence.ReadFile(x.p12); err != nil {
+			return nil, exitOK, err
+		}
+	}
+	ex, err := lockout.Explain(ctx, w, p, hints)
+	if err == nil {
+		ex.Notes = append(append(append([]string{}, t.Notes...), notes...), ex.Notes...)
+	}
+	return ex, exitOK, err
+}
+
+// phoneOf puts the phone together as it is in the copy of its cluster.
+func (x *explainFlags) phoneOf(ctx context.Context, e *env, t *twin.Twin, w lockout.World) (p lockout.Phone, notes []string, err error) {
+	src := x.phone
+	if len(src.Installed) == 0 && (src.Page != "" || src.Hash != "") {
+		known, err := src.Phone(ctx, w, w)
+		return known.Phone, known.Notes, err
+	}
+	if src.MAC == "" && len(t.Cluster.State().Phones) > 0 {
+		src.MAC = "SEP" + t.Cluster.State().Phones[0].MAC
+	}
+	if src.MAC == "" {
+		src.MAC = evidence.DefaultMAC
+	}
+	device, err := boot.Device(src.MAC)
+	if err != nil {
+		return p, nil, err
+	}
+	mac := strings.TrimPrefix(device, "SEP")
+	if err := t.AddPhone(mac, src.Model); err != nil {
+		return p, nil, err
+	}
+	if src.Reported && len(src.Installed) == 0 {
+		m, _ := evidence.ParseMAC(device)
+		last, found, err := t.Reports.Last(m)
+		if err == nil && !found {
+			err = fmt.Errorf("%s %w", device, evidence.ErrSilent)
+		}
+		if err != nil {
+			return p, nil, err
+		}
+		p, notes, err = evidence.Recall(w, mac, last.ITL.String(), last.CTL.String())
+		return p, notes, err
+	}
+	items, err := recogniser.Collect(src.Installed, e.stdin, recogniser.Limits{})
+	if err != nil {
+		return p, nil, err
+	}
+	held, err := t.Held(items)
+	if err != nil {
+		return p, nil, err
+	}
+	p = lockout.Phone{MAC: mac, Model: t.Cluster.State().Phone(mac).Model, Servers: lockout.Servers(t.Cluster), Stored: held}
+	switch {
+	case src.Config != "":
+		config, err := evidence.ReadConfig(src.Config)
+		if err != nil {
+			return p, nil, err
+		}
+		p.Stored["config"] = config
+	case len(held) > 0:
+		note, err := evidence.Presume(&p, t.Cluster)
+		return p, []string{note + "; --config gives another"}, err
+	default:
+		notes = []string{"the phone is taken to be new: it holds nothing"}
+	}
+	return p, notes, nil
+}
+
+// copyHints gives an explanation from files the copy of the cluster to try remedies in.
+func (x *explainFlags) copyHints(ctx context.Context, e *env, p *evidence.Phone, h *lockout.Hints) (closeCopy func()) {
+	closeCopy = func() {}
+	items, err := recogniser.Collect(x.files, nil, recogniser.Limits{})
+	if err != nil {
+		return
+	}
+	t, err := twin.New(items, twin.Options{Release: x.from.release})
+	if err != nil {
+		return
+	}
+	closeCopy = t.Cluster.Close
+	w := lockout.World{t.Cluster}
+	if err := t.AddPhone(p.MAC, p.Model); err != nil {
+		return
+	}
+	held := p.Phone
+	held.Servers = lockout.Servers(t.Cluster)
+	installed, err := recogniser.Collect(x.phone.Installed, nil, recogniser.Limits{})
+	if err != nil {
+		return
+	}
+	stored, err := t.Held(installed)
+	if err != nil || len(stored) == 0 {
+		return
+	}
+	held.Stored = stored
+	if _, err := evidence.Presume(&held, t.Cluster); err != nil {
+		return
+	}
+	h.Copy, h.Held = w, held
+	return
+}
