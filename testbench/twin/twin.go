@@ -216,10 +216,10 @@ func (b *builder) findNodes() {
 		b.node("server")
 		b.note("no list names a node that is known by a host name: one is made up")
 	}
+	b.dropOld()
 	for _, n := range b.nodes {
 		n.tvs = n.tvs || b.sharedTVS
 	}
-	b.dropOld()
 	b.order()
 	for i, n := range b.nodes {
 		if n.address == "" {
@@ -242,13 +242,14 @@ func (b *builder) dropOld() {
 		}
 	}
 	blank := true // prepared for a rollback, a list names its own server alone
+	anyNamed := false
 	for _, n := range b.nodes {
-		blank = blank && !n.tvs
+		blank, anyNamed = blank && !n.tvs, anyNamed || n.named
 	}
 	b.blank = blank
 	var kept []*node
 	for _, n := range b.nodes {
-		if n.tvs || newest[n] || blank && n.itl != nil && n.named {
+		if n.tvs || newest[n] || n.named || (blank || b.sharedTVS) && !anyNamed {
 			kept = append(kept, n)
 		}
 	}
