@@ -97,7 +97,7 @@ func (p Phone) Boot(ctx context.Context, s Surroundings) (Phone, *boot.Report, e
 	policy := p.Policy
 	if w, ok := s.(World); ok && policy.Verify == nil {
 		policy.Verify = w.verify()
-		policy.AnyServer = policy.AnyServer || slices.ContainsFunc(w, func(c *cluster.Cluster) bool { return c.State().NoAddresses() })
+		policy.AnyServer = policy.AnyServer || slices.ContainsFunc(w, func(c *cluster.Cluster) bool { return c.State().Addressless })
 	}
 	phone := boot.New(boot.Config{
 		Device: device, Model: m, Servers: p.Servers, Holdings: holdings.Open(store, holdings.Options{Model: m}),

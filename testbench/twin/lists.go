@@ -196,14 +196,30 @@ func (b *builder) fromText(it *recogniser.Item, t *showtext.List) (*list, error)
 	return l, nil
 }
 
+// zones are the hours from UTC of abbreviations that servers print. Some are of several zones: the
+// one with more servers is taken.
+var zones = map[string]float64{
+	"PST": -8, "PDT": -7, "MST": -7, "MDT": -6, "CST": -6, "CDT": -5, "EST": -5, "EDT": -4, "AKST": -9, "AKDT": -8, "HST": -10, "BRT": -3, "ART": -3,
+	"WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3, "SAST": 2, "IST": 5.5, "SGT": 8, "HKT": 8, "AWST": 8, "JST": 9, "KST": 9,
+	"ACST": 9.5, "ACDT": 10.5, "AEST": 10, "AEDT": 11, "NZST": 12, "NZDT": 13,
+}
+
 // printedTime reads the time that `show itl` prints, in the zone of the server, of which only the
-// name is printed.
+// name is printed; a name that is not known counts as UTC.
 func printedTime(text string) time.Time {
-	at, err := time.Parse("Mon Jan _2 15:04:05 MST 2006", strings.Join(strings.Fields(text), " "))
+	words := strings.Fields(text)
+	if len(words) != 6 {
+		return time.Unix(0, 0).UTC()
+	}
+	offset, known := zones[words[4]]
+	if known {
+		words[4] = "UTC"
+	}
+	at, err := time.Parse("Mon Jan _2 15:04:05 MST 2006", strings.Join(words, " "))
 	if err != nil || at.Unix() < 0 {
 		return time.Unix(0, 0).UTC()
 	}
-	return at.UTC()
+	return at.UTC().Add(-time.Duration(offset * float64(time.Hour)))
 }
 
 // Held returns what stands in a twin for the lists that a phone holds, under the keys of

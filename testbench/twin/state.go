@@ -329,7 +329,10 @@ func (b *builder) parameters(last *list) {
 	if ctl == nil {
 		return
 	}
-	b.s.CTL = ctl.data
+	b.s.CTL, b.s.Addressless = ctl.data, b.addressless
+	for _, l := range b.all {
+		b.s.Addressless = b.s.Addressless || l.text && l.kind == trustlist.CTL
+	}
 	for i, n := range b.nodes {
 		if n.tftp && n.ctl != nil {
 			b.s.Nodes[i].CTL = n.ctl.data

@@ -41,15 +41,16 @@ var ErrNoList = errors.New("no ITL is among it, neither as a file nor as what sh
 
 // builder is a twin that is being made.
 type builder struct {
-	opts      Options
-	secret    []byte
-	known     *known
-	all       []*list // the oldest first
-	nodes     []*node
-	notes     []string
-	sharedTVS bool // one TVS certificate serves all nodes
-	blank     bool // the lists are prepared for a rollback: they do not say who runs TVS
-	s         *state.State
+	opts        Options
+	secret      []byte
+	known       *known
+	all         []*list // the oldest first
+	nodes       []*node
+	notes       []string
+	addressless bool // of some node no address is known
+	sharedTVS   bool // one TVS certificate serves all nodes
+	blank       bool // the lists are prepared for a rollback: they do not say who runs TVS
+	s           *state.State
 }
 
 // node is what is known of a node.
@@ -225,6 +226,7 @@ func (b *builder) findNodes() {
 		if n.address == "" {
 			n.address = netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}).String()
 			b.note("the address of %s is not known: %s is made up", n.name, n.address)
+			b.addressless = true
 		}
 		if !n.tftp {
 			b.note("no list of %s is known: it is taken to run no TFTP", n.name)

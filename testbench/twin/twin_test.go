@@ -284,6 +284,10 @@ func reportsOf(t *testing.T, items []*recogniser.Item) *evidence.Reports {
 	return r
 }
 
+// onBench stands for a remedy that is a command of the bench, which a real cluster does not have:
+// whether another one needs a visit is not compared then.
+const onBench = "?"
+
 // judged says in a line what an audit says of each phone; "" where it cannot.
 func judged(t *testing.T, w lockout.World, r *evidence.Reports) map[string]string {
 	t.Helper()
@@ -296,9 +300,11 @@ func judged(t *testing.T, w lockout.World, r *evidence.Reports) map[string]strin
 			out[p.MAC.String()] = ""
 			continue
 		}
-		// Of a restart or a backup only the cluster itself knows; and which list comes first
-		// among several that were served.
-		out[p.MAC.String()] = fmt.Sprintf("%s %v locked %v onsite %v", p.Status, p.Verdict, p.Locked, p.Remedy != nil && p.Remedy.OnSite)
+		visit := fmt.Sprint(p.Remedy != nil && p.Remedy.OnSite)
+		if p.Remedy != nil && p.Remedy.Commands[0].Where == "bench" {
+			visit = onBench
+		}
+		out[p.MAC.String()] = fmt.Sprintf("%s %v locked %v onsite %s", p.Status, p.Verdict, p.Locked, visit)
 	}
 	return out
 }
@@ -342,7 +348,7 @@ func (n *tally) compare(t *testing.T, what, replay string, original, copied map[
 		case want == "":
 		case got == "":
 			n.unknown++
-		case got != want:
+		case got != want && !(strings.HasSuffix(want, onBench) && strings.HasPrefix(got, strings.TrimSuffix(want, onBench))):
 			if n.contradictions++; n.contradictions < 5 {
 				t.Errorf("%s: %s of %s:\noriginal %s\ntwin     %s", replay, what, mac, want, got)
 			}

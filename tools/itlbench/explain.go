@@ -28,10 +28,12 @@ type explainFlags struct {
 	p12         string
 	asJSON, all bool
 	from        fromFlags
+	logs        []string
 }
 
 func (x *explainFlags) add(f *pflag.FlagSet) {
 	x.from.add(f)
+	f.StringArrayVar(&x.logs, "log", nil, "`FILE` that a phone has written: a console log, a problem report, pasted status messages; - for standard input")
 	p := &x.phone
 	f.StringArrayVar(&p.Installed, "installed", nil, "`LIST` that the phone holds; at most one ITL and one CTL")
 	f.StringVar(&p.Config, "config", "", "`FILE` with the configuration that the phone holds, for its TVS servers; the one that is served where not given")
@@ -56,6 +58,12 @@ func runExplain(e *env, args []string) int {
 	const maxFiles = 3
 	if code, ok := e.parse(f, args, -maxFiles); !ok {
 		return code
+	}
+	if len(x.logs) > 0 {
+		if len(x.dirs)+f.NArg() > 0 || x.from.given() {
+			return e.usage("explain: --log says what a phone has written: it goes with no cluster")
+		}
+		return e.explainLogs(x.logs, x.asJSON)
 	}
 	x.files, x.phone.Reported = f.Args(), f.Changed("mac") && x.phone.Given() == 0
 	if code := x.check(e); code != exitOK {

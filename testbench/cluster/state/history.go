@@ -33,12 +33,6 @@ func Hash(data []byte) string {
 // Twin reports whether the state is the copy of a real cluster, which phones must not be served.
 func (s *State) Twin() bool { return len(s.Secret) > 0 }
 
-// NoAddresses reports whether a CTL of a real cluster is known as text alone, which has no
-// addresses of servers.
-func (s *State) NoAddresses() bool {
-	return s.Twin() && slices.ContainsFunc(s.History, func(h Served) bool { return h.Kind == trustlist.CTL && s.Own(h.SHA1) != h.SHA1 })
-}
-
 // Name returns the name of a list: its Hash, or that of the real cluster's list which it stands
 // for.
 func (s *State) Name(list []byte) string {
