@@ -62,7 +62,8 @@ func (k *known) real(cert *x509.Certificate) bool { return !k.made[string(cert.R
 type identity struct {
 	subject, issuer string
 	serial          []byte
-	keyLength       int // of PUBLICKEY, in bytes
+	keyLength       int    // of PUBLICKEY, in bytes
+	key             []byte // PUBLICKEY, where it is known
 	hash            string
 }
 
@@ -111,6 +112,9 @@ func (k *known) make(id identity) (*x509.Certificate, error) {
 		modulus[0] |= 0x80
 		modulus[len(modulus)-1] |= 1
 		public = &rsa.PublicKey{N: new(big.Int).SetBytes(modulus), E: 65537}
+	}
+	if own, err := x509.ParsePKCS1PublicKey(id.key); err == nil && own.N.BitLen() >= trustlist.MinKeyBits {
+		public = own // the real one
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, k.key)
 	if err != nil {

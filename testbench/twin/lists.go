@@ -99,7 +99,8 @@ func (b *builder) fromFile(it *recogniser.Item) (*list, error) {
 }
 
 func identityOf(r *trustlist.Record) identity {
-	return identity{string(r.Subject()), string(r.Issuer()), r.Serial(), len(r.Value(trustlist.PublicKey)), hex.EncodeToString(r.Value(trustlist.CertHash))}
+	key := r.Value(trustlist.PublicKey)
+	return identity{string(r.Subject()), string(r.Issuer()), r.Serial(), len(key), key, hex.EncodeToString(r.Value(trustlist.CertHash))}
 }
 
 // signerOf returns the certificate of who signed a list.
@@ -170,7 +171,7 @@ func (b *builder) fromText(it *recogniser.Item, t *showtext.List) (*list, error)
 			rec.Form = trustlist.Hashed
 		}
 		var err error
-		if rec.Certificate, err = b.known.find(identity{r.Subject, r.Issuer, serial, r.PublicKeyLength, hash}); err != nil {
+		if rec.Certificate, err = b.known.find(identity{subject: r.Subject, issuer: r.Issuer, serial: serial, keyLength: r.PublicKeyLength, hash: hash}); err != nil {
 			return nil, fmt.Errorf("%s: line %d: record %d: %w", it.Name, t.Line, i+1, err)
 		}
 		if r.Serial == t.Signer.Serial && rec.Form != trustlist.Blank {

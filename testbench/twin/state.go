@@ -25,7 +25,7 @@ func (b *builder) findCertificates(items []*recogniser.Item) {
 		}
 	}
 	for _, n := range b.nodes {
-		for _, l := range []*list{b.newest(trustlist.ITL), b.newest(trustlist.CTL), n.itl} {
+		for _, l := range []*list{b.newest(trustlist.CTL), n.itl, b.newest(trustlist.ITL)} { // the newest last: it counts
 			if l != nil {
 				b.fromList(n, l, take)
 			}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/xml"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"itlagent/agent/fetch"
+	"itlagent/agent/printable"
+	"itlagent/agent/trustlist"
+	"itlagent/testbench/check"
+	"itlagent/testbench/cluster/state"
+	"itlagent/testbench/evidence"
+	"itlagent/testbench/p12"
+)
+
+// runCheck says whether a cluster is in order: one of a directory, or one that is known by
+// evidence or by the addresses of its TFTP servers.
+func runCheck(e *env, args []string) int {
+	f := e.flags("check")
+	var from fromFlags
+	from.add(f)
+	saved := f.String("p12", "", "`FILE`: a saved ITLRecovery.p12")
+	password := f.String("p12-password-file", "", "`FILE` with the security password that it was saved under")
+	other := f.String("migrate-to", "", "`DIR` of the cluster that phones are to move to")
+	days := f.Int("days", 180, "find certificates that expire within `DAYS`")
+	asJSON := f.Bool("json", false, "print one JSON object a finding")
+	junit := f.String("junit", "", "write a JUnit report to `FILE`")
+	const maxArgs = 40
+	if code, ok := e.parse(f, args, -maxArgs); !ok {
+		return code
+	}
+	switch {
+	case f.NArg() == 0 && !from.given():
+		return e.usage("check: no DIR of a cluster, no ADDR of a TFTP server and no --from EVIDENCE given")
+	case *days < 0 || *days > 36500:
+		return e.usage("check: --days %d: 0 to 36500", *days)
+	case (*saved == "") != (*password == ""):
+		return e.usage("check: --p12 and --p12-password-file go together")
+	}
+	o := check.Options{Now: time.Now(), Soon: time.Duration(*days) * 24 * time.Hour}
+	if *saved != "" {
+		if code := e.savedKey(*saved, *password, &o); code != exitOK {
+			return code
+		}
+	}
+	s, notes, code := e.checked(f.Args(), &from)
+	if code != exitOK {
+		return code
+	}
+	if !s.Twin() {
+		o.Now = s.Now()
+	}
+	if *other != "" {
+		c, code := e.openCluster(*other)
+		if c == nil {
+			return code
+		}
+		o.Other = c.State()
+		c.Close()
+	}
+	findings := check.Cluster(s, o)
+	if *junit != "" {
+		if err := writeOutput(*junit, junitOf(s.Profile.Name, findings)); err != nil {
+			return e.fail(exitInfra, "check: %v", err)
+		}
+	}
+	e.printFindings(s, findings, notes, *asJSON)
+	if len(findings) > 0 {
+		return exitNo
+	}
+	return exitOK
+}
+
+// savedKey reads the recovery certificate that was saved.
+func (e *env) savedKey(path, passwordFile string, o *check.Options) int {
+	password, err := readPassword(passwordFile)
+	if err != nil {
+		return e.fail(exitInfra, "check: %v", plainPath(err))
+	}
+	data, err := evidence.ReadFile(path)
+	if err != nil {
+		return e.fail(exitNo, "check: %v", err)
+	}
+	id, err := p12.Open(data, password)
+	if err != nil {
+		return e.fail(exitNo, "check: %s: %v", path, err)
+	}
+	o.Saved = id.Certificate
+	return exitOK
+}
+
+// checked returns the state that is checked, and what is not known of it.
+func (e *env) checked(args []string, from *fromFlags) (*state.State, []string, int) {
+	if len(args) == 1 && !from.given() {
+		if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+			c, code := e.openCluster(args[0])
+			if c == nil {
+				return nil, nil, code
+			}
+			defer c.Close()
+			return c.State(), nil, exitOK
+		}
+	}
+	if len(args) > 0 {
+		dir, err := os.MkdirTemp("", "itlbench-check-")
+		if err != nil {
+			return nil, nil, e.fail(exitInfra, "check: %v", err)
+		}
+		defer os.RemoveAll(dir)
+		for _, addr := range args {
+			if err := fetchLists(addr, dir); err != nil {
+				return nil, nil, e.fail(exitInfra, "check: %s: %v", addr, err)
+			}
+		}
+		from.paths = append(from.paths, dir)
+	}
+	t, code := from.twin(e, "check", "")
+	if t == nil {
+		return nil, nil, code
+	}
+	defer t.Cluster.Close()
+	return t.Cluster.State(), t.Notes, exitOK
+}
+
+// fetchLists fetches the lists that a TFTP server serves into a directory.
+func fetchLists(addr, dir string) error {
+	const patience = 30 * time.Second
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := fetch.Client{Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP}
+	for i, name := range []string{"ITLFile.tlv", "CTLFile.tlv"} {
+		f, err := c.Get(ctx, []string{addr}, name, trustlist.MaxListSize)
+		if err != nil {
+			if i > 0 {
+				continue // a cluster that never left non-secure mode has none
+			}
+			return err
+		}
+		at, err := os.MkdirTemp(dir, "server-")
+		if err == nil {
+			err = os.WriteFile(filepath.Join(at, name), f.Data, 0o600)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *env) printFindings(s *state.State, findings []check.Finding, notes []string, asJSON bool) {
+	if asJSON {
+		for _, f := range findings {
+			printJSON(e.stdout, f)
+		}
+		return
+	}
+	if len(findings) == 0 {
+		fmt.Fprintf(e.stdout, "%s: in order\n", printable.Text(s.Profile.Name))
+	}
+	for _, f := range findings {
+		fmt.Fprintf(e.stdout, "%s: %s\n  why: %s\n  to do: %s\n", f.Name, f.What, f.Why, f.Todo)
+	}
+	for i, n := range notes {
+		if i == 0 {
+			fmt.Fprintln(e.stdout, "\nnot known:")
+		}
+		fmt.Fprintf(e.stdout, "  %s\n", printable.Text(n))
+	}
+}
+
+// junitOf writes a report that monitoring reads: a test case a finding, or one that passed.
+func junitOf(cluster string, findings []check.Finding) []byte {
+	type failure struct {
+		Message string `xml:"message,attr"`
+		Text    string `xml:",chardata"`
+	}
+	type testcase struct {
+		Name    string   `xml:"name,attr"`
+		Class   string   `xml:"classname,attr"`
+		Failure *failure `xml:"failure,omitempty"`
+	}
+	suite := struct {
+		XMLName  xml.Name   `xml:"testsuite"`
+		Name     string     `xml:"name,attr"`
+		Tests    int        `xml:"tests,attr"`
+		Failures int        `xml:"failures,attr"`
+		Cases    []testcase `xml:"testcase"`
+	}{Name: "check " + cluster, Tests: max(1, len(findings)), Failures: len(findings)}
+	for _, f := range findings {
+		suite.Cases = append(suite.Cases, testcase{f.Name, cluster, &failure{f.What, f.Why + "\nto do: " + f.Todo}})
+	}
+	if len(findings) == 0 {
+		suite.Cases = []testcase{{Name: "in order", Class: cluster}}
+	}
+	out, _ := xml.MarshalIndent(suite, "", "  ")
+	return append([]byte(xml.Header), append(out, '\n')...)
+}
