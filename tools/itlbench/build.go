@@ -14,6 +14,7 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/evidence"
+	"itlagent/testbench/pki"
 )
 
 var roles = map[string]trustlist.Role{
@@ -25,17 +26,47 @@ var digests = map[string]trustlist.Digest{"sha1": trustlist.SHA1, "sha256": trus
 
 // signerFlags are the flags that build and sign share.
 type signerFlags struct {
-	signer, digest, output *string
-	time                   *int64
+	signer, key, digest, output *string
+	time                        *int64
 }
 
 func addSignerFlags(f *pflag.FlagSet) signerFlags {
 	return signerFlags{
 		signer: f.String("signer", "", "`PEM` file with the signer's certificate and private key"),
+		key:    f.String("key", "", "`FILE` with the signer's private key, where --signer has the certificate alone"),
 		digest: f.String("digest", "sha1", "sha1, sha256 or sha512"),
 		output: f.StringP("output", "o", "", "`FILE` to write"),
 		time:   f.Int64("time", -1, "Unix `SECONDS` of the header's timestamp; now where left out"),
 	}
+}
+
+// identity reads the signer's certificate and key, which may be in two files.
+func (s signerFlags) identity() (*pki.Identity, error) {
+	if *s.key == "" {
+		return readIdentity(*s.signer, true)
+	}
+	id, err := readIdentity(*s.signer, false)
+	if err != nil {
+		return nil, err
+	}
+	data, err := evidence.ReadFile(*s.key)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := id.PEM(false)
+	if err == nil {
+		id, err = pki.Load(append(cert, data...))
+	}
+	if err == nil && id.Key == nil {
+		err = errors.New("no PRIVATE KEY block in PEM form")
+	}
+	if err == nil {
+		err = id.Fits()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", *s.key, err)
+	}
+	return id, nil
 }
 
 // load reads the signer. The code counts only where it is not exitOK.
@@ -47,7 +78,7 @@ func (s signerFlags) load(e *env, name string) (key trustlist.SigningKey, d trus
 	if *s.signer == "" {
 		return key, d, at, e.usage("%s: no --signer given", name)
 	}
-	id, err := readIdentity(*s.signer, true)
+	id, err := s.identity()
 	if err != nil {
 		return key, d, at, e.fail(exitNo, "%v", err)
 	}
