@@ -252,6 +252,11 @@ func TestPlain(t *testing.T) {
 		t.Errorf("a line without end: %v", err)
 	}
 	out.Reset()
+	c = NewPlain(strings.NewReader("a\x1b[1m\u202e\x9b é\a\n"), &out)
+	if line, err := c.Ask("$ ", Shown); line != "a\x1b[1m\u202e\x9b é\a" || err != nil || out.String() != "$ a\\x1b[1m\\u202e\ufffd é\\a\n" {
+		t.Errorf("%q, %v, shown as %q", line, err, out.String())
+	}
+	out.Reset()
 	c = NewPlain(strings.NewReader("secret\n"), &out)
 	if _, err := c.Ask("password :", Unbroken); err != nil || out.String() != "password :" {
 		t.Errorf("%q, %v", out.String(), err)

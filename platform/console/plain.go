@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"errors"
 	"io"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // maxSkip bounds what is read of a line that is too long, in bytes: what goes on has
@@ -45,7 +47,7 @@ func (p *Plain) Ask(prompt string, how Echo) (string, error) {
 	line := strings.TrimRight(string(raw), "\r\n")
 	switch how {
 	case Shown:
-		io.WriteString(p.out, line)
+		io.WriteString(p.out, visible(line))
 	case Masked:
 		io.WriteString(p.out, "*****")
 	}
@@ -53,6 +55,20 @@ func (p *Plain) Ask(prompt string, how Echo) (string, error) {
 		io.WriteString(p.out, "\n")
 	}
 	return line, nil
+}
+
+// visible returns a line with what is not a visible character or a blank escaped: a
+// script's input may come from anywhere, and goes to whoever looks on.
+func visible(line string) string {
+	var b strings.Builder
+	for _, r := range line {
+		if unicode.IsGraphic(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 // skip reads the rest of a line that is too long.

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"itlagent/agent/printable"
 	"itlagent/testbench/sftpd"
 )
 
@@ -26,6 +27,9 @@ func runSFTP(e *env, args []string) int {
 	}
 	if *dir == "" || *user == "" {
 		return e.usage("sftp: --dir and --user are needed")
+	}
+	if printable.Text(*user) != *user {
+		return e.usage("sftp: the name %q has characters that cannot be seen", *user)
 	}
 	if info, err := os.Stat(*dir); err != nil || !info.IsDir() {
 		return e.usage("sftp: %s is not a directory", *dir)

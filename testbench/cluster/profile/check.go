@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"itlagent/agent/printable"
 )
 
 // Limits of a profile.
@@ -54,8 +56,16 @@ func CheckDomain(domain string) error {
 
 // CheckSetting reports a setting of a phone that its configuration cannot hold.
 func CheckSetting(name, value string) error {
-	if !settingKey.MatchString(name) || len(value) > maxSetting || strings.ContainsAny(value, "<>&\x00") {
-		return fmt.Errorf("setting %q: a name of letters and digits, and a value without <, > and &", name)
+	if !settingKey.MatchString(name) || len(value) > maxSetting || strings.ContainsAny(value, "<>&") || checkText(value) != nil {
+		return fmt.Errorf("setting %q: a name of letters and digits, and a value of visible characters without <, > and &", name)
+	}
+	return nil
+}
+
+// checkText reports characters that a reader cannot see, and what is not UTF-8.
+func checkText(text string) error {
+	if printable.Text(text) != text {
+		return fmt.Errorf("%.40q has characters that cannot be seen", text)
 	}
 	return nil
 }
@@ -146,6 +156,13 @@ func (p *Profile) checkCommon(release *Release) error {
 	if _, err := time.LoadLocation(p.Timezone); err != nil || p.Timezone == "Local" {
 		return field(fmt.Errorf("unknown time zone %.40q: names are like America/Los_Angeles", p.Timezone), "$.timezone")
 	}
+	o := &p.Organisation
+	for _, text := range []struct{ path, value string }{{"name", p.Name}, {"organisation.ou", o.OU}, {"organisation.o", o.O},
+		{"organisation.l", o.L}, {"organisation.st", o.ST}, {"organisation.c", o.C}, {"recoveryName", p.RecoveryName}} {
+		if err := checkText(text.value); err != nil {
+			return field(err, "$.%s", text.path)
+		}
+	}
 	if p.RecoveryName != "" && !release.Recovery {
 		return field(fmt.Errorf("release %s has no ITLRecovery", p.Release), "$.recoveryName")
 	}
@@ -170,8 +187,12 @@ func (p *Profile) checkCommon(release *Release) error {
 
 // checkTold reports an address that phones could not be told.
 func checkTold(host, advertise string) error {
-	if ip := net.ParseIP(host); advertise == "" && ip != nil && ip.IsUnspecified() {
-		return fmt.Errorf("phones cannot be told the address %s: set advertise to the one that reaches it", host)
+	told := advertise
+	if told == "" {
+		told = host
+	}
+	if ip := net.ParseIP(told); ip != nil && ip.IsUnspecified() {
+		return fmt.Errorf("phones cannot be told the address %s: set advertise to the one that reaches it", told)
 	}
 	return nil
 }
@@ -192,6 +213,9 @@ func (n *NodeSpec) check(release *Release) error {
 		if err := CheckDomain(n.Domain); err != nil {
 			return field(err, "domain")
 		}
+	}
+	if err := checkText(n.CAPFName); err != nil {
+		return field(err, "capfName")
 	}
 	if err := checkSizes(n.Bits, release); err != nil {
 		return field(err, "keySizes")

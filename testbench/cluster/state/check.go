@@ -50,6 +50,11 @@ func (s *State) check() error {
 			return at(err, "CTL")
 		}
 	}
+	for path, password := range map[string]string{"AdminPassword": s.AdminPassword, "SecurityPassword": s.SecurityPassword} {
+		if password == "" {
+			return at(errMissing, path)
+		}
+	}
 	if s.Digest.Hash() == 0 {
 		return at(fmt.Errorf("%d", s.Digest), "Digest")
 	}

@@ -151,6 +151,8 @@ func TestMissingParts(t *testing.T) {
 		".Imported[0].Store=<nil>":           `Imported: [0].Store: no store ""`,
 		".Phones[0].Settings=<nil>":          "Phones: [0].Settings: it is missing",
 		".History[0].Kind=<nil>":             "History[0].Kind: ",
+		".AdminPassword=<nil>":               "AdminPassword: it is missing",
+		".SecurityPassword=<nil>":            "SecurityPassword: it is missing",
 		".RecoveryP12=<nil>":                 "RecoveryP12: it is missing",
 	} {
 		if !strings.Contains(refused[path], want) {
