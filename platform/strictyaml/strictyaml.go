@@ -81,6 +81,24 @@ func Recover(err *error) {
 	}
 }
 
+// mistyped is how the library says that a value is of another kind than it belongs there.
+var mistyped = regexp.MustCompile(`cannot unmarshal .+ into Go (?:struct field|value) ?\S* of type (\S+)`)
+
+// wanted says in words what a Go type takes.
+func wanted(goType string) string {
+	switch {
+	case goType == "bool":
+		return "true or false"
+	case goType == "string":
+		return "a text"
+	case strings.HasPrefix(goType, "[]"):
+		return "a list"
+	case strings.HasPrefix(goType, "int"), strings.HasPrefix(goType, "uint"), strings.HasPrefix(goType, "float"):
+		return "a number"
+	}
+	return "keys with values"
+}
+
 var position = regexp.MustCompile(`^\[(\d+):\d+\] (.*)$`)
 
 // Line makes one line of an error of the library, with the line of the document
@@ -90,6 +108,9 @@ func Line(err error) error {
 		return nil
 	}
 	text, _, _ := strings.Cut(yaml.FormatError(err, false, false), "\n")
+	if m := mistyped.FindStringSubmatch(text); m != nil {
+		text = strings.Replace(text, m[0], wanted(m[1])+" belongs here", 1)
+	}
 	if m := position.FindStringSubmatch(text); m != nil {
 		return fmt.Errorf("line %s: %s", m[1], m[2])
 	}

@@ -10,8 +10,10 @@ import (
 )
 
 type document struct {
-	Name  string   `yaml:"name"`
-	Parts []string `yaml:"parts"`
+	Name   string   `yaml:"name"`
+	Parts  []string `yaml:"parts"`
+	Number int      `yaml:"number"`
+	Truth  bool     `yaml:"truth"`
 }
 
 func TestUnmarshal(t *testing.T) {
@@ -22,6 +24,9 @@ func TestUnmarshal(t *testing.T) {
 	for name, test := range map[string][2]string{
 		"an unknown key": {"name: a\ncolour: red\n", "line 2: unknown field \"colour\""},
 		"a wrong type":   {"name: a\nparts: {b: c}\n", "line 2: "},
+		"no number":      {"parts: []\nnumber: x\n", "line 2: a number belongs here"},
+		"no truth value": {"truth: maybe\n", "line 1: true or false belongs here"},
+		"a list":         {"name: [1]\n", "line 1: a text belongs here"},
 		"a tab":          {"\t{", "line 1"},
 		"too long":       {strings.Repeat("#", strictyaml.MaxSize+1), "at most 262144"},
 	} {

@@ -5,6 +5,9 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
+
+	"itlagent/testbench/pki"
 )
 
 // Difference is a value that two profiles have differently.
@@ -26,7 +29,7 @@ func (p *Profile) Diff(other *Profile) (all []Difference) {
 	}
 	add(true, "name", p.Name, other.Name)
 	add(true, "release", p.Release, other.Release)
-	add(true, "organisation", p.Organisation, other.Organisation)
+	add(true, "organisation", organisation(p.Organisation), organisation(other.Organisation))
 	add(true, "keySizes", p.Bits, other.Bits)
 	add(true, "recoveryName", p.RecoveryName, other.RecoveryName)
 	add(true, "fixed", p.Fixed, other.Fixed)
@@ -62,6 +65,17 @@ func (n *NodeSpec) diff(other *NodeSpec, path string) (all []Difference) {
 	add(false, "ports", n.Ports, other.Ports)
 	add(false, "services", present(n.Absent), present(other.Absent))
 	return all
+}
+
+// organisation writes what a name has, in the order of listings.
+func organisation(n pki.Name) string {
+	var parts []string
+	for _, part := range []struct{ key, value string }{{"OU", n.OU}, {"O", n.O}, {"L", n.L}, {"ST", n.ST}, {"C", n.C}} {
+		if part.value != "" {
+			parts = append(parts, part.key+"="+part.value)
+		}
+	}
+	return strings.Join(parts, ";")
 }
 
 // present are the services that a node has.
