@@ -70,17 +70,12 @@ func calls(call *ast.CallExpr) string {
 	return ""
 }
 
-// Functions and files of the bench are short enough to be read. What may still be longer is
-// listed.
+// Functions and files of the bench are short enough to be read.
 func TestLengths(t *testing.T) {
 	const function, file = 60, 400 // lines
-	longer := map[string]bool{"tools/itlbench/cluster.go clusterUp": true}
 	check := func(what string, lines, most int) {
-		switch {
-		case lines > most && !longer[what]:
+		if lines > most {
 			t.Errorf("%s has %d lines, at most %d", what, lines, most)
-		case lines <= most && longer[what]:
-			t.Errorf("%s is short enough: take it off the list", what)
 		}
 	}
 	for _, name := range sources(t) {
