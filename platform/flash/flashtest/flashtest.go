@@ -265,27 +265,8 @@ func (d *Device) Program(p []byte, off int) error {
 	if err := d.geo.CheckProgram(off, len(p)); err != nil {
 		d.illegal("%v", err)
 	}
-	unit, block := off/d.geo.ProgramSize, off/d.geo.EraseSize
-	units := len(p) / d.geo.ProgramSize
-	if len(p) > 0 && (off+len(p)-1)/d.geo.EraseSize != block {
-		d.illegal("program of %d bytes at 0x%x crosses a block", len(p), off)
-	}
-	if d.bad[block] {
-		d.illegal("program of bad block %d", block)
-	}
-	for i := unit; i < unit+units; i++ {
-		if d.programmed[i] {
-			d.illegal("second program at 0x%x", i*d.geo.ProgramSize)
-		}
-	}
-	if d.geo.Kind == flash.NAND {
-		perBlock := d.geo.EraseSize / d.geo.ProgramSize
-		for i := unit + units; i < (block+1)*perBlock; i++ {
-			if d.programmed[i] {
-				d.illegal("program at 0x%x behind a programmed page", off)
-			}
-		}
-	}
+	unit, units := off/d.geo.ProgramSize, len(p)/d.geo.ProgramSize
+	d.checkRules(off, len(p))
 	kind := d.next()
 	switch kind {
 	case Fail:
@@ -323,38 +304,6 @@ func (d *Device) Program(p []byte, off int) error {
 		return fail(ErrInjected)
 	}
 	return nil
-}
-
-// tear programs a part of p.
-func (d *Device) tear(kind Kind, p []byte, off int) {
-	switch kind {
-	case TornPrefix:
-		for i := range d.rng.IntN(len(p) + 1) {
-			d.mem[off+i] &= p[i]
-		}
-	case TornBits:
-		for i, b := range p {
-			d.mem[off+i] &= b | byte(d.rng.Uint32()) // a bit that falls may stay
-		}
-	case TornAllButOne:
-		var falls []int // bits that p clears
-		for i, b := range p {
-			for bit := range 8 {
-				if b&(1<<bit) == 0 && d.mem[off+i]&(1<<bit) != 0 {
-					falls = append(falls, i*8+bit)
-				}
-			}
-		}
-		keep := -1
-		if len(falls) > 0 {
-			keep = falls[d.rng.IntN(len(falls))]
-		}
-		for _, f := range falls {
-			if f != keep {
-				d.mem[off+f/8] &^= 1 << (f % 8)
-			}
-		}
-	}
 }
 
 // Erase erases a block.
@@ -407,35 +356,6 @@ func (d *Device) Erase(block int) error {
 		return fail(ErrInjected)
 	}
 	return nil
-}
-
-// tornErase leaves a mix. The three kinds differ in how far the erase got: hardly
-// begun, half way, all but done.
-func (d *Device) tornErase(kind Kind, mem []byte, off int) {
-	erased, unstable := 128, 26 // of 256
-	switch kind {
-	case TornPrefix:
-		erased, unstable = 8, 4
-	case TornAllButOne:
-		erased, unstable = 250, 4
-	}
-	// Long runs of one outcome are as likely as a fine mix: a record may survive
-	// whole, or a header alone.
-	run := []int{1, 16, 256, len(mem) / 4}[d.rng.IntN(4)]
-	for i := 0; i < len(mem); i += run {
-		fate := d.rng.IntN(256)
-		for j := i; j < min(i+run, len(mem)); j++ {
-			switch {
-			case fate < erased:
-				mem[j] = 0xff
-			case fate < erased+unstable:
-				mem[j] |= byte(d.rng.Uint32())
-				if len(d.unstable) < 4096 {
-					d.unstable = append(d.unstable, int32(off+j))
-				}
-			}
-		}
-	}
 }
 
 // Bad reports whether a block is bad.
