@@ -25,11 +25,7 @@ const crowd = 1000
 
 // handsets measures one handset's cycle, and a crowd of them against two nodes.
 func (b *bench) handsets() error {
-	p := profile.Note()
-	p.Phones = nil
-	for i := range crowd {
-		p.Phones = append(p.Phones, profile.PhoneSpec{MAC: fmt.Sprintf("0011223%05X", i), Model: "CP-7965G"})
-	}
+	p := noteWith(crowd)
 	c, err := cluster.New(p, cluster.Options{})
 	if err != nil {
 		return err
@@ -112,49 +108,10 @@ func (b *bench) noisy() error {
 		return err
 	}
 	pub := c.Publisher()
-	client := &fetch.Client{Dial: new(net.Dialer).DialContext}
-	get := func() error {
-		_, err := client.Get(context.Background(), []string{pub.Address()}, "ITLFile.tlv", 1<<20)
-		return err
-	}
-	dial := func(port string) func() error {
-		return func() error {
-			conn, err := net.Dial("tcp", pub.Endpoint(port))
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			conn.SetDeadline(time.Now().Add(10 * time.Second))
-			if port == "sip" {
-				if _, err := io.WriteString(conn, "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=1\r\nTo: <sip:a>\r\nContent-Length: 0\r\n\r\n"); err != nil {
-					return err
-				}
-			}
-			_, err = conn.Read(make([]byte, 1))
-			return err
-		}
-	}
-	secure := func() error {
-		conn, err := tls.Dial("tcp", pub.Endpoint("https"), &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
-		if err != nil {
-			return err
-		}
-		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(10 * time.Second))
-		if _, err := io.WriteString(conn, "GET /SEP"+p.Phones[0].MAC+".cnf.xml.sgn HTTP/1.1\r\nHost:a\r\n\r\n"); err != nil {
-			return err
-		}
-		_, err = conn.Read(make([]byte, 1))
-		return err
-	}
-	tvsAsk, err := questionTo(pub)
+	services, err := services(pub, p.Phones[0].MAC)
 	if err != nil {
 		return err
 	}
-	services := []struct {
-		name string
-		op   func() error
-	}{{"http", get}, {"https", secure}, {"tvs", tvsAsk}, {"sip", dial("sip")}, {"ssh", dial("ssh")}}
 	quiet := make(map[string][]float64)
 	for range rounds {
 		for _, s := range services {
@@ -235,4 +192,65 @@ func pause(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	case <-time.After(d):
 	}
+}
+
+// service is one of a node, and what asks it once.
+type service struct {
+	name string
+	op   func() error
+}
+
+// services returns those of a node that phones and administrators meet; mac is that of a
+// phone that the cluster has.
+func services(pub *cluster.Node, mac string) ([]service, error) {
+	client := &fetch.Client{Dial: new(net.Dialer).DialContext}
+	get := func() error {
+		_, err := client.Get(context.Background(), []string{pub.Address()}, "ITLFile.tlv", 1<<20)
+		return err
+	}
+	dial := func(port string) func() error {
+		return func() error {
+			conn, err := net.Dial("tcp", pub.Endpoint(port))
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			conn.SetDeadline(time.Now().Add(10 * time.Second))
+			if port == "sip" {
+				if _, err := io.WriteString(conn, "OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=1\r\nTo: <sip:a>\r\nContent-Length: 0\r\n\r\n"); err != nil {
+					return err
+				}
+			}
+			_, err = conn.Read(make([]byte, 1))
+			return err
+		}
+	}
+	secure := func() error {
+		conn, err := tls.Dial("tcp", pub.Endpoint("https"), &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(conn, "GET /SEP"+mac+".cnf.xml.sgn HTTP/1.1\r\nHost:a\r\n\r\n"); err != nil {
+			return err
+		}
+		_, err = conn.Read(make([]byte, 1))
+		return err
+	}
+	tvsAsk, err := questionTo(pub)
+	if err != nil {
+		return nil, err
+	}
+	return []service{{"http", get}, {"https", secure}, {"tvs", tvsAsk}, {"sip", dial("sip")}, {"ssh", dial("ssh")}}, nil
+}
+
+// noteWith returns the cluster of the note with so many phones.
+func noteWith(phones int) profile.Profile {
+	p := profile.Note()
+	p.Phones = nil
+	for i := range phones {
+		p.Phones = append(p.Phones, profile.PhoneSpec{MAC: fmt.Sprintf("0011223%05X", i), Model: "CP-7965G"})
+	}
+	return p
 }

@@ -37,11 +37,7 @@ const (
 // registered measures a crowd of registered handsets: what one holds, what refreshes
 // cost, how long a reset of all takes, and that none is lost when a call manager ends.
 func (b *bench) registered() error {
-	p := profile.Note()
-	p.Phones = nil
-	for i := range registeredPhones {
-		p.Phones = append(p.Phones, profile.PhoneSpec{MAC: fmt.Sprintf("0011224%05X", i), Model: "CP-7965G"})
-	}
+	p := noteWith(registeredPhones)
 	c, err := cluster.New(p, cluster.Options{Expires: refreshTime})
 	if err != nil {
 		return err
