@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A request is read within its limits, whatever the bytes.
@@ -83,4 +84,44 @@ func TestRequestsInARow(t *testing.T) {
 	if _, err := in.Next(); err != io.EOF {
 		t.Errorf("after the last: %v, want %v", err, io.EOF)
 	}
+}
+
+// Whatever a REGISTER says, the words that are kept of it are short and visible, and
+// neither the answer nor a NOTIFY to the phone can be made more than one message.
+func FuzzRegister(f *testing.F) {
+	for _, contact := range []string{
+		`<sip:a1@192.0.2.1:5060;transport=tcp>;+sip.instance="<urn:uuid:0>";+u.sip!devicename.ccm.cisco.com="SEP64A0E71502CC";+u.sip!model.ccm.cisco.com="437"`,
+		`<sips:@>;+u.sip!devicename.ccm.cisco.com=x;expires=0`, `<sip:a`, ``,
+	} {
+		f.Add(contact, "3600", `SIP;cause=200;text="cisco-alarm:23 Name=SEP64A0E71502CC ActiveLoad=a Last=reset-restart"`, "1@a")
+	}
+	f.Fuzz(func(t *testing.T, contact, expires, reason, callID string) {
+		data := "REGISTER sip:ccm SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=1\r\nFrom: <sip:a>;tag=1\r\nTo: <sip:a>\r\nCSeq: 1 REGISTER\r\nCall-ID: " + callID +
+			"\r\nContact: " + contact + "\r\nExpires: " + expires + "\r\nReason: " + reason + "\r\nContent-Length: 0\r\n\r\n"
+		req, err := NewReader(strings.NewReader(data)).Next()
+		if err != nil || req.Method != "REGISTER" {
+			return
+		}
+		reg, err := req.Register()
+		if err != nil {
+			return
+		}
+		for _, word := range []string{reg.Device, reg.User, reg.Host, reg.Model, reg.CallID, reg.ActiveLoad, reg.InactiveLoad, reg.Last} {
+			if len(word) > maxWord || strings.ContainsFunc(word, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				t.Fatalf("kept %q of %q", word, data)
+			}
+		}
+		if reg.Device == "" || reg.Expires < 0 {
+			t.Fatalf("%+v of %q", reg, data)
+		}
+		for _, message := range [][]byte{req.Trying(time.Time{}), req.Granted(Grant{Server: "s", Expires: 120, Fresh: true}), req.Granted(Grant{Server: "s"})} {
+			in := NewReader(bytes.NewReader(message))
+			if _, answer, err := in.Message(); err != nil || answer == nil {
+				t.Fatalf("the answer %q: %v", message, err)
+			}
+			if _, _, err := in.Message(); err != io.EOF {
+				t.Fatalf("behind the answer %q: %v", message, err)
+			}
+		}
+	})
 }
