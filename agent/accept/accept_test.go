@@ -15,14 +15,15 @@ import (
 	"itlagent/agent/accept"
 )
 
-// serve answers each line with itself, and is busy for ever behind "stay busy".
-func serve(t *testing.T, most, perAddress int) (address string) {
+// serve answers each line with itself, and is busy for ever behind "stay busy", which it
+// then tells of.
+func serve(t *testing.T, most, perAddress int) (address string, busy <-chan bool) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	end := make(chan struct{})
+	end, working := make(chan struct{}), make(chan bool, most)
 	s := accept.Serve(l, accept.Limits{Conns: most, PerAddress: perAddress}, func(c net.Conn) {
 		for r := bufio.NewReaderSize(c, 64); ; {
 			line, err := r.ReadString('\n')
@@ -31,6 +32,7 @@ func serve(t *testing.T, most, perAddress int) (address string) {
 			}
 			io.WriteString(c, line)
 			if line == "stay busy\n" {
+				working <- true
 				<-end
 			}
 		}
@@ -39,7 +41,7 @@ func serve(t *testing.T, most, perAddress int) (address string) {
 		close(end)
 		s.Close()
 	})
-	return l.Addr().String()
+	return l.Addr().String(), working
 }
 
 // from connects from an address of this host, until the test ends.
@@ -63,11 +65,12 @@ func says(c net.Conn, line string) bool {
 }
 
 func TestWhoLosesAPlace(t *testing.T) {
-	address := serve(t, 4, 2)
+	address, busy := serve(t, 4, 2)
 	one, two := from(t, "127.0.0.1", address), from(t, "127.0.0.1", address)
 	if !says(one, "a") || !says(two, "stay busy") || !says(one, "b") {
 		t.Fatal("no answer")
 	}
+	<-busy                                 // the client may have the answer before its write has ended
 	three := from(t, "127.0.0.1", address) // the third of its address
 	if !says(three, "c") {
 		t.Error("the newest has no place")
@@ -76,8 +79,9 @@ func TestWhoLosesAPlace(t *testing.T) {
 		t.Error("the one that waits kept its place")
 	}
 	if !says(three, "stay busy") {
-		t.Error("no answer")
+		t.Fatal("no answer")
 	}
+	<-busy
 	if says(from(t, "127.0.0.1", address), "f") {
 		t.Error("a third one while both are busy")
 	}
@@ -95,7 +99,7 @@ func TestWhoLosesAPlace(t *testing.T) {
 // request is answered within two seconds, from an address of its own and from that of the
 // crowd.
 func TestThousandSlowClients(t *testing.T) {
-	address := serve(t, 64, 32)
+	address, _ := serve(t, 64, 32)
 	ctx, stop := context.WithCancel(t.Context())
 	var crowd, there sync.WaitGroup
 	defer crowd.Wait()

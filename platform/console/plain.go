@@ -6,7 +6,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"unicode"
 )
 
 // maxSkip bounds what is read of a line that is too long, in bytes: what goes on has
@@ -62,7 +61,7 @@ func (p *Plain) Ask(prompt string, how Echo) (string, error) {
 func visible(line string) string {
 	var b strings.Builder
 	for _, r := range line {
-		if unicode.IsGraphic(r) {
+		if strconv.IsPrint(r) {
 			b.WriteRune(r)
 		} else {
 			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
