@@ -66,7 +66,7 @@ func (c *collector) path(path string, depth int) error {
 func (c *collector) unpack(name string, head []byte, in io.Reader, again func() (io.ReadCloser, error), depth int) error {
 	switch {
 	case isZip(head):
-		data, err := c.whole(name, nil, in)
+		data, err := c.whole(name, c.limits.One, in)
 		if err != nil {
 			return err
 		}
@@ -145,7 +145,7 @@ func hidden(name string) bool {
 
 // member recognises a file of an archive, which has to be in memory: it cannot be opened again.
 func (c *collector) member(name string, in io.Reader, depth int) error {
-	data, err := c.whole(name, nil, in)
+	data, err := c.whole(name, c.limits.One, in)
 	if err != nil {
 		if c.total > 0 && !isLimit(err) {
 			return c.damaged(name, "in an archive", err)

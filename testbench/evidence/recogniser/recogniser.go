@@ -57,7 +57,7 @@ const (
 type Limits struct {
 	Files int   // in directories and archives; 10,000
 	Total int64 // bytes of what is read into memory, unpacked; 512 MiB
-	One   int64 // bytes of one file that is read whole; 256 MiB
+	One   int64 // bytes of one file that is read whole; 256 MiB, of a pipe or a device 32 MiB
 }
 
 // MaxDepth is how deep archives may stand in each other, and directories.
@@ -67,6 +67,7 @@ const (
 	defaultFiles = 10_000
 	defaultTotal = 512 << 20
 	defaultOne   = 256 << 20
+	maxPipe      = 32 << 20 // bytes of what has no size: a buffer that grows takes several times as much
 	headSize     = 64 << 10 // bytes that tell the kind
 )
 
@@ -160,15 +161,15 @@ func (c *collector) count(name string) error {
 	return nil
 }
 
-// whole reads the rest of a file, head in front.
-func (c *collector) whole(name string, head []byte, rest io.Reader) ([]byte, error) {
-	most := min(c.limits.One, c.limits.Total-c.total)
-	data, err := io.ReadAll(io.LimitReader(io.MultiReader(bytes.NewReader(head), rest), most+1))
+// whole reads a file of at most one bytes.
+func (c *collector) whole(name string, one int64, in io.Reader) ([]byte, error) {
+	most := min(one, c.limits.Total-c.total)
+	data, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, plain(err))
 	}
 	if int64(len(data)) > most {
-		return nil, c.limit(name, "%d bytes of one file, %d of all", c.limits.One, c.limits.Total)
+		return nil, c.limit(name, "%d bytes of one file, %d of all", one, c.limits.Total)
 	}
 	c.total += int64(len(data))
 	return data, nil
@@ -194,7 +195,9 @@ func (c *collector) stream(name string, in io.Reader, again func() (io.ReadClose
 	if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
 		return fmt.Errorf("%s: %w", name, plain(err))
 	}
+	one := c.limits.One
 	if again == nil {
+		one = min(one, maxPipe)
 		again = func() (io.ReadCloser, error) { return io.NopCloser(buf), nil }
 	}
 	if packed(head) && depth < MaxDepth {
@@ -206,7 +209,7 @@ func (c *collector) stream(name string, in io.Reader, again func() (io.ReadClose
 		c.items = append(c.items, it)
 		return nil
 	}
-	data, err := c.whole(name, nil, buf)
+	data, err := c.whole(name, one, buf)
 	if err != nil {
 		return err
 	}

@@ -271,3 +271,22 @@ func FuzzCollect(f *testing.F) {
 		}
 	})
 }
+
+// zeros has no end, and counts what is asked of it.
+type zeros int
+
+func (z *zeros) Read(p []byte) (int, error) {
+	clear(p)
+	*z += zeros(len(p))
+	return len(p), nil
+}
+
+// A pipe or a device without end is not read to the limit of files whose size is known.
+func TestEndlessPipe(t *testing.T) {
+	const most, more = 32 << 20, 1 << 20
+	var in zeros
+	_, err := recogniser.Collect([]string{recogniser.Stdin}, &in, recogniser.Limits{})
+	if !errors.Is(err, recogniser.ErrLimit) || in > most+more {
+		t.Errorf("%v after %d bytes, want %v after at most %d", err, in, recogniser.ErrLimit, most+more)
+	}
+}
