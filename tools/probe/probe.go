@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"itlagent/tools/expect"
@@ -38,6 +39,7 @@ const (
 
 var (
 	promptAtEnd = regexp.MustCompile(`(?:^|[\r\n])([A-Za-z0-9_.= -]{0,30}[#>$] ?)\z`)
+	blank       = regexp.MustCompile(`\A \z`)
 	stopText    = regexp.MustCompile(`(Hit any key to stop autoboot|Press SPACE to abort autoboot|Hit ESC to stop autoboot|Press [A-Za-z0-9 '"<>-]{1,30} to (?:stop|abort|interrupt)[ a-z]{0,20})`)
 	systemText  = regexp.MustCompile(`(?m)(login: \z|^itlagent: |Welcome to [A-Z])`)
 )
@@ -58,6 +60,11 @@ func Prompt(ctx context.Context, e *expect.Expect, limit time.Duration) (prompt,
 			return "", "", missing(seen)
 		}
 		n, groups, err := e.Wait(ctx, wait, stopText, systemText, promptAtEnd)
+		if err == nil && n == 2 && !strings.HasSuffix(groups[1], " ") { // the blank may come by itself
+			if _, _, none := e.Wait(ctx, settle, blank); none == nil {
+				groups[1] += " "
+			}
+		}
 		seen = seen || e.Last() != ""
 		switch {
 		case err == nil && n == 0:

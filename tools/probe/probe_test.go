@@ -72,20 +72,26 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// boardSays is the far end of a line: it says something first, and answers each return key.
+// boardSays is the far end of a line: it says something first, and answers what is typed, a
+// byte at a time as lines do.
 func boardSays(t *testing.T, first string, answer func(typed string) string) *expect.Expect {
 	t.Helper()
 	here, there := net.Pipe()
 	t.Cleanup(func() { here.Close(); there.Close() })
+	say := func(text string) {
+		for i := range len(text) {
+			io.WriteString(there, text[i:i+1])
+		}
+	}
 	go func() {
-		io.WriteString(there, first)
+		say(first)
 		buf := make([]byte, 64)
 		for {
 			n, err := there.Read(buf)
 			if err != nil {
 				return
 			}
-			io.WriteString(there, answer(string(buf[:n])))
+			say(answer(string(buf[:n])))
 		}
 	}()
 	return expect.New(here)
