@@ -135,12 +135,12 @@ func TestSyntax(t *testing.T) {
 		}
 		seen[word] = true
 	}
-	for _, word := range []string{"regen", "rename", "migrate", "import", "upgrade", "fips", "rollback", "restart", "itl-reset", "reset"} {
+	for _, word := range []string{"regen", "rename", "migrate", "import", "upgrade", "fips", "rollback", "restart", "itl-reset", "reset", "sign", "ctl-update"} {
 		if !seen[word] {
 			t.Errorf("%s is not described", word)
 		}
 	}
-	if len(seen) != 10 {
+	if len(seen) != 12 {
 		t.Errorf("%d changes: %v", len(seen), lines)
 	}
 }

@@ -227,7 +227,7 @@ func (w World) broken(service profile.Service) (all []action) {
 
 func restart() *row {
 	return &row{
-		name: "restart", args: "tftp|tvs", about: "on every node", services: true,
+		name: "restart", args: "tftp|tvs|sip", about: "on every node", services: true,
 		parse: func(p *parser, args []string) (Change, error) {
 			service, err := profile.FindService(strings.Join(args, " "))
 			if err != nil {
