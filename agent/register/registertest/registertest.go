@@ -70,7 +70,8 @@ func (m *Manager) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if m.down || ctx.Err() != nil {
 		return nil, ErrDown
 	}
-	phone, mine := net.Pipe()
+	phone, pipe := net.Pipe()
+	mine := buffered(pipe)
 	m.conns[mine] = true
 	go m.serve(mine)
 	return phone, nil
@@ -163,7 +164,56 @@ func (m *Manager) Ask(method, event, body string) *sip.Message {
 	if _, err := conn.Write(Request(n, method, event, body)); err != nil {
 		return nil
 	}
+	if b, ok := conn.(*buffer); ok {
+		select {
+		case answer := <-m.answers:
+			return answer
+		case <-b.closed:
+			return nil
+		}
+	}
 	return <-m.answers
+}
+
+// buffer is a connection whose writes do not wait for the other end, as those of a network:
+// with a bare pipe a phone that answers an order and a call manager that answers a phone
+// would wait for each other.
+type buffer struct {
+	net.Conn
+	out    chan []byte
+	once   sync.Once
+	closed chan struct{}
+}
+
+func buffered(conn net.Conn) *buffer {
+	b := &buffer{Conn: conn, out: make(chan []byte, 64), closed: make(chan struct{})}
+	go func() {
+		for {
+			select {
+			case text := <-b.out:
+				if _, err := conn.Write(text); err != nil {
+					b.Close()
+				}
+			case <-b.closed:
+				return
+			}
+		}
+	}()
+	return b
+}
+
+func (b *buffer) Write(text []byte) (int, error) {
+	select {
+	case <-b.closed:
+		return 0, io.ErrClosedPipe
+	case b.out <- append([]byte(nil), text...):
+		return len(text), nil
+	}
+}
+
+func (b *buffer) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return b.Conn.Close()
 }
 
 // Request writes a request of a call manager, the n-th.
