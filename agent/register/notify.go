@@ -29,12 +29,11 @@ func (r *registration) handle(m *sip.Message, answer func([]byte) error) {
 	if r.dialog != nil {
 		tag = r.dialog.tag
 	}
-	r.last, r.said = transaction, m.Answer(status, tag, more...)
-	sent := answer(r.said)
-	switch {
-	case err != nil:
+	if err != nil {
 		r.c.refuse(&r.told, r.conn.Server().Address, fmt.Sprintf("%s: %v", printable.Clip(m.Method, 20), err))
-	case order != nil && sent == nil:
+	}
+	r.last, r.said = transaction, m.Answer(status, tag, more...)
+	if sent := answer(r.said); order != nil && sent == nil {
 		r.c.conf.Log.Debugf("%s: %v", printable.Text(r.conn.Server().Address), order.Action)
 		r.c.obey(*order)
 	}

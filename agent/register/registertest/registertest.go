@@ -36,8 +36,8 @@ type Manager struct {
 
 	mu      sync.Mutex
 	down    bool
-	conns   map[net.Conn]bool
-	with    net.Conn // of the last REGISTER that asked for time
+	conns   map[*buffer]bool
+	with    *buffer // of the last REGISTER that asked for time
 	answers chan *sip.Message
 	sent    int
 	order   []string // methods, as they came
@@ -45,7 +45,7 @@ type Manager struct {
 
 // New returns a call manager that accepts every phone for 120 s.
 func New(t testing.TB) *Manager {
-	return &Manager{t: t, requests: make(chan *sip.Message, 4096), conns: make(map[net.Conn]bool), answers: make(chan *sip.Message, 4096)}
+	return &Manager{t: t, requests: make(chan *sip.Message, 4096), conns: make(map[*buffer]bool), answers: make(chan *sip.Message, 4096)}
 }
 
 // Accept answers a request as CUCM does, granting so many seconds.
@@ -79,13 +79,14 @@ func (m *Manager) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 
 // Serve answers on a connection that was made otherwise, until it ends.
 func (m *Manager) Serve(conn net.Conn) {
+	mine := buffered(conn)
 	m.mu.Lock()
-	m.conns[conn] = true
+	m.conns[mine] = true
 	m.mu.Unlock()
-	m.serve(conn)
+	m.serve(mine)
 }
 
-func (m *Manager) serve(conn net.Conn) {
+func (m *Manager) serve(conn *buffer) {
 	defer func() {
 		conn.Close()
 		m.mu.Lock()
@@ -111,21 +112,22 @@ func (m *Manager) serve(conn net.Conn) {
 			m.with = conn
 		}
 		m.mu.Unlock()
-		m.requests <- msg
 		answer := Accept(msg, 120)
 		if m.Answer != nil {
 			answer = m.Answer(msg)
 		}
-		if answer == nil {
-			continue
+		var failed error
+		if answer != nil {
+			_, failed = conn.Write(answer)
 		}
-		if _, err := conn.Write(answer); err != nil {
+		m.requests <- msg // whoever takes it may send an order, which then is behind the answer
+		if failed != nil {
 			return
 		}
 	}
 }
 
-// Next returns the next request, which must have the method; others before it are passed
+// Next returns the next request that was answered, which must have the method; others before it are passed
 // over.
 func (m *Manager) Next(method string) *sip.Message {
 	for {
@@ -164,15 +166,17 @@ func (m *Manager) Ask(method, event, body string) *sip.Message {
 	if _, err := conn.Write(Request(n, method, event, body)); err != nil {
 		return nil
 	}
-	if b, ok := conn.(*buffer); ok {
-		select {
-		case answer := <-m.answers:
-			return answer
-		case <-b.closed:
-			return nil
-		}
+	select {
+	case answer := <-m.answers:
+		return answer
+	case <-conn.closed:
 	}
-	return <-m.answers
+	select { // the answer may be what came last
+	case answer := <-m.answers:
+		return answer
+	default:
+		return nil
+	}
 }
 
 // buffer is a connection whose writes do not wait for the other end, as those of a network:
