@@ -31,7 +31,7 @@ test: deps debian-kernels build
 	$(GO) vet ./...
 	./.ci/cross
 	./.ci/lint
-	$(GO) test -timeout 30m $$($(GO) list ./... | grep -vE '$(COUNTED)')
+	$(GO) test -timeout 60m $$($(GO) list ./... | grep -vE '$(COUNTED)')
 	$(GO) test -v -timeout 30m $$($(GO) list ./... | grep -E '$(COUNTED)') | grep -vE '^ *(=== |--- PASS)'
 	@if command -v gcc >/dev/null; then \
 		echo '$(GO) test -race -short, host packages'; \

@@ -89,10 +89,22 @@ func (p *Phone) Certificate() (*x509.Certificate, error) {
 	return nil, errors.New("a phone on a board has no certificate of its maker")
 }
 
-// run runs a command and returns its output. Each command is followed by an unknown
-// one: its error is the end of the output.
+// mark is an unknown command: its error is the end of the output of the one before.
+const mark = "end-of-output"
+
+var (
+	marked = regexp.MustCompile(`(?s)^(.*?)` + mark + `: no such command; try help\r?\n`)
+	beside = regexp.MustCompile(`(?m)^(?:\$ )*(?:itlagent: .*|` + mark + `)\n`)
+)
+
+// output returns what a command wrote, without the echo of the mark and the notices of the
+// program that came in between.
+func output(text string) string {
+	return beside.ReplaceAllString(strings.ReplaceAll(text, "\r", ""), "")
+}
+
+// run runs a command and returns its output.
 func (p *Phone) run(ctx context.Context, line string, answers []string) (string, error) {
-	const mark = "end-of-output"
 	if err := p.console.Send(line); err != nil {
 		return "", err
 	}
@@ -110,11 +122,11 @@ func (p *Phone) run(ctx context.Context, line string, answers []string) (string,
 	if err := p.console.Send(mark); err != nil {
 		return "", err
 	}
-	_, groups, err := p.console.Wait(ctx, cycleTime, regexp.MustCompile(`(?s)^(.*?)\$ `+mark+`\r?\n`+mark+`: no such command; try help\r?\n`))
+	_, groups, err := p.console.Wait(ctx, cycleTime, marked)
 	if err != nil {
 		return "", err
 	}
-	return strings.ReplaceAll(groups[1], "\r", ""), nil
+	return output(groups[1]), nil
 }
 
 // Shell implements scenario.Handset.
