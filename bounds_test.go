@@ -17,7 +17,7 @@ var unboundedMayRead = map[string]string{
 	"platform/serial/hostport/list_linux.go":   "the kernel's /sys",
 	"platform/serial/hostport/holder_linux.go": "the kernel's /proc",
 	"tools/bench/memory.go":                    "the kernel's /proc",
-	"tools/bench/services.go":                  "what it wrote a moment ago",
+	"tools/bench/peers.go":                     "what it wrote a moment ago",
 }
 
 // What comes from outside is read within a bound: platform/readfile for files,
