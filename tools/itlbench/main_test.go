@@ -18,7 +18,11 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
-		Cmds:                map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": await, "flip": flip, "cut": cut},
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("MEMORY", memoryLimit)
+			return nil
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){"await": await, "flip": flip, "cut": cut},
 	})
 }
 
