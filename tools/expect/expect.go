@@ -7,7 +7,7 @@
 //	err = e.Send("reset")
 //
 // Patterns of failures that are armed end every Wait at once. What waits to be matched
-// is bounded: of more than a MiB the oldest is dropped. Control sequences of a terminal
+// is bounded: of more than two MiB the oldest is dropped, and the last MiB stays. Control sequences of a terminal
 // do not count. Wait, Send and Byte are not safe for concurrent use with one another.
 package expect
 
@@ -35,7 +35,7 @@ type Expect struct {
 }
 
 // maxText bounds the output that waits to be matched, in bytes, maxLast the end that
-// messages show: the oldest is dropped.
+// messages show: of more than twice as much the oldest is dropped.
 const (
 	maxText = 1 << 20
 	maxLast = 16 << 10
@@ -109,11 +109,12 @@ func (e *Expect) read() {
 	}
 }
 
-// appendBounded appends, and drops the oldest of more than most bytes.
+// appendBounded appends, and drops the oldest: of more than twice most bytes most stay,
+// so that a board that floods does not move all of them for every read.
 func appendBounded(to []byte, more string, most int) []byte {
 	to = append(to, more...)
-	if n := len(to) - most; n > 0 {
-		to = append(to[:0], to[n:]...)
+	if len(to) > 2*most {
+		to = append(to[:0], to[len(to)-most:]...)
 	}
 	return to
 }
