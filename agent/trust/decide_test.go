@@ -313,6 +313,9 @@ func TestNoFlippedBitIsAccepted(t *testing.T) {
 	reasons := map[trust.Reason]int{}
 	for i := range data {
 		for bit := range 8 {
+			if testing.Short() && bit != i%8 { // an emulated processor takes minutes for all
+				continue
+			}
 			data[i] ^= 1 << bit
 			v := trust.Decide(trust.State{ITL: w.itl, Servers: 1}, trust.Candidate{Kind: trustlist.ITL, Data: data})
 			if v.Accepted {
@@ -322,7 +325,7 @@ func TestNoFlippedBitIsAccepted(t *testing.T) {
 			data[i] ^= 1 << bit
 		}
 	}
-	t.Logf("%d flips: %v", len(data)*8, fmt.Sprint(reasons))
+	t.Logf("of %d bytes: %v", len(data), fmt.Sprint(reasons))
 }
 
 func FuzzDecide(f *testing.F) {

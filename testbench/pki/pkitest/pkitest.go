@@ -4,10 +4,14 @@
 //	list := pkitest.ITL(t, call, trustlist.RecordSpec{Role: trustlist.SAST, Certificate: call.Certificate})
 //
 // Every helper ends the test where it cannot do its work. Keys are new in
-// each run and have no other use. The functions are safe for concurrent use.
+// each run and have no other use: the first identity of each test has the same key, and
+// the second, for an emulated processor takes seconds to make one. The functions are
+// safe for concurrent use.
 package pkitest
 
 import (
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,7 +23,7 @@ import (
 var Time = time.Date(2014, time.February, 26, 18, 24, 27, 0, time.UTC)
 
 // Identity makes a self-signed RSA-1024 identity whose subject has the six parts
-// of CUCM's note. Each call makes another key and serial number.
+// of CUCM's note. Each call in a test takes another key and serial number.
 func Identity(t testing.TB, cn string, usage pki.Usage) *pki.Identity {
 	t.Helper()
 	return Make(t, pki.Request{Subject: Name(cn), Bits: 1024, Usage: usage})
@@ -29,11 +33,27 @@ func Identity(t testing.TB, cn string, usage pki.Usage) *pki.Identity {
 func Make(t testing.TB, req pki.Request) *pki.Identity {
 	t.Helper()
 	req.From = Time
-	id, err := pki.New(req)
+	id, err := keys.New(req, next(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return id
+}
+
+// The stock of keys, and how many identities each running test has.
+var (
+	keys pki.Keys
+	mu   sync.Mutex
+	made = map[string]int{}
+)
+
+// next counts the identities of a test, in which its subtests share.
+func next(t testing.TB) int {
+	test, _, _ := strings.Cut(t.Name(), "/")
+	mu.Lock()
+	defer mu.Unlock()
+	made[test]++
+	return made[test]
 }
 
 // Name is a subject as in CUCM's note.
