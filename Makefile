@@ -3,6 +3,7 @@
 SHELL    := /bin/bash -o pipefail
 GO       ?= go
 FUZZTIME ?= 20s
+TESTSUM  := $(GO) run gotest.tools/gotestsum@v1.13.0
 COUNTED  := /(agent/vault|testbench/lockout|testbench/hostile|testbench/audit)$$
 export CGO_ENABLED ?= 1
 
@@ -26,12 +27,13 @@ check:
 	$(GO) test -short -skip '^Test(DocumentedCommands|MakeRun|DeviceProgram)$$' $$($(GO) list ./... | grep -v /tools/qemu$$)
 
 # Promises that are counted have tests that run apart, where their output is seen.
-# -race needs a C compiler; without one that is said.
+# -race needs a C compiler; without one that is said. TESTSUM prints what go test
+# prints, and keeps how long each test took.
 test: deps debian-kernels build
 	$(GO) vet ./...
 	./.ci/cross
 	./.ci/lint
-	$(GO) test -timeout 60m $$($(GO) list ./... | grep -vE '$(COUNTED)')
+	$(TESTSUM) --format standard-quiet --jsonfile bin/tests.json -- -timeout 60m $$($(GO) list ./... | grep -vE '$(COUNTED)')
 	$(GO) test -v -timeout 30m $$($(GO) list ./... | grep -E '$(COUNTED)') | grep -vE '^ *(=== |--- PASS)'
 	@if command -v gcc >/dev/null; then \
 		echo '$(GO) test -race -short, host packages'; \
@@ -41,6 +43,8 @@ test: deps debian-kernels build
 	fi
 	./.ci/emulate
 	./.ci/fuzz $(FUZZTIME)
+	@echo 'the slowest tests (without the race detector):'
+	@$(TESTSUM) tool slowest --jsonfile bin/tests.json --num 10
 
 deps:
 	@./.ci/deps
