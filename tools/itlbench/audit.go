@@ -20,6 +20,7 @@ import (
 	"itlagent/testbench/audit"
 	"itlagent/testbench/events"
 	"itlagent/testbench/evidence"
+	"itlagent/testbench/wording"
 )
 
 // auditFlags are where reports come from, and what is printed.
@@ -170,7 +171,7 @@ func (e *env) collect(ctx context.Context, reports *evidence.Reports, address st
 	return l.Collect(ctx, reports)
 }
 
-// totalsJSON and auditedJSON are what `audit --json` prints, of all and of a phone.
+// totalsJSON is what `audit --json` prints of all phones.
 type totalsJSON struct {
 	Phones   int            `json:"phones"`
 	Status   map[string]int `json:"totals"`
@@ -181,51 +182,6 @@ type totalsJSON struct {
 	Unusable int            `json:"unusable"`
 	Long     int            `json:"tooLong"`
 	Faults   []string       `json:"faults"`
-}
-
-type auditedJSON struct {
-	Device   string   `json:"device"`
-	Status   string   `json:"status"`
-	ITL      string   `json:"itl"`
-	CTL      string   `json:"ctl"`
-	Disputed bool     `json:"disputed"` // two reports of one time contradict each other
-	Reported int64    `json:"reported"` // Unix seconds; 0 where it is not known
-	Cluster  string   `json:"cluster"`  // that served the list
-	Node     string   `json:"node"`
-	Since    int64    `json:"since"`
-	Until    int64    `json:"until"` // 0 where it is served now
-	Served   string   `json:"served"`
-	Follows  *bool    `json:"follows"` // null where it is not known
-	Locked   bool     `json:"locked"`
-	Reason   string   `json:"reason"`
-	Remedy   string   `json:"remedy"`
-	Commands []string `json:"commands"`
-	OnSite   bool     `json:"onSite"`
-	Note     string   `json:"note"`
-	Mute     bool     `json:"cannotRegister"`
-}
-
-func unix(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.Unix()
-}
-
-func auditedOf(p *audit.Phone) auditedJSON {
-	out := auditedJSON{Device: "SEP" + p.MAC.String(), Status: string(p.Status), ITL: p.ITL.String(), CTL: p.CTL.String(), Disputed: p.Disputed, Reported: unix(p.Reported),
-		Cluster: p.Home, Node: p.Node, Since: unix(p.Since), Until: unix(p.Until), Served: p.Reason, Commands: []string{}, Note: p.Note}
-	if p.Judged {
-		follows := p.Follows()
-		out.Follows, out.Reason, out.Locked, out.Mute = &follows, p.Verdict.String(), p.Locked, p.CannotRegister
-	}
-	if p.Remedy != nil {
-		out.Remedy, out.OnSite = p.Remedy.Name, p.Remedy.OnSite
-		for _, c := range p.Remedy.Commands {
-			out.Commands = append(out.Commands, c.String())
-		}
-	}
-	return out
 }
 
 func (e *env) auditJSON(reports *evidence.Reports, j *audit.Judge, t *audit.Tally) error {
@@ -239,7 +195,7 @@ func (e *env) auditJSON(reports *evidence.Reports, j *audit.Judge, t *audit.Tall
 		if err != nil {
 			return err
 		}
-		printJSON(e.stdout, auditedOf(p))
+		printJSON(e.stdout, wording.AuditedOf(p))
 	}
 	return nil
 }
@@ -257,7 +213,7 @@ func auditCSV(w io.Writer, reports *evidence.Reports, j *audit.Judge) error {
 		if err != nil {
 			return err
 		}
-		o := auditedOf(p)
+		o := wording.AuditedOf(p)
 		follows := ""
 		if o.Follows != nil {
 			follows = fmt.Sprint(*o.Follows)

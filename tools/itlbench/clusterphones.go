@@ -16,6 +16,7 @@ import (
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/lockout"
+	"itlagent/testbench/wording"
 )
 
 func clusterPhones(e *env, args []string) int {
@@ -74,7 +75,7 @@ func waitRegistered(c *cluster.Cluster, want int) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	for {
-		if n := len(registeredWith(c)); n >= want {
+		if n := len(wording.Registered(c)); n >= want {
 			return nil
 		}
 		select {

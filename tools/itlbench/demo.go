@@ -25,6 +25,7 @@ import (
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/vaultimage"
+	"itlagent/testbench/wording"
 )
 
 // runDemo shows how a phone is locked out by two certificate changes and recovered with
@@ -289,7 +290,7 @@ func (s *demo) bothRegenerated() error {
 	if err != nil {
 		return err
 	}
-	if err := s.expect(len(registeredWith(s.cluster)) == 1, "the locked phone is registered, with its old configuration"); err != nil {
+	if err := s.expect(len(wording.Registered(s.cluster)) == 1, "the locked phone is registered, with its old configuration"); err != nil {
 		return err
 	}
 	return s.expect(got == "1" && r.Locked(), "the setting is not applied: sshAccess on the phone is still %s", got)

@@ -9,6 +9,7 @@ import (
 	"itlagent/agent/boot"
 	"itlagent/testbench/cluster/operation"
 	"itlagent/testbench/comeback"
+	"itlagent/testbench/wording"
 )
 
 // The phone of the demo, which registers and is told to reset.
@@ -31,7 +32,7 @@ func (s *demo) plug() (*boot.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	for deadline := time.Now().Add(waitTime); len(registeredWith(s.cluster)) == 0; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTime); len(wording.Registered(s.cluster)) == 0; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return nil, errors.New("the phone does not register")
 		}

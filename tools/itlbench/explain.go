@@ -18,6 +18,7 @@ import (
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/evidence/recogniser"
 	"itlagent/testbench/lockout"
+	"itlagent/testbench/wording"
 )
 
 // explainFlags are what is known of a phone and of a cluster.
@@ -87,9 +88,9 @@ func runExplain(e *env, args []string) int {
 		return e.fail(exitNo, "explain: %v", plainPath(err))
 	}
 	if x.asJSON {
-		printJSON(e.stdout, explanationOf(ex))
+		printJSON(e.stdout, wording.ExplanationOf(ex))
 	} else {
-		printExplanation(e.stdout, ex, x.all)
+		wording.Explanation(e.stdout, ex, x.all)
 	}
 	switch reason := ex.Report.Reason(); {
 	case reason == trust.DownloadFailed:

@@ -1,17 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
-	"unicode/utf16"
 
-	"itlagent/agent/printable"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/pki"
 )
@@ -64,29 +58,4 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
-}
-
-// printJSON writes one object on one line.
-func printJSON(w io.Writer, v any) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.Encode(v)
-	io.WriteString(w, escapeJSON(b.String()))
-}
-
-// escapeJSON writes what would disturb a terminal as \\u escapes: encoding/json leaves C1
-// and bidi controls as they are. Outside of strings JSON has none of them.
-func escapeJSON(text string) string {
-	var b strings.Builder
-	for _, r := range text {
-		if r == '\n' || printable.Text(string(r)) == string(r) {
-			b.WriteRune(r)
-			continue
-		}
-		for _, unit := range utf16.Encode([]rune{r}) {
-			fmt.Fprintf(&b, `\u%04x`, unit)
-		}
-	}
-	return b.String()
 }

@@ -20,12 +20,12 @@ import (
 	"itlagent/agent/holdings"
 	"itlagent/agent/printable"
 	"itlagent/agent/shell"
-	"itlagent/agent/trust"
 	"itlagent/agent/trustlist"
 	"itlagent/firmware/handset"
 	"itlagent/platform/console"
 	"itlagent/platform/filestore"
 	"itlagent/testbench/pki"
+	"itlagent/testbench/wording"
 )
 
 // addHandsetFlags adds the flags that the device program has, too.
@@ -81,7 +81,7 @@ func runPhone(e *env, args []string) int {
 	defer stop()
 	show := printReport
 	if *asJSON {
-		show = func(w io.Writer, r *boot.Report) { printJSON(w, reportOf(r)) }
+		show = func(w io.Writer, r *boot.Report) { printJSON(w, wording.ReportOf(r)) }
 	}
 	if o.Once {
 		return e.phoneOnce(ctx, phone, show, *directory)
@@ -223,71 +223,13 @@ func makeMIC(store holdings.Store, model, mac string) error {
 	return store.Put(holdings.MIC, pem)
 }
 
-// outcomeJSON and reportJSON are the object that `phone --json` prints.
-type outcomeJSON struct {
-	Name      string `json:"name"`
-	Server    string `json:"server"`
-	Transport string `json:"transport"`
-	Accepted  bool   `json:"accepted"`
-	Reason    string `json:"reason"`
-	Via       string `json:"via"`
-	Changed   bool   `json:"changed"`
-}
-
-type reportJSON struct {
-	Device   string      `json:"device"`
-	Trusted  bool        `json:"trusted"`
-	Reason   string      `json:"reason"`
-	CTL      outcomeJSON `json:"ctl"`
-	ITL      outcomeJSON `json:"itl"`
-	Config   outcomeJSON `json:"config"`
-	Messages []string    `json:"messages"`
-}
-
-func reportOf(r *boot.Report) reportJSON {
-	outcome := func(o *boot.Outcome) outcomeJSON {
-		return outcomeJSON{o.Name, o.Server, o.Transport, o.Verdict.Accepted, o.Verdict.Reason.String(), o.Verdict.Via.String(), o.Changed}
-	}
-	return reportJSON{
-		Device: r.Device, Trusted: r.Reason() == trust.Accepted, Reason: r.Reason().String(),
-		CTL: outcome(&r.CTL), ITL: outcome(&r.ITL), Config: outcome(&r.Config), Messages: r.Messages,
-	}
-}
-
 // printReport prints one line a file, the phone's messages, and the outcome.
 func printReport(w io.Writer, r *boot.Report) {
 	for _, o := range []*boot.Outcome{&r.CTL, &r.ITL, &r.Config} {
-		fmt.Fprintln(w, outcomeLine(o))
+		fmt.Fprintln(w, wording.OutcomeLine(o))
 	}
 	for _, m := range r.Messages {
 		fmt.Fprintf(w, "status: %s\n", m)
 	}
 	fmt.Fprintf(w, "reason: %v (%s)\n", r.Reason(), r.Text())
-}
-
-func outcomeLine(o *boot.Outcome) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: ", o.Name)
-	switch {
-	case !o.Verdict.Accepted:
-		fmt.Fprintf(&b, "%v", o.Verdict.Reason)
-		if o.Verdict.Detail != "" {
-			fmt.Fprintf(&b, " (%s)", strings.ReplaceAll(o.Verdict.Detail, "\n", "; "))
-		}
-	case o.Verdict.Via == trust.ViaNone:
-		b.WriteString("accepted unsigned")
-	default:
-		fmt.Fprintf(&b, "accepted via %v", o.Verdict.Via)
-	}
-	if o.Verdict.Accepted {
-		what := "unchanged"
-		if o.Changed {
-			what = "stored"
-		}
-		fmt.Fprintf(&b, ", %s", what)
-	}
-	if o.Transport != "" {
-		fmt.Fprintf(&b, " [%s %s]", o.Transport, o.Server)
-	}
-	return b.String()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/signal"
@@ -20,6 +19,7 @@ import (
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/lockout"
 	"itlagent/testbench/rollout"
+	"itlagent/testbench/wording"
 )
 
 // planFlags are what is asked about, and how.
@@ -119,9 +119,9 @@ func runPlan(e *env, args []string) int {
 	}
 	fleet.Notes = append(notes, fleet.Notes...)
 	if x.asJSON {
-		e.planJSON(plan, fleet)
+		wording.PlanObjects(e.stdout, plan, fleet)
 	} else {
-		e.printPlan(plan, fleet, w2, x.details)
+		wording.Plan(e.stdout, plan, fleet, w2, x.details)
 	}
 	if x.apply {
 		return e.applyPlan(ctx, w2, f.Args(), plan, &x)
@@ -198,199 +198,4 @@ func (o *otherClusters) find(name string) (*cluster.Cluster, error) {
 	}
 	o.opened = append(o.opened, c)
 	return c, nil
-}
-
-// predictionJSON is what `plan --json` prints of a phone, planJSON of them all.
-type predictionJSON struct {
-	Device  string `json:"device"`
-	Outcome string `json:"outcome"`
-	Locked  bool   `json:"locked"`  // it is a list of its own that keeps it from its cluster
-	Windows []int  `json:"windows"` // steps after which it has to reset; 0 is before the first
-	Exact   bool   `json:"exact"`   // and at no other
-	Reason  string `json:"reason"`
-	Refuses []int  `json:"refuses"`
-}
-
-type planJSON struct {
-	Safe        bool           `json:"safe"`
-	Steps       []string       `json:"steps"`
-	Totals      map[string]int `json:"totals"`
-	Unknown     int            `json:"unknown"`
-	Sequence    []string       `json:"sequence"`
-	SequenceWhy string         `json:"sequenceWhy"`
-	Notes       []string       `json:"notes"`
-	Warnings    []string       `json:"warnings"`
-}
-
-func texts(changes []lockout.Change) []string {
-	out := []string{}
-	for i := range changes {
-		out = append(out, changes[i].Text)
-	}
-	return out
-}
-
-func (e *env) planJSON(plan *lockout.Plan, fleet *evidence.Fleet) {
-	out := planJSON{Safe: plan.Safe(), Steps: texts(plan.Changes), Totals: make(map[string]int), Unknown: fleet.Uncounted(),
-		Sequence: texts(plan.Sequence), SequenceWhy: plan.SequenceWhy, Notes: append([]string{}, fleet.Notes...), Warnings: append([]string{}, plan.Warnings...)}
-	for _, outcome := range lockout.Outcomes() {
-		out.Totals[string(outcome)] = plan.Count(outcome)
-	}
-	printJSON(e.stdout, out)
-	for i := range plan.Phones {
-		p := &plan.Phones[i]
-		printJSON(e.stdout, predictionJSON{"SEP" + p.Phone.MAC, string(p.Outcome), p.Locked, append([]int{}, p.Windows...), p.Exact, p.Reason.String(), append([]int{}, p.Refuses...)})
-	}
-}
-
-// predictionLine says in a line what becomes of a phone.
-func predictionLine(p *lockout.Prediction, registered bool) string {
-	switch p.Outcome {
-	case lockout.Throughout:
-		if len(p.Refuses) > 0 {
-			return fmt.Sprintf("trusts its cluster in the end; if it resets after step %s it refuses what it is served for a while", numbers(p.Refuses))
-		}
-		return "trusts its cluster throughout"
-	case lockout.IfReset:
-		var where []string
-		for _, k := range p.Windows {
-			if k == 0 {
-				where = append(where, "before step 1")
-			} else {
-				where = append(where, fmt.Sprintf("between steps %d and %d", k, k+1))
-			}
-		}
-		only := "only if it resets " + strings.Join(where, ", and ")
-		switch {
-		case p.Exact && len(where) == 0:
-			only = "only if it does not reset before the end"
-		case p.Exact:
-			only += ", and at no other time"
-		}
-		otherwise := "locked"
-		if !p.Locked {
-			otherwise = "it gets nothing"
-		}
-		if registered && !p.Exact {
-			return fmt.Sprintf("trusts its cluster if it is reset %s and has come back before the next step; otherwise %s: %v", strings.Join(where, ", and "), otherwise, p.Reason)
-		}
-		return fmt.Sprintf("trusts its cluster %s; otherwise %s: %v", only, otherwise, p.Reason)
-	case lockout.Unserved:
-		return fmt.Sprintf("holds no trust list in the end, and gets nothing: %v (%s)", p.Reason, p.Reason.Text())
-	case lockout.CannotRegister:
-		return "trusts its cluster, but cannot register: its lists may lack the certificate that its call managers show (ctl-update makes the CTL again)"
-	case lockout.Already:
-		return fmt.Sprintf("is locked now, and stays so: %v", p.Reason)
-	}
-	return fmt.Sprintf("is locked out: %v (%s)", p.Reason, p.Reason.Text())
-}
-
-func numbers(list []int) string {
-	words := make([]string, len(list))
-	for i, n := range list {
-		words[i] = fmt.Sprint(n)
-	}
-	return strings.Join(words, ", ")
-}
-
-// printPlan says in the first lines how many phones are lost, and what to do
-// instead.
-func (e *env) printPlan(plan *lockout.Plan, fleet *evidence.Fleet, w lockout.World, details bool) {
-	line := func(format string, args ...any) { fmt.Fprintf(e.stdout, format+"\n", args...) }
-	already := plan.Count(lockout.Already)
-	unserved := ""
-	if n := plan.Count(lockout.Unserved); n > 0 {
-		unserved = fmt.Sprintf(", %d without lists that get nothing", n)
-	}
-	if n := plan.Count(lockout.CannotRegister); n > 0 {
-		unserved += fmt.Sprintf(", %d trusted but cannot register", n)
-	}
-	line("of %s: %d trusted throughout, %d trusted only if they reset in between, %d locked out, %d locked already%s", evidence.Count(len(plan.Phones)),
-		plan.Count(lockout.Throughout), plan.Count(lockout.IfReset), plan.Count(lockout.LockedOut), already, unserved)
-	switch {
-	case plan.Safe() && already > 0:
-		line("nobody else is locked out; itlbench explain --mac says what brings the others back")
-	case plan.Safe():
-		line("safe: nobody is locked out")
-	case plan.Sequence == nil:
-		line("not safe, and no safe sequence was found: test with one phone first")
-	default:
-		line("not safe; this is, with %s: %s", plan.SequenceWhy, strings.Join(texts(plan.Sequence), ", "))
-	}
-	for _, warning := range plan.Warnings {
-		line("warning: %s", warning)
-	}
-	registered := registeredWith(w[0])
-	line("\nwhat was asked:")
-	printSteps(e.stdout, plan.Changes, w, len(registered))
-	line("\nphones:")
-	printPredictions(e.stdout, plan.Phones, registered, details)
-	if plan.Sequence != nil {
-		line("\nwhat is safe:")
-		printSteps(e.stdout, plan.Sequence, w, len(registered))
-	}
-	for i, n := range fleet.Notes {
-		if i == 0 {
-			line("\nnot known:")
-		}
-		line("  %s", n)
-	}
-}
-
-// printPredictions counts the phones of which the same is to be said.
-func printPredictions(w io.Writer, phones []lockout.Prediction, registered map[string]bool, details bool) {
-	devices := make(map[string][]string)
-	var lines []string
-	for i := range phones {
-		text := predictionLine(&phones[i], registered["SEP"+phones[i].Phone.MAC])
-		if devices[text] == nil {
-			lines = append(lines, text)
-		}
-		devices[text] = append(devices[text], "SEP"+phones[i].Phone.MAC)
-	}
-	for _, text := range lines {
-		fmt.Fprintf(w, "  %d: %s\n", len(devices[text]), text)
-		if details {
-			for _, d := range devices[text] {
-				fmt.Fprintf(w, "     %s\n", d)
-			}
-		}
-	}
-}
-
-// registeredWith returns the phones that are registered with a cluster, by name; none
-// where that cannot be known.
-func registeredWith(c *cluster.Cluster) map[string]bool {
-	registered := make(map[string]bool)
-	phones, err := c.Phones()
-	for i := range phones {
-		if err == nil && phones[i].Registered {
-			registered[phones[i].Device] = true
-		}
-	}
-	return registered
-}
-
-// printSteps numbers changes, with what is typed for each. Of so many phones that are
-// registered it is known whether they come back.
-func printSteps(w io.Writer, changes []lockout.Change, world lockout.World, registered int) {
-	for i := range changes {
-		text := changes[i].Text
-		switch {
-		case changes[i].Reset && registered > 0:
-			text = fmt.Sprintf("reset now, wait until %s come back", evidence.Count(registered))
-			if registered == 1 {
-				text = "reset now, wait until 1 phone comes back"
-			}
-		case changes[i].Reset:
-			text = "reset: wait until every phone has reset"
-		}
-		fmt.Fprintf(w, "  %d. %s\n", i+1, text)
-		if changes[i].Reset && registered > 0 {
-			fmt.Fprintf(w, "       %s admin:utils reset devices\n", world[0].Publisher().Name())
-		}
-		for _, c := range changes[i].Commands(world) {
-			fmt.Fprintf(w, "       %s\n", c)
-		}
-	}
 }

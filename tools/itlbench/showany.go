@@ -22,6 +22,7 @@ import (
 	"itlagent/testbench/listing"
 	"itlagent/testbench/p12"
 	"itlagent/testbench/vaultimage"
+	"itlagent/testbench/wording"
 )
 
 // show shows a file of any kind.
@@ -71,7 +72,7 @@ func (s *shower) object(it *recogniser.Item, v any) {
 	if rest != "}\n" {
 		rest = "," + rest
 	}
-	fmt.Fprintf(s.w, "{\"file\":%s%s", escapeJSON(string(name)), rest)
+	fmt.Fprintf(s.w, "{\"file\":%s%s", wording.EscapeJSON(string(name)), rest)
 }
 
 // plain prints what a file is, and nothing of what is in it.

@@ -11,26 +11,20 @@ import (
 	"itlagent/agent/tvs"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/listing"
+	"itlagent/testbench/wording"
 )
 
 // verdictJSON is the object that `verify --json` prints.
 type verdictJSON struct {
-	File     string         `json:"file"`
-	Accepted bool           `json:"accepted"`
-	Reason   string         `json:"reason"`
-	Signer   listing.Signer `json:"signer"`
-	Via      string         `json:"via"`
-	Offset   int            `json:"offset"`
-	Detail   string         `json:"detail"`
-	Steps    []stepJSON     `json:"steps"`
-	Warnings []string       `json:"warnings"`
-}
-
-type stepJSON struct {
-	Where  string `json:"where"`
-	Record int    `json:"record"`
-	Result string `json:"result"`
-	Detail string `json:"detail"`
+	File     string             `json:"file"`
+	Accepted bool               `json:"accepted"`
+	Reason   string             `json:"reason"`
+	Signer   listing.Signer     `json:"signer"`
+	Via      string             `json:"via"`
+	Offset   int                `json:"offset"`
+	Detail   string             `json:"detail"`
+	Steps    []wording.StepJSON `json:"steps"`
+	Warnings []string           `json:"warnings"`
 }
 
 func runVerify(e *env, args []string) int {
@@ -126,13 +120,13 @@ func (e *env) printVerdict(path string, v trust.Verdict, asJSON bool) {
 	if asJSON {
 		out := verdictJSON{
 			File: path, Accepted: v.Accepted, Reason: v.Reason.String(), Via: v.Via.String(),
-			Offset: v.Offset, Detail: v.Detail, Steps: []stepJSON{}, Warnings: append([]string{}, v.Warnings...),
+			Offset: v.Offset, Detail: v.Detail, Steps: []wording.StepJSON{}, Warnings: append([]string{}, v.Warnings...),
 		}
 		if v.File != nil {
 			out.Signer = listing.SignerOf(v.File.Signer)
 		}
 		for _, s := range v.Steps {
-			out.Steps = append(out.Steps, stepJSON{s.Where, s.Record, s.Result.String(), s.Detail})
+			out.Steps = append(out.Steps, wording.StepJSON{Where: s.Where, Record: s.Record, Result: s.Result.String(), Detail: s.Detail})
 		}
 		printJSON(e.stdout, out)
 		return

@@ -1,4 +1,4 @@
-package main
+package wording
 
 import (
 	"fmt"
@@ -12,8 +12,8 @@ import (
 	"itlagent/testbench/lockout"
 )
 
-// remedyJSON and explanationJSON are the object that `explain --json` prints.
-type remedyJSON struct {
+// RemedyJSON is a remedy in an ExplanationJSON.
+type RemedyJSON struct {
 	Name     string   `json:"name"`
 	What     string   `json:"what"`
 	Commands []string `json:"commands"`
@@ -23,7 +23,8 @@ type remedyJSON struct {
 	Later    string   `json:"later"` // reason after the next ordinary start of TFTP; "" where that changes nothing
 }
 
-type explanationJSON struct {
+// ExplanationJSON is the object that `explain --json` prints.
+type ExplanationJSON struct {
 	Device         string         `json:"device"`
 	Works          bool           `json:"works"`  // it trusts its cluster, or works without trust lists
 	Locked         bool           `json:"locked"` // it does not, and holds a list
@@ -33,23 +34,24 @@ type explanationJSON struct {
 	Signer         listing.Signer `json:"signer"`
 	Server         string         `json:"server"`
 	Detail         string         `json:"detail"`
-	Steps          []stepJSON     `json:"steps"`
-	Remedies       []remedyJSON   `json:"remedies"`
-	Ineffective    []remedyJSON   `json:"ineffective"`
+	Steps          []StepJSON     `json:"steps"`
+	Remedies       []RemedyJSON   `json:"remedies"`
+	Ineffective    []RemedyJSON   `json:"ineffective"`
 	OnSiteOnly     bool           `json:"onSiteOnly"` // nothing helps but somebody at the phone
 	Notes          []string       `json:"notes"`
 	Trusts         []string       `json:"trusts"`
-	ITL            outcomeJSON    `json:"itl"`
-	CTL            outcomeJSON    `json:"ctl"`
-	ConfigFile     outcomeJSON    `json:"config"`
+	ITL            OutcomeJSON    `json:"itl"`
+	CTL            OutcomeJSON    `json:"ctl"`
+	ConfigFile     OutcomeJSON    `json:"config"`
 	CannotRegister bool           `json:"cannotRegister"` // it trusts its cluster, but its lists lack the certificate of its call managers
 }
 
-func explanationOf(ex *lockout.Explanation) explanationJSON {
-	r := reportOf(ex.Report)
-	out := explanationJSON{
-		Device: r.Device, Works: ex.Works, Locked: ex.Locked, CannotRegister: ex.CannotRegister, Reason: r.Reason, Text: ex.Report.Text(), Steps: []stepJSON{},
-		Remedies: []remedyJSON{}, Ineffective: []remedyJSON{}, OnSiteOnly: ex.OnSiteOnly(), Notes: append([]string{}, ex.Notes...),
+// ExplanationOf returns the object of an explanation.
+func ExplanationOf(ex *lockout.Explanation) ExplanationJSON {
+	r := ReportOf(ex.Report)
+	out := ExplanationJSON{
+		Device: r.Device, Works: ex.Works, Locked: ex.Locked, CannotRegister: ex.CannotRegister, Reason: r.Reason, Text: ex.Report.Text(), Steps: []StepJSON{},
+		Remedies: []RemedyJSON{}, Ineffective: []RemedyJSON{}, OnSiteOnly: ex.OnSiteOnly(), Notes: append([]string{}, ex.Notes...),
 		Trusts: trusts(ex), ITL: r.ITL, CTL: r.CTL, ConfigFile: r.Config,
 	}
 	if o := ex.Refused(); o != nil {
@@ -58,16 +60,16 @@ func explanationOf(ex *lockout.Explanation) explanationJSON {
 			out.Signer = listing.SignerOf(f.Signer)
 		}
 		for _, s := range o.Verdict.Steps {
-			out.Steps = append(out.Steps, stepJSON{s.Where, s.Record, s.Result.String(), s.Detail})
+			out.Steps = append(out.Steps, StepJSON{s.Where, s.Record, s.Result.String(), s.Detail})
 		}
 	}
 	for _, list := range []struct {
 		from []lockout.Remedy
-		to   *[]remedyJSON
+		to   *[]RemedyJSON
 	}{{ex.Remedies, &out.Remedies}, {ex.Ineffective, &out.Ineffective}} {
 		for i := range list.from {
 			w := &list.from[i]
-			j := remedyJSON{Name: w.Name, What: w.What, Commands: []string{}, OnSite: w.OnSite, Works: w.Works, Outcome: w.Outcome()}
+			j := RemedyJSON{Name: w.Name, What: w.What, Commands: []string{}, OnSite: w.OnSite, Works: w.Works, Outcome: w.Outcome()}
 			for _, c := range w.Commands {
 				j.Commands = append(j.Commands, c.String())
 			}
@@ -87,14 +89,14 @@ func trusts(ex *lockout.Explanation) []string {
 	return s.Trusts()
 }
 
-// printExplanation says in the first lines what is wrong and what to do.
-func printExplanation(w io.Writer, ex *lockout.Explanation, all bool) {
+// Explanation says in the first lines what is wrong and what to do.
+func Explanation(w io.Writer, ex *lockout.Explanation, all bool) {
 	line := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
 	line("%s", ex.Report.Summary())
 	if ex.Works {
 		for _, o := range []*boot.Outcome{&ex.Report.CTL, &ex.Report.ITL, &ex.Report.Config} {
 			if o.Name != "" {
-				line("%s", outcomeLine(o))
+				line("%s", OutcomeLine(o))
 			}
 		}
 		printNotes(w, ex)

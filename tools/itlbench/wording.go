@@ -1,0 +1,6 @@
+package main
+
+import "itlagent/testbench/wording"
+
+// What pages show too is worded in one place.
+var printJSON = wording.JSON
