@@ -45,7 +45,7 @@ func runCluster(e *env, args []string) int {
 		}
 	}
 	fmt.Fprint(e.stdout, `usage: itlbench cluster COMMAND [--dir DIR]
-  up [--profile NAME | --config FILE] [--port N] [--node NAME]  run the nodes until Ctrl-C
+  up [--profile NAME | --config FILE] [--port N] [--node NAME] [--pages ADDR]  run the nodes until Ctrl-C
   down                          end the processes that run the nodes
   status [--json]               nodes, addresses, services
   apply --config FILE           bring addresses, ports, services and phones to what a file says

@@ -13,6 +13,7 @@ import (
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/serve"
+	"itlagent/testbench/portal"
 )
 
 func clusterUp(e *env, args []string) int {
@@ -23,6 +24,8 @@ func clusterUp(e *env, args []string) int {
 	port := f.Int("port", 0, "first `PORT` of the first node, the next has its ports 10 behind; free ones where 0")
 	only := f.StringArray("node", nil, "run the node of this `NAME` alone")
 	still := f.Bool("still", false, "a new cluster's bench clock moves by cluster clock alone")
+	var pages pagesFlags
+	pages.add(f, "pages", "`ADDR` of pages to look at, host:port; on loopback where no host is given; none where it is empty")
 	verbose := f.BoolP("verbose", "v", false, "log what the services refuse")
 	if code, ok := e.parse(f, args, 0); !ok {
 		return code
@@ -30,20 +33,9 @@ func clusterUp(e *env, args []string) int {
 	if f.Changed("profile") && *config != "" {
 		return e.usage("cluster up: --profile and --config are two ways to say the same")
 	}
-	if *port < 0 || *port > 65000 {
-		return e.usage("cluster up: port %d", *port)
-	}
-	p, err := profile.Builtin(*builtin)
-	if err != nil {
-		return e.usage("cluster up: %v", err)
-	}
-	if *config != "" {
-		if p, err = readProfile(*config); err != nil {
-			return e.usage("%v", err)
-		}
-	}
-	if *port != 0 {
-		p.FromPort(*port)
+	p, code := e.profileOf(*builtin, *config, *port)
+	if code != exitOK {
+		return code
 	}
 	opts := cluster.Options{Dir: *dir, Tick: !*still, Only: *only, SSH: admin.ServeSSH}
 	if *verbose {
@@ -73,7 +65,33 @@ func clusterUp(e *env, args []string) int {
 	if err := files.follow(); err != nil {
 		return e.fail(exitInfra, "%v", err)
 	}
+	served, code := pages.run(ctx, e, portal.Options{Cluster: c, Dir: *dir})
+	if code != exitOK {
+		return code
+	}
+	defer func() { stop(); served() }()
 	return e.keepUp(ctx, c, files)
+}
+
+// profileOf returns the built-in profile of a name, or that of a file where one is given,
+// with ports from one on where it is not 0.
+func (e *env) profileOf(builtin, config string, port int) (profile.Profile, int) {
+	if port < 0 || port > 65000 {
+		return profile.Profile{}, e.usage("cluster up: port %d", port)
+	}
+	p, err := profile.Builtin(builtin)
+	if err != nil {
+		return p, e.usage("cluster up: %v", err)
+	}
+	if config != "" {
+		if p, err = readProfile(config); err != nil {
+			return p, e.usage("%v", err)
+		}
+	}
+	if port != 0 {
+		p.FromPort(port)
+	}
+	return p, exitOK
 }
 
 // keepUp does what is due while a cluster is up, until its end.

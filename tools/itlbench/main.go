@@ -54,6 +54,7 @@ func commands() []command {
 		{"audit", "[--dir DIR | --from EVIDENCE]... [--log FILE]... [--listen ADDR] [--all] [--csv | --json]", "say which phone holds which list, and who is locked", runAudit},
 		{"explain", "[PHONE] --dir DIR | FILE... | --from EVIDENCE | --tftp ADDR [--all] [--json]", "say why a phone is locked, and what would bring it back", runExplain},
 		{"import", "-o DIR EVIDENCE...", "make the copy of a real cluster from what there is of it", runImport},
+		{"pages", "DIR|AUDIT [--listen ADDR]", "serve pages to look at: phones and whom they trust, certificates, what a change would do", runPages},
 		{"check", "DIR | ADDR... | --from EVIDENCE [--p12 FILE] [--json] [--junit FILE]", "say whether a cluster is in order", runCheck},
 		{"plan", "CHANGE... [--dir DIR | --from EVIDENCE] [--online | --offline] [--details] [--json]", "say whom changes would lock out, before they are made", runPlan},
 		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},
