@@ -1,72 +1,191 @@
 package portal
 
 import (
-	"context"
+	"cmp"
 	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
 	"strings"
+	"time"
 
+	"itlagent/agent/printable"
 	"itlagent/agent/trustlist"
-	"itlagent/testbench/evidence"
+	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/portal/roster"
 )
 
-// carriers finds the lists that phones hold and that have the record of a certificate.
-type carriers struct {
-	by map[string][]carried // by serial number
+// certificate is a line of the table, as in OS Administration.
+type certificate struct {
+	Node        string    `json:"node"` // "" in a trust store
+	File        string    `json:"file"`
+	Name        string    `json:"name"`
+	Type        string    `json:"type"` // "own" or "trust"
+	Group       string    `json:"group"`
+	Description string    `json:"description"`
+	Subject     string    `json:"subject"`
+	Serial      string    `json:"serial"`
+	From        time.Time `json:"notBefore"`
+	To          time.Time `json:"notAfter"`
+	Days        int       `json:"days"`   // to its expiry; negative once it is over
+	Phones      int       `json:"phones"` // whose list has a record of it
+	PhonesURL   string    `json:"-"`
+	Download    string    `json:"-"`
+	Regenerate  string    `json:"-"`
+	Class       string    `json:"-"`
 }
 
-type carried struct {
-	list   evidence.Hash
-	record trustlist.Record
+type certificatesBody struct {
+	Certificates []certificate
+	Lists        []change
+	Stores       []string
+	Now          time.Time
+	Twin         bool
 }
 
-// carriersOf reads the lists that the phones of a roster hold.
-func (s *Server) carriersOf(ros *roster.Roster) *carriers {
-	c := &carriers{by: make(map[string][]carried)}
-	for _, h := range ros.Lists() {
-		data, err := s.o.Cluster.List(h.String())
-		if err != nil {
-			continue // this cluster never served it
-		}
-		f, err := trustlist.Parse(trustlist.ITL, data)
-		if err != nil {
-			continue
-		}
-		for _, r := range f.Records {
-			serial := string(trimmed(r.Serial()))
-			c.by[serial] = append(c.by[serial], carried{h, r})
-		}
+func (s *Server) certificates(r *http.Request) (*view, error) {
+	ros, st, err := s.source.now(r.Context())
+	if err != nil {
+		return nil, err
 	}
-	return c
-}
-
-func trimmed(serial []byte) []byte { return []byte(strings.TrimLeft(string(serial), "\x00")) }
-
-// lists returns the lists that have a record of a certificate.
-func (c *carriers) lists(cert *x509.Certificate) map[evidence.Hash]bool {
-	found := make(map[evidence.Hash]bool)
-	for _, at := range c.by[string(cert.SerialNumber.Bytes())] {
-		if at.record.MatchesCertificate(cert) {
-			found[at.list] = true
-		}
-	}
-	return found
-}
-
-// listsWith returns the lists that have a record of a node's certificate, "NODE/UNIT";
-// none where there is no such certificate.
-func (s *Server) listsWith(ctx context.Context, name string) map[evidence.Hash]bool {
-	node, unit, _ := strings.Cut(name, "/")
-	ros, st, err := s.source.now(ctx)
-	if err != nil || st == nil {
-		return map[evidence.Hash]bool{}
-	}
+	b := certificatesBody{Now: st.Now(), Twin: st.Twin(), Lists: servedNow(st, ros)}
+	carry := s.carriersOf(ros)
 	for _, n := range st.Nodes {
 		for _, c := range n.Certificates() {
-			if n.Name == node && string(c.Unit) == unit {
-				return s.carriersOf(ros).lists(c.Certificate)
+			b.Certificates = append(b.Certificates, ofNode(n, &c, b.Now, ros, carry))
+		}
+	}
+	for i, c := range st.Trusted() {
+		line := lineOf(c.Certificate, b.Now)
+		line.Type, line.Group, line.File = "trust", string(c.Store), printable.Text(c.Certificate.Subject.CommonName)+".pem"
+		line.Name, line.Download = string(c.Store), fmt.Sprintf("/certificates/trust/%d", i)
+		b.Certificates = append(b.Certificates, line)
+	}
+	slices.SortStableFunc(b.Certificates, func(a, b certificate) int { return a.To.Compare(b.To) })
+	for _, store := range profile.Stores() {
+		b.Stores = append(b.Stores, string(store))
+	}
+	v := &view{template: "certificates", Title: "Certificates", Nav: "certificates", Command: s.command("admin", "show", "cert", "list", "own"), Body: b}
+	for _, c := range b.Certificates {
+		v.objects = append(v.objects, c)
+	}
+	return v, nil
+}
+
+func ofNode(n *state.Node, c *state.Certificate, now time.Time, ros *roster.Roster, carry *carriers) certificate {
+	line := lineOf(c.Certificate, now)
+	line.Node, line.Type, line.Group, line.Name, line.File = n.Name, "own", string(c.Unit), string(c.Unit), string(c.Unit)+".pem"
+	at := url.PathEscape(n.Name) + "/" + url.PathEscape(string(c.Unit))
+	line.Download, line.Regenerate = "/certificates/node/"+at, "/regenerate/"+at
+	line.PhonesURL = "/phones?" + url.Values{"cert": {n.Name + "/" + string(c.Unit)}}.Encode()
+	for list := range carry.lists(c.Certificate) {
+		line.Phones += ros.Holding(list)
+	}
+	return line
+}
+
+// lineOf describes a certificate in the words of the command line.
+func lineOf(c *x509.Certificate, now time.Time) certificate {
+	const day = 24 * time.Hour
+	line := certificate{Subject: trustlist.FormatName(c.Subject), Serial: trustlist.FormatSerial(c.SerialNumber.Bytes()), From: c.NotBefore, To: c.NotAfter, Days: int(c.NotAfter.Sub(now) / day),
+		Description: "Self-signed certificate generated by system", Class: "good"}
+	if string(c.RawIssuer) != string(c.RawSubject) {
+		line.Description = "Certificate Signed by " + printable.Text(c.Issuer.CommonName)
+	}
+	switch soon := 90; { // days: as early as an administrator wants to hear of it
+	case line.Days < 0:
+		line.Class = "bad"
+	case line.Days < soon:
+		line.Class = "warn"
+	}
+	return line
+}
+
+// servedNow returns the lists that the nodes serve, the ones that most phones hold first.
+func servedNow(st *state.State, ros *roster.Roster) []change {
+	all := slices.DeleteFunc(changesOf(st, ros), func(c change) bool { return !c.Now })
+	slices.SortStableFunc(all, func(a, b change) int { return cmp.Compare(b.Held, a.Held) })
+	return all
+}
+
+// download is a file that is not a page.
+type download struct {
+	name string
+	data []byte
+}
+
+// file answers with a file, or with a page that says why there is none.
+func (s *Server) file(find func(r *http.Request) (*download, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		d, err := find(r)
+		if err != nil {
+			s.page(func(*http.Request) (*view, error) { return nil, err })(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/octet-stream")
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Content-Disposition", `attachment; filename="`+plainName(d.name)+`"`)
+		w.Write(d.data)
+	}
+}
+
+// plainName makes a name one that every system takes for a file of its own.
+func plainName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '-' {
+			return r
+		}
+		return '_'
+	}, name)
+}
+
+func inPEM(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+// nodeCertificate finds a certificate of a node by the path of its address.
+func (s *Server) nodeCertificate(r *http.Request) (*state.Node, *state.Certificate, error) {
+	for _, n := range s.o.Cluster.State().Nodes {
+		for _, c := range n.Certificates() {
+			if n.Name == r.PathValue("node") && string(c.Unit) == r.PathValue("unit") {
+				return n, &c, nil
 			}
 		}
 	}
-	return map[evidence.Hash]bool{}
+	return nil, nil, notFound("The page of certificates has all.", "no node %s has a certificate %s", printable.Clip(r.PathValue("node"), 60), printable.Clip(r.PathValue("unit"), 60))
+}
+
+func (s *Server) ownPEM(r *http.Request) (*download, error) {
+	n, c, err := s.nodeCertificate(r)
+	if err != nil {
+		return nil, err
+	}
+	return &download{n.Name + "-" + string(c.Unit) + ".pem", inPEM(c.Certificate)}, nil
+}
+
+func (s *Server) trustPEM(r *http.Request) (*download, error) {
+	all := s.o.Cluster.State().Trusted()
+	for i, c := range all {
+		if fmt.Sprint(i) == r.PathValue("number") {
+			return &download{string(c.Store) + "-" + fmt.Sprint(i) + ".pem", inPEM(c.Certificate)}, nil
+		}
+	}
+	return nil, notFound("The page of certificates has all.", "no trust store has such a certificate")
+}
+
+// list is a list that was served, as it was.
+func (s *Server) list(r *http.Request) (*download, error) {
+	hash := r.PathValue("sha1")
+	data, err := s.o.Cluster.List(hash)
+	if err != nil {
+		return nil, notFound("The overview has what was served; itlbench cluster lists prints all.", "%v", err)
+	}
+	kind, err := trustlist.Recognise(data)
+	if err != nil {
+		return nil, err
+	}
+	return &download{fmt.Sprintf("%vFile-%.12s.tlv", kind, hash), data}, nil
 }

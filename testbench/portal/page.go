@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"itlagent/agent/printable"
+	"itlagent/testbench/evidence"
 	"itlagent/testbench/wording"
 )
 
@@ -31,14 +32,17 @@ type view struct {
 	Nav      string // which entry of the menu it belongs to
 	Command  string // that says the same in a terminal
 	Body     any
-	objects  []any // as JSON, one a line
-	status   int   // of HTTP; 200 where 0
+	objects  []any  // as JSON, one a line
+	raw      string // of JSON that was written already, in their place
+	status   int    // of HTTP; 200 where 0
 
 	// Set by page:
-	JSON  string // where the same is as JSON
-	Notes []string
-	Live  bool
-	Name  string // of the cluster
+	Actions bool   // whoever looks may change the cluster
+	CSRF    string // goes with each form that does
+	JSON    string // where the same is as JSON
+	Notes   []string
+	Live    bool
+	Name    string // of the cluster
 }
 
 // handler answers a request with a view, or an error that is shown as one.
@@ -69,9 +73,10 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 		}
 		return t.UTC().Format("2006-01-02 15:04:05")
 	},
-	"day":  func(t time.Time) string { return t.UTC().Format("2006-01-02") },
-	"iso":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"dash": func(s string) string { return orDash(s) },
+	"day":    func(t time.Time) string { return t.UTC().Format("2006-01-02") },
+	"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"dash":   func(s string) string { return orDash(s) },
+	"phones": evidence.Count,
 	"slice3": func(title, empty string, all []count) any {
 		return struct {
 			Title, Empty string
@@ -101,6 +106,7 @@ func (s *Server) page(show handler) http.HandlerFunc {
 		}
 		var out bytes.Buffer
 		if r.URL.Query().Get("format") == "json" {
+			out.WriteString(v.raw)
 			for _, o := range v.objects {
 				wording.JSON(&out, o)
 			}
@@ -114,6 +120,9 @@ func (s *Server) page(show handler) http.HandlerFunc {
 		query.Del("fragment")
 		v.JSON, v.Notes, v.Live = "?"+query.Encode(), s.o.Notes, s.o.Cluster != nil
 		v.Name = s.name()
+		if s.o.Gate != nil {
+			v.Actions, v.CSRF = true, s.o.Gate.Form(r)
+		}
 		name := v.template + ".html"
 		if v.fragment != "" {
 			name = v.fragment

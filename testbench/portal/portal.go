@@ -14,6 +14,7 @@ import (
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/lockout"
+	"itlagent/testbench/portal/gate"
 )
 
 // Limits of a Server.
@@ -36,7 +37,9 @@ type Options struct {
 	// Reports are what phones have reported; nil for what the cluster's event log tells.
 	Reports *evidence.Reports
 	Notes   []string // what is not known of the cluster
-	Logf    func(format string, args ...any)
+	// Gate lets whoever passes it change the cluster; nil lets nobody.
+	Gate *gate.Gate
+	Logf func(format string, args ...any)
 }
 
 // Server serves the pages.
@@ -47,6 +50,9 @@ type Server struct {
 	work   chan struct{} // a place for each explanation or plan
 	hub    hub
 	said   memory[*lockout.Explanation]
+	plans  memory[*planned]
+
+	running running // the plan that is carried out
 }
 
 // New makes a server. A saved audit that cannot be read is an error.
@@ -85,6 +91,20 @@ func (s *Server) routes() {
 		s.mux.HandleFunc(pattern, s.page(show))
 	}
 	s.mux.HandleFunc("GET /timeline", s.page(s.timeline))
+	if s.o.Cluster == nil {
+		return // a saved audit tells of phones alone
+	}
+	for pattern, show := range map[string]handler{"GET /certificates": s.certificates, "GET /plan": s.plan, "GET /events": s.eventsPage} {
+		s.mux.HandleFunc(pattern, s.page(show))
+	}
+	for pattern, find := range map[string]func(*http.Request) (*download, error){
+		"GET /certificates/node/{node}/{unit}": s.ownPEM, "GET /certificates/trust/{number}": s.trustPEM, "GET /lists/{sha1}": s.list,
+	} {
+		s.mux.HandleFunc(pattern, s.file(find))
+	}
+	if s.o.Gate != nil {
+		s.actionRoutes()
+	}
 }
 
 // Listen opens a listener on "host:port"; without a host it is one on loopback.
@@ -107,6 +127,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	done.Go(func() { s.hub.run(ctx) })
 	stop := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stop()
+	defer s.stopRunning()
 	err := srv.Serve(accept.Limit(l, accept.Limits{Conns: maxConns, PerAddress: maxConns, First: readTime}))
 	srv.Close()
 	if ctx.Err() != nil {

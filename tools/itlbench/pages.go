@@ -5,28 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/spf13/pflag"
 
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/portal"
+	"itlagent/testbench/portal/gate"
 )
 
 // pagesFlags are how pages are served.
 type pagesFlags struct {
 	address string
+	actions bool
 }
 
 func (x *pagesFlags) add(f *pflag.FlagSet, name, usage string) {
 	f.StringVar(&x.address, name, x.address, usage)
+	f.BoolVar(&x.actions, "actions", false, "let whoever has the token change the cluster through the pages")
 }
 
 // open makes the server and its listener, and says where it is.
 func (x *pagesFlags) open(e *env, o portal.Options) (serve func(context.Context) error, code int) {
 	o.Logf = func(format string, args ...any) { fmt.Fprintf(e.stderr, format+"\n", args...) }
+	if x.actions {
+		if o.Cluster == nil || o.Dir == "" || o.Cluster.State().Twin() {
+			return nil, e.usage("pages: --actions changes a bench cluster: a saved audit and the copy of a real one are for looking at")
+		}
+		path := filepath.Join(o.Dir, "pages-token")
+		var err error
+		if o.Gate, err = gate.New(path); err != nil {
+			return nil, e.fail(exitInfra, "pages: %v", plainPath(err))
+		}
+		fmt.Fprintf(e.stdout, "the token for changes is in %s\n", path)
+	}
 	s, err := portal.New(o)
 	if err != nil {
 		return nil, e.fail(exitInfra, "pages: %v", plainPath(err))
@@ -35,6 +51,9 @@ func (x *pagesFlags) open(e *env, o portal.Options) (serve func(context.Context)
 	if err != nil {
 		return nil, e.usage("pages: %v", err)
 	}
+	if host, ok := l.Addr().(*net.TCPAddr); x.actions && ok && !host.IP.IsLoopback() {
+		fmt.Fprintln(e.stderr, "itlbench: warning: the token goes over the network unencrypted: this address is not on loopback")
+	}
 	fmt.Fprintf(e.stdout, "pages at http://%s/\n", l.Addr())
 	return func(ctx context.Context) error { return s.Serve(ctx, l) }, exitOK
 }
@@ -42,6 +61,9 @@ func (x *pagesFlags) open(e *env, o portal.Options) (serve func(context.Context)
 // run serves pages beside a cluster, where they are wanted, until the context ends; wait waits
 // for that.
 func (x *pagesFlags) run(ctx context.Context, e *env, o portal.Options) (wait func(), code int) {
+	if x.address == "" && x.actions {
+		return nil, e.usage("cluster up: --actions lets pages change the cluster: give their --pages")
+	}
 	if x.address == "" {
 		return func() {}, exitOK
 	}
