@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -143,13 +144,7 @@ func listTime(f *trustlist.File) time.Time {
 func (a *Agent) callManagers() (servers []sip.Server) {
 	held := a.holdings.State()
 	if held.Settings.SecurityMode() != settings.NonSecure {
-		conf := boot.TLS(held.Identity(), func(s tls.ConnectionState) error {
-			held := a.holdings.State()
-			if listsCallManager(s, held.CTL) || listsCallManager(s, held.ITL) {
-				return nil
-			}
-			return boot.ErrUntrustedServer
-		})
+		conf := a.secured()
 		for _, address := range held.Settings.SecureManagers {
 			servers = append(servers, sip.Server{Address: address, Transport: sip.TLS, TLS: conf})
 		}
@@ -159,6 +154,17 @@ func (a *Agent) callManagers() (servers []sip.Server) {
 		servers = append(servers, sip.Server{Address: address, Transport: sip.Transport(held.Settings.SIPNetwork())})
 	}
 	return servers
+}
+
+// secured is TLS with a call manager that a list names.
+func (a *Agent) secured() *tls.Config {
+	return boot.TLS(a.holdings.State().Identity(), func(s tls.ConnectionState) error {
+		held := a.holdings.State()
+		if listsCallManager(s, held.CTL) || listsCallManager(s, held.ITL) {
+			return nil
+		}
+		return boot.ErrUntrustedServer
+	})
 }
 
 // registrars returns whom the phone registers with: those that it sends alarms to, or by
@@ -174,9 +180,12 @@ func (a *Agent) registrars() (servers []sip.Server) {
 		}
 		return servers
 	}
-	for _, server := range a.callManagers() {
-		host, _, _ := net.SplitHostPort(server.Address)
-		servers = append(servers, sip.Server{Address: net.JoinHostPort(host, settings.SecureSkinny), Transport: register.SCCP, TLS: server.TLS})
+	conf := a.secured()
+	for _, address := range s.SkinnyManagers {
+		host, text, _ := net.SplitHostPort(address)
+		if port, err := strconv.Atoi(text); err == nil {
+			servers = append(servers, sip.Server{Address: net.JoinHostPort(host, strconv.Itoa(port+settings.SecureSkinny)), Transport: register.SCCP, TLS: conf})
+		}
 	}
 	return servers
 }

@@ -301,11 +301,11 @@ func TestPhoneBySCCP(t *testing.T) {
 			id := pkitest.Identity(t, "manager", pki.Service)
 			s.list(trustlist.ITL, s.call, append(s.records(), trustlist.RecordSpec{Role: trustlist.CCM, Certificate: id.Certificate})...)
 			s.serveConfig("SEP"+mac+".cnf.xml", `<device><deviceProtocol>SCCP</deviceProtocol><devicePool><callManagerGroup><members><member priority="0"><callManager>`+
-				`<ports><ethernetPhonePort>2000</ethernetPhonePort></ports><processNodeName>manager</processNodeName></callManager></member></members></callManagerGroup></devicePool>`+
+				`<ports><ethernetPhonePort>2100</ethernetPhonePort></ports><processNodeName>manager</processNodeName></callManager></member></members></callManagerGroup></devicePool>`+
 				`<loadInformation>SCCP45.9-4-2</loadInformation><deviceSecurityMode>`+mode+`</deviceSecurityMode></device>`)
 			w := world{"pub": s}
 			got, conns := make(chan sccp.Message, 16), make(chan net.Conn, 4)
-			want := map[string]string{"1": "manager:2000", "3": "manager:2443"}[mode]
+			want := map[string]string{"1": "manager:2100", "3": "manager:2543"}[mode]
 			p := w.phoneWith(t, agent.Config{Store: new(holdings.MemStore), Servers: []string{"pub"}, Rand: rand.Reader,
 				Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 					if !strings.HasPrefix(address, "manager:") {
@@ -333,6 +333,9 @@ func TestPhoneBySCCP(t *testing.T) {
 			if alarm := <-got; alarm.ID != sccp.XMLAlarm || !bytes.Contains(alarm.Body, []byte("DeviceTLInfo")) {
 				t.Errorf("first %#x %q", alarm.ID, alarm.Body)
 			}
+			if r, ok := (<-got).Restarted(); !ok || r.Last != "Initialized" {
+				t.Errorf("how it has reset: %+v, %v", r, ok)
+			}
 			if m := <-got; m.ID != sccp.RegisterPhone || binary.LittleEndian.Uint32(m.Body[28:]) != 436 || !bytes.Contains(m.Body, []byte("SCCP45.9-4-2\x00")) {
 				t.Errorf("then %#x %q", m.ID, m.Body)
 			}
@@ -340,7 +343,7 @@ func TestPhoneBySCCP(t *testing.T) {
 			if r := <-reports; r.Reason() != trust.Accepted || restarts(p) != 1 {
 				t.Errorf("%v, %d restarts", r.Reason(), restarts(p))
 			}
-			for _, want := range []sccp.ID{sccp.UnregisterMe, sccp.RegisterPhone} {
+			for _, want := range []sccp.ID{sccp.UnregisterMe, sccp.TextAlarm, sccp.RegisterPhone} {
 				if m := <-got; m.ID != want {
 					t.Errorf("%#x, want %#x", m.ID, want)
 				}

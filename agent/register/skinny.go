@@ -140,8 +140,8 @@ func (l *skinny) first(context.Context) {
 	l.c.conf.Alarms(l.conn.LocalAddr(), func(xml []byte) error { return l.send(sccp.Alarm(xml)) })
 }
 
-// register tells the server of the phone. SCCP has no place for the cause.
-func (l *skinny) register(ctx context.Context, _ Cause) error {
+// register tells the server of the phone: the cause stands in an alarm in front.
+func (l *skinny) register(ctx context.Context, cause Cause) error {
 	l.c.mu.Lock()
 	r := sccp.Register{Device: l.c.conf.Device, MAC: strings.TrimPrefix(l.c.conf.Device, "SEP"), Load: l.c.load}
 	l.c.mu.Unlock()
@@ -150,6 +150,10 @@ func (l *skinny) register(ctx context.Context, _ Cause) error {
 	}
 	if n, err := strconv.ParseUint(l.c.conf.Model.Number(), 10, 32); err == nil {
 		r.Type = uint32(n)
+	}
+	load, _, _ := strings.Cut(printable.Clip(r.Load, 31), " ")
+	if err := l.send(sccp.Restarting(fmt.Sprintf("%d: Name=%s Load=%s Last=%v", cause.Code(), r.Device, load, cause))); err != nil {
+		return err
 	}
 	l.asked.Store(true)
 	a, err := l.ask(ctx, answerTime, r.Message(), sccp.RegisterAck, sccp.RegisterReject)

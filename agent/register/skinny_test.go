@@ -120,6 +120,9 @@ func TestSkinny(t *testing.T) {
 		if alarm := <-m.got; alarm.ID != sccp.XMLAlarm || string(alarm.Body) != "<x-cisco-alarm>" {
 			t.Errorf("first %#x %q", alarm.ID, alarm.Body)
 		}
+		if r, ok := (<-m.got).Restarted(); !ok || r != (sccp.Restarted{Device: device, Load: "SCCP45.9-4-2", Last: "Initialized"}) {
+			t.Errorf("how it has reset: %+v, %v", r, ok)
+		}
 		if first := <-m.got; first.ID != sccp.RegisterPhone || !bytes.HasPrefix(first.Body, []byte(device+"\x00")) || !bytes.Contains(first.Body, []byte("SCCP45.9-4-2")) {
 			t.Errorf("then %#x %q", first.ID, first.Body)
 		}

@@ -1,9 +1,12 @@
 // Package sccp reads and writes the messages of SCCP ("Skinny") that a phone needs to
-// register and to hear a reset.
+// register and to hear a reset, and those with which a call manager answers.
 //
 //	conn.Write(sccp.Register{Device: "SEP64A0E71502CC", Type: 436}.Message().Bytes())
 //	m, err := sccp.Read(conn)
 //	if action, ok := m.Reset(); ok { ... }
+//
+//	reg, err := sccp.ReadRegister(m.Body) // of the other side
+//	conn.Write(sccp.Accept(30*time.Second, reg.Version).Bytes())
 //
 // A message has at most MaxBody bytes behind its identifier; no more is read of one. All
 // functions are pure but for Read. Sources: chan-sccp, and the SCCP alarms of public
@@ -33,12 +36,16 @@ type ID uint32
 const (
 	KeepAlive      ID = 0x0000 // phone to call manager
 	RegisterPhone  ID = 0x0001
+	TextAlarm      ID = 0x0020 // phone to call manager, before it registers
 	UnregisterMe   ID = 0x0027
+	TokenRequest   ID = 0x0029 // may the phone come back?
 	RegisterAck    ID = 0x0081 // call manager to phone
 	RegisterReject ID = 0x009d
 	ResetPhone     ID = 0x009f
 	KeepAliveAck   ID = 0x0100
 	UnregisterAck  ID = 0x0118
+	TokenAck       ID = 0x011a
+	TokenReject    ID = 0x011b
 	XMLAlarm       ID = 0x015a // phone to call manager, before it registers
 )
 
@@ -122,6 +129,7 @@ type Register struct {
 	MAC     string // 12 hex digits
 	Load    string // at most 31 bytes
 	Stamp   string // of its configuration, at most 47 bytes
+	Version byte   // of the protocol; written as the one that this package speaks
 }
 
 // Message writes the registration.
@@ -162,4 +170,13 @@ func (r Register) Message() Message {
 // Alarm writes an alarm, of which at most MaxAlarm bytes go out.
 func Alarm(xml []byte) Message {
 	return Message{ID: XMLAlarm, Body: xml[:min(len(xml), MaxAlarm)]}
+}
+
+// Restarting says in a text how the phone last reset, "25: Name=... Last=Initialized". One
+// that is too long ends early.
+func Restarting(text string) Message {
+	body := make([]byte, 4+alarmText+8)
+	binary.LittleEndian.PutUint32(body, informational)
+	copy(body[4:3+alarmText], text)
+	return Message{ID: TextAlarm, Body: body}
 }

@@ -54,7 +54,7 @@ type Settings struct {
 
 	CallManagers   []string // "host:port" of SIP in the order of priority
 	SecureManagers []string // the same for SIP over TLS
-	SkinnyManagers []string // the same for SCCP; by TLS on port SecureSkinny
+	SkinnyManagers []string // the same for SCCP; by TLS the port is SecureSkinny higher
 	Protocol       string   // deviceProtocol
 	Directory      string   // directoryURL
 	Services       string   // servicesURL

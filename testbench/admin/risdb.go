@@ -26,7 +26,7 @@ var risdbColumns = []struct {
 	{"Ipv6addr", nothing},
 	{"MACaddr", func(p *registrar.Phone, _ *state.State) string { return strings.TrimPrefix(p.Device, "SEP") }},
 	{"RegStatus", func(p *registrar.Phone, _ *state.State) string { return regStatus(p) }},
-	{"PhoneProtocol", func(*registrar.Phone, *state.State) string { return "SIP" }},
+	{"PhoneProtocol", func(p *registrar.Phone, _ *state.State) string { return p.Protocol }},
 	{"DeviceModel", func(p *registrar.Phone, _ *state.State) string { return p.Model }},
 	{"HTTPsupport", func(p *registrar.Phone, s *state.State) string {
 		if known := s.Phone(strings.TrimPrefix(p.Device, "SEP")); known != nil && known.Settings["webAccess"] == "0" {
@@ -57,15 +57,18 @@ func showRISDB(s *Session, _ []string) error {
 	if err != nil {
 		return err
 	}
-	registered := 0
+	registered, bySCCP := 0, 0
 	for i := range phones {
 		if phones[i].Registered {
 			registered++
+			if phones[i].Protocol == "SCCP" {
+				bySCCP++
+			}
 		}
 	}
 	s.say("----------- Phone Information -----------\n")
 	s.say("#TotalPhones, #TotalRegPhones, #RegSCCPPhones, #RegSIPPhones, #UnRegPhones, #TotalRejPhones, #PartRegPhones, #ExpUnreg")
-	s.say("%d, %d, 0, %d, %d, 0, 0, 0\n", len(phones), registered, registered, len(phones)-registered)
+	s.say("%d, %d, %d, %d, %d, 0, 0, 0\n", len(phones), registered, bySCCP, registered-bySCCP, len(phones)-registered)
 	var names []string
 	for _, c := range risdbColumns {
 		names = append(names, c.name)

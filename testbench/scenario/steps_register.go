@@ -107,12 +107,13 @@ func (s *resetDevicesStep) run(ctx context.Context, r *runner, c *cluster.Cluste
 type waitRegisteredStep struct {
 	At   place `yaml:",inline"`
 	Wait struct {
-		Phones []string           `yaml:"phones"` // all of the scenario where empty
-		Node   string             `yaml:"node"`
-		By     string             `yaml:"by"`   // TCP, UDP or TLS
-		Last   string             `yaml:"last"` // how they have reset
-		Status evidence.ITLStatus `yaml:"status"`
-		Not    bool               `yaml:"not"` // they are not registered
+		Phones   []string           `yaml:"phones"` // all of the scenario where empty
+		Node     string             `yaml:"node"`
+		By       string             `yaml:"by"`       // TCP, UDP or TLS
+		Protocol string             `yaml:"protocol"` // SIP or SCCP
+		Last     string             `yaml:"last"`     // how they have reset
+		Status   evidence.ITLStatus `yaml:"status"`
+		Not      bool               `yaml:"not"` // they are not registered
 	} `yaml:"wait-registered"`
 }
 
@@ -150,7 +151,7 @@ func (s *waitRegisteredStep) run(ctx context.Context, r *runner, c *cluster.Clus
 			if !devices[p.Device] {
 				continue
 			}
-			lines = append(lines, fmt.Sprintf("%s: registered %v with %s by %s, %s, %s", p.Device, p.Registered, p.Node, p.Transport, p.Last, p.ITLStatus))
+			lines = append(lines, fmt.Sprintf("%s: registered %v with %s by %s %s, %s, %s", p.Device, p.Registered, p.Node, p.Protocol, p.Transport, p.Last, p.ITLStatus))
 			if s.right(p) {
 				right++
 			}
@@ -176,5 +177,6 @@ func (s *waitRegisteredStep) right(p *evidence.Registered) bool {
 		return !p.Registered
 	}
 	return p.Registered && !p.Resetting && (w.Node == "" || p.Node == w.Node) && (w.By == "" || p.Transport == w.By) &&
+		(w.Protocol == "" || p.Protocol == w.Protocol) &&
 		(w.Last == "" || p.Last == w.Last) && (w.Status == "" || p.ITLStatus == w.Status)
 }

@@ -32,6 +32,7 @@ type Notify struct {
 	User, Host string // of the phone's Contact
 	CallID     string // of the phone's REGISTER
 	Action     Action
+	Stamp      string // of the phone's configuration; "" for one that is never the phone's
 	UserAgent  string // "Cisco-CUCM12.5"
 	Now        time.Time
 }
@@ -53,8 +54,12 @@ func (n *Notify) Bytes() (request []byte, callID string) {
 	var tag [4]byte
 	rand.Read(tag[:])
 	callID = fmt.Sprintf("%s-%s@%s", strings.ToLower(rand.Text()[:8]), strings.ToLower(rand.Text()[:8]), host)
-	stamps := ""
-	for _, name := range []string{"ConfigVersionStamp", "DialplanVersionStamp", "SoftkeyVersionStamp"} {
+	config := n.Stamp
+	if config == "" {
+		config = staleStamp
+	}
+	stamps := fmt.Sprintf("ConfigVersionStamp={%s}\r\n", config)
+	for _, name := range []string{"DialplanVersionStamp", "SoftkeyVersionStamp"} {
 		stamps += fmt.Sprintf("%s={%s}\r\n", name, staleStamp)
 	}
 	body := fmt.Sprintf("action=%s\r\nRegisterCallId={%s}\r\n%s", n.Action, n.CallID, stamps)

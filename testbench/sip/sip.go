@@ -44,6 +44,8 @@ type Request struct {
 	UserAgent string
 	Expires   int // seconds; -1 where it is absent or not a number of 32 bits
 
+	retryAfter time.Duration // of an answer
+
 	copied []string // header lines that the answer repeats, To without a tag
 	to     string
 }
@@ -100,7 +102,13 @@ func (r *Reader) Next() (*Request, error) {
 type Answer struct {
 	Code   int // 100 to 699
 	CallID string
+	// RetryAfter is when the other side would rather be asked again; 0 where it does not say,
+	// or not in whole seconds. At most a day.
+	RetryAfter time.Duration
 }
+
+// maxRetryAfter bounds Answer.RetryAfter.
+const maxRetryAfter = 24 * time.Hour
 
 // Message reads one request, or an answer to one that was sent. One of both is nil.
 // Between messages the error is io.EOF.
@@ -135,7 +143,7 @@ func (r *Reader) Message() (*Request, *Answer, error) {
 		return nil, nil, io.ErrUnexpectedEOF
 	}
 	if answer != nil {
-		answer.CallID = req.CallID
+		answer.CallID, answer.RetryAfter = req.CallID, req.retryAfter
 		return nil, answer, nil
 	}
 	return req, nil, nil
@@ -200,6 +208,12 @@ func (r *Reader) headers(req *Request) (length int, err error) {
 			if n, err := strconv.ParseUint(value, 10, 32); err == nil {
 				req.Expires = int(n)
 			}
+		case "retry-after":
+			digits, _, _ := strings.Cut(value, ";")
+			digits, _, _ = strings.Cut(digits, "(")
+			if n, err := strconv.ParseUint(strings.TrimSpace(digits), 10, 32); err == nil {
+				req.retryAfter = min(time.Duration(n)*time.Second, maxRetryAfter)
+			}
 		case "to", "t":
 			req.to = line
 		case "content-type", "c":
@@ -259,7 +273,10 @@ func (a *Alarm) Get(name string) string {
 }
 
 // Alarm reads the alarm in a request's body.
-func (req *Request) Alarm() (*Alarm, error) {
+func (req *Request) Alarm() (*Alarm, error) { return ReadAlarm(req.Body) }
+
+// ReadAlarm reads an alarm, as phones send it by SIP and by SCCP.
+func ReadAlarm(body []byte) (*Alarm, error) {
 	var doc struct {
 		XMLName xml.Name `xml:"x-cisco-alarm"`
 		Alarm   struct {
@@ -270,7 +287,7 @@ func (req *Request) Alarm() (*Alarm, error) {
 			} `xml:"ParameterList>String"`
 		} `xml:"Alarm"`
 	}
-	if err := xml.Unmarshal(req.Body, &doc); err != nil {
+	if err := xml.Unmarshal(body, &doc); err != nil {
 		return nil, fmt.Errorf("body: %w", err)
 	}
 	const maxParameters = 32

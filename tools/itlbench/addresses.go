@@ -10,7 +10,7 @@ import (
 )
 
 // portOrder is the order of a node's ports in lines for people.
-var portOrder = []string{"tftp", "tvs", "https", "sip", "tomcat", "ssh", "sips"}
+var portOrder = []string{"tftp", "tvs", "https", "sip", "tomcat", "ssh", "sips", "sccp", "sccps"}
 
 func addressLine(st cluster.NodeStatus) string {
 	line := st.Name + " " + st.Role

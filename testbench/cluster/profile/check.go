@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"itlagent/agent/printable"
+	"itlagent/agent/settings"
 )
 
 // Limits of a profile.
@@ -58,6 +59,9 @@ func CheckDomain(domain string) error {
 func CheckSetting(name, value string) error {
 	if !settingKey.MatchString(name) || len(value) > maxSetting || strings.ContainsAny(value, "<>&") || checkText(value) != nil {
 		return fmt.Errorf("setting %q: a name of letters and digits, and a value of visible characters without <, > and &", name)
+	}
+	if name == "deviceProtocol" && value != "" && value != "SIP" && value != "SCCP" {
+		return fmt.Errorf("setting %s: %q; there are SIP and SCCP", name, value)
 	}
 	return nil
 }
@@ -223,11 +227,11 @@ func (n *NodeSpec) check(release *Release) error {
 	if err := checkAddress(n.Host); err != nil {
 		return field(err, "address")
 	}
-	if n.Port < 0 || n.Port > 65535-portsPerNode {
+	if n.Port < 0 || n.Port > 65535-portsPerNode-settings.SecureSkinny {
 		return field(fmt.Errorf("port %d", n.Port), "port")
 	}
 	for name, port := range n.Ports {
-		if !slices.Contains(AllPorts(), name) || port < 0 || port > 65535 {
+		if name == "sccps" || !slices.Contains(AllPorts(), name) || port < 0 || port > maxPort(name) {
 			return field(fmt.Errorf("port %s: %d; there are: tftp, %s", name, port, strings.Join(PortNames(), ", ")), "ports")
 		}
 	}

@@ -1,15 +1,30 @@
 package profile
 
-import "slices"
+import (
+	"slices"
+
+	"itlagent/agent/settings"
+)
 
 // PortNames are the ports of a node, in the order of their numbers where only
 // the first is given. TFTP (udp) and HTTP (tcp) then share the first one. HTTPS is
 // on the port behind HTTP's: phones know no other place for it. "sips" is SIP by TLS,
 // which is open in mixed mode.
-func PortNames() []string { return []string{"http", "https", "tvs", "sip", "tomcat", "ssh", "sips"} }
+func PortNames() []string {
+	return []string{"http", "https", "tvs", "sip", "tomcat", "ssh", "sips", "sccp"}
+}
 
-// AllPorts are PortNames and "tftp", which is of udp.
-func AllPorts() []string { return append(PortNames(), "tftp") }
+// AllPorts are PortNames, "tftp", which is of udp, and "sccps", SCCP by TLS, which is
+// settings.SecureSkinny behind "sccp" and open in mixed mode.
+func AllPorts() []string { return append(PortNames(), "tftp", "sccps") }
+
+// maxPort is the highest number of a port by its name.
+func maxPort(name string) int {
+	if name == "sccp" {
+		return 65535 - settings.SecureSkinny
+	}
+	return 65535
+}
 
 // portsPerNode is the distance between the ports of nodes that are numbered from
 // one first port on.
@@ -35,6 +50,12 @@ func (p *Profile) Address(n *NodeSpec) string {
 
 // Port returns the number of a node's port by its name, 0 for a free one.
 func (p *Profile) Port(n *NodeSpec, name string) int {
+	if name == "sccps" {
+		if port := p.Port(n, "sccp"); port != 0 {
+			return port + settings.SecureSkinny
+		}
+		return 0
+	}
 	if port, ok := n.Ports[name]; ok {
 		return port
 	}

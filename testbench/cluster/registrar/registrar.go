@@ -6,11 +6,12 @@
 //	r.Reset(state.Order{Action: "reset", Rate: 50}, "Cisco-CUCM10.0", address)
 //	for _, m := range r.Tick(time.Now()) { send(m) } // some ten times a second
 //
-// It opens no connection: a Flow stands for one, and what is to be sent is returned.
+// Phones that use SCCP are taken by RegisterSCCP, and are heard of by Heard. It opens no
+// connection: a Flow stands for one, and what is to be sent is returned.
 // Registrations end by the machine's clock, since the bench clock jumps. It remembers
 // phones that the cluster knows and no others, some 400 bytes each, also those whose
 // registration is over. A Registrar is safe for concurrent use. Sources: RFC 3261,
-// section 10, and traces of phones with CUCM 11.5 and 12.5.
+// section 10, traces of phones with CUCM 11.5 and 12.5, and chan-sccp.
 package registrar
 
 import (
@@ -27,7 +28,7 @@ import (
 // where == says so.
 type Flow any
 
-// Errors of a REGISTER that is refused.
+// Errors of a registration that is refused.
 var (
 	// ErrUnknown: the cluster does not know the phone.
 	ErrUnknown = errors.New("no such phone")
@@ -41,6 +42,7 @@ type Phone struct {
 	Node         string    `json:"node"`
 	Registered   bool      `json:"registered"`
 	Address      string    `json:"address"`   // "host:port" that it sends from
+	Protocol     string    `json:"protocol"`  // "SIP" or "SCCP"
 	Transport    string    `json:"transport"` // "TCP", "UDP" or "TLS"
 	Model        string    `json:"model"`     // the number that the phone has for it; may be ""
 	Load         string    `json:"load"`
@@ -53,8 +55,9 @@ type Phone struct {
 	// Resetting: it is to be told, or was told, to reset or to restart, and has not
 	// registered again since.
 	Resetting bool `json:"resetting"`
-	// Asked is the answer to the last NOTIFY: "" before one, "told" while it is awaited,
-	// "accepted", or "refused".
+	// Asked is the answer to the last order: "" before one, "told" while it is awaited,
+	// "accepted", "refused", or "later" where the phone is to be told again. By SCCP there is
+	// no answer but that the phone leaves.
 	Asked string `json:"asked"`
 }
 
@@ -63,7 +66,10 @@ type Config struct {
 	// Known reports whether the cluster knows a device, and whether it must use TLS.
 	Known func(device string) (known, secured bool)
 	Now   func() time.Time // the bench clock
-	// Expires is what is granted at most, in seconds; DefaultExpires where 0.
+	// Stamp returns the version of a device's configuration; nil where there is none.
+	Stamp func(device string) string
+	// Expires is what is granted at most, in seconds; DefaultExpires, and KeepAlive by SCCP,
+	// where 0.
 	Expires int
 	// First is below the serial numbers of this registrar: one that lives after another
 	// has higher ones.
@@ -89,6 +95,8 @@ type entry struct {
 	reg   sip.Register
 	flow  Flow
 	until time.Time // of the machine's clock
+	// queued: it waits to be told to reset or to restart.
+	queued bool
 	notice
 }
 
@@ -97,7 +105,22 @@ func New(c Config) *Registrar {
 	if c.Expires == 0 {
 		c.Expires = DefaultExpires
 	}
+	if c.Stamp == nil {
+		c.Stamp = func(string) string { return "" }
+	}
 	return &Registrar{conf: c, serial: c.First, phones: make(map[string]*entry), flows: make(map[Flow][]string), notices: make(map[string]*entry)}
+}
+
+// admits reports whether a device may register: the error is ErrUnknown or ErrInsecure.
+func (r *Registrar) admits(device string, secure bool) error {
+	known, secured := r.conf.Known(device)
+	switch {
+	case !known:
+		return ErrUnknown
+	case secured && !secure:
+		return ErrInsecure
+	}
+	return nil
 }
 
 // Register takes a REGISTER that came over a flow, and returns the seconds that it
@@ -105,12 +128,8 @@ func New(c Config) *Registrar {
 // made over this flow; of a phone that is registered elsewhere it is a keep-alive. The
 // error is ErrUnknown or ErrInsecure.
 func (r *Registrar) Register(reg *sip.Register, from Flow, address, transport string, now time.Time) (granted int, fresh bool, err error) {
-	known, secured := r.conf.Known(reg.Device)
-	switch {
-	case !known:
-		return 0, false, ErrUnknown
-	case secured && transport != "TLS":
-		return 0, false, ErrInsecure
+	if err := r.admits(reg.Device, transport == "TLS"); err != nil {
+		return 0, false, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,23 +141,30 @@ func (r *Registrar) Register(reg *sip.Register, from Flow, address, transport st
 		return 0, false, nil
 	}
 	granted = min(reg.Expires, r.conf.Expires)
-	if e == nil {
-		e = &entry{Phone: Phone{Device: reg.Device}}
-		r.phones[reg.Device] = e
-	}
-	if fresh = !e.Registered || e.reg.CallID != reg.CallID || e.flow != from; fresh {
-		if e.Registered {
-			r.end(e) // it has come back, before it was missed
-		}
-		r.serial++
-		e.Serial, e.Registered, e.Since, e.flow = r.serial, true, r.conf.Now(), from
-		r.flows[from] = append(r.flows[from], reg.Device)
-		e.Resetting = false
+	if fresh = e == nil || !e.Registered || e.reg.CallID != reg.CallID || e.flow != from; fresh {
+		e = r.begin(reg.Device, from)
 		e.Load, e.InactiveLoad, e.Last = reg.ActiveLoad, reg.InactiveLoad, reg.Last
 	}
-	e.reg, e.Address, e.Transport, e.Model = *reg, address, transport, reg.Model
+	e.reg, e.Address, e.Protocol, e.Transport, e.Model = *reg, address, "SIP", transport, reg.Model
 	e.until = now.Add(time.Duration(granted)*time.Second + grace)
 	return granted, fresh, nil
+}
+
+// begin begins a registration over a flow. The caller holds mu.
+func (r *Registrar) begin(device string, from Flow) *entry {
+	e := r.phones[device]
+	if e == nil {
+		e = &entry{Phone: Phone{Device: device}}
+		r.phones[device] = e
+	}
+	if e.Registered {
+		r.end(e) // it has come back, before it was missed
+	}
+	r.serial++
+	e.Serial, e.Registered, e.Since, e.flow = r.serial, true, r.conf.Now(), from
+	e.Resetting = e.queued // it may have come back by itself, before it was told
+	r.flows[from] = append(r.flows[from], device)
+	return e
 }
 
 // end ends a registration. The caller holds mu.
@@ -171,7 +197,7 @@ func (r *Registrar) Lost() []Flow {
 	return lost
 }
 
-// Lifetime is how long a registration goes on without being refreshed.
+// Lifetime is how long a registration by SIP goes on without being refreshed.
 func (r *Registrar) Lifetime() time.Duration {
 	return time.Duration(r.conf.Expires)*time.Second + grace
 }

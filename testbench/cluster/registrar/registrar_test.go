@@ -134,6 +134,10 @@ func TestWaves(t *testing.T) {
 	const phones, rate = 1000, 40
 	told := make(map[Flow]int)
 	for i := range phones {
+		if i%10 == 3 {
+			registerSCCP(t, r, device(i), i, start)
+			continue
+		}
 		transport := "TCP"
 		if i%10 == 7 {
 			transport = "TLS"
@@ -191,10 +195,10 @@ func TestAnswers(t *testing.T) {
 			t.Errorf("%v is told %q", m.To, body)
 		}
 	}
-	if r.Answered(&sip.Answer{Code: 400, CallID: ids["c1"]}, "c2") != "" {
+	if r.Answered(&sip.Answer{Code: 400, CallID: ids["c1"]}, "c2", start) != "" {
 		t.Error("another phone's answer counts")
 	}
-	if refuses := r.Answered(&sip.Answer{Code: 400, CallID: ids["c1"]}, "c1"); refuses != device(1) {
+	if refuses := r.Answered(&sip.Answer{Code: 400, CallID: ids["c1"]}, "c1", start); refuses != device(1) {
 		t.Errorf("refused by %q, want %s", refuses, device(1))
 	}
 	again := 0

@@ -12,27 +12,42 @@ import (
 	"itlagent/testbench/sip"
 )
 
-// knows reports whether the cluster knows a device, and whether it must use TLS: in mixed
-// mode one whose security mode is authenticated or encrypted.
-func (n *Node) knows(device string) (known, secured bool) {
+// knownPhones returns the phones of the state in force.
+func (n *Node) knownPhones() *knownPhones {
 	s := n.Node().State()
 	all := n.known.Load()
 	if all == nil || all.of != s {
-		all = &knownPhones{of: s, secured: make(map[string]bool, len(s.Phones))}
+		all = &knownPhones{of: s, by: make(map[string]*profile.PhoneSpec, len(s.Phones))}
 		for i := range s.Phones {
-			all.secured["SEP"+s.Phones[i].MAC] = s.SecurityMode(&s.Phones[i]) != settings.NonSecure
+			all.by["SEP"+s.Phones[i].MAC] = &s.Phones[i]
 		}
 		n.known.Store(all)
 	}
-	secured, known = all.secured[device]
-	return known, secured
+	return all
 }
 
-// knownPhones are the phones of a state by name, and whether they must use TLS: a search
-// for each of thousands, for each of them, would take seconds.
+// knows reports whether the cluster knows a device, and whether it must use TLS: in mixed
+// mode one whose security mode is authenticated or encrypted.
+func (n *Node) knows(device string) (known, secured bool) {
+	all := n.knownPhones()
+	p := all.by[device]
+	return p != nil, p != nil && all.of.SecurityMode(p) != settings.NonSecure
+}
+
+// stamp returns the version of a device's configuration, "" for one that is not known.
+func (n *Node) stamp(device string) string {
+	all := n.knownPhones()
+	if p := all.by[device]; p != nil {
+		return all.of.Stamp(p)
+	}
+	return ""
+}
+
+// knownPhones are the phones of a state by name: a search for each of thousands, for each of
+// them, would take seconds.
 type knownPhones struct {
-	of      *state.State
-	secured map[string]bool
+	of *state.State
+	by map[string]*profile.PhoneSpec
 }
 
 // userAgent is how the call manager names itself.
@@ -68,7 +83,7 @@ func (n *Node) register(req *sip.Request, from *flow) []byte {
 
 // answered takes the answer of a phone to what it was told.
 func (n *Node) answered(a *sip.Answer, from *flow) {
-	if device := n.phones.Answered(a, from.key); device != "" {
+	if device := n.phones.Answered(a, from.key, time.Now()); device != "" {
 		n.Logf("%s: %s refuses to reset: %d", n.Node().Name, device, a.Code)
 	}
 }
@@ -116,7 +131,7 @@ func (n *Node) tick(r *running) {
 		case <-t.C:
 		}
 		for _, f := range n.phones.Lost() {
-			if c, ok := f.(*sipConn); ok {
+			if c, ok := f.(*phoneConn); ok {
 				c.settle(false)
 			}
 		}

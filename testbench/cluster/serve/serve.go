@@ -1,5 +1,5 @@
 // Package serve runs the services of one node: trust lists and configurations by TFTP,
-// HTTP and HTTPS, TVS, SIP for alarms and registrations, an application server by HTTPS, and SSH.
+// HTTP and HTTPS, TVS, SIP and SCCP for alarms and registrations, an application server by HTTPS, and SSH.
 //
 //	n := serve.New(serve.Config{Node: now, SetPort: set, Report: log.Add})
 //	err := n.Follow() // listens as the state has it; again after each change
@@ -67,7 +67,7 @@ type Node struct {
 // New returns services that do not listen yet.
 func New(c Config) *Node {
 	n := &Node{Config: c, open: make(map[profile.Service]*running), orders: unheard}
-	n.phones = registrar.New(registrar.Config{Known: n.knows, Now: func() time.Time { return n.Node().State().Now() }, Expires: c.Expires,
+	n.phones = registrar.New(registrar.Config{Known: n.knows, Now: func() time.Time { return n.Node().State().Now() }, Stamp: n.stamp, Expires: c.Expires,
 		First: uint64(time.Now().Unix()) << serialBits})
 	return n
 }
@@ -281,7 +281,7 @@ func Probe(p *profile.Profile, only []string) error {
 		}
 		for _, name := range profile.AllPorts() {
 			port := p.Port(n, name)
-			if port == 0 {
+			if port == 0 || name == "sccps" { // which no cluster needs before it goes to mixed mode
 				continue
 			}
 			at := net.JoinHostPort(p.Address(n), strconv.Itoa(port))

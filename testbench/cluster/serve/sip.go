@@ -17,14 +17,8 @@ import (
 // answerSIP handles a request that came over a flow, and returns the response; nil gives
 // none.
 func (n *Node) answerSIP(r *running, req *sip.Request, from *flow) []byte {
-	switch f := n.Node().Fault(profile.CallManagerService); f.Kind {
-	case "close":
+	if !n.answers(r) {
 		return nil
-	case "pause":
-		r.wait(nil, held)
-		return nil
-	case "slow":
-		r.wait(nil, f.Delay)
 	}
 	status := "405 Method Not Allowed"
 	switch req.Method {
@@ -38,6 +32,21 @@ func (n *Node) answerSIP(r *running, req *sip.Request, from *flow) []byte {
 		return nil
 	}
 	return req.Answer(status, n.Node().State().Now(), n.Node().Endpoint(from.port()), strings.ToLower(from.transport))
+}
+
+// answers reports whether the call manager service answers a request, which may take it a
+// while: its fault says so.
+func (n *Node) answers(r *running) bool {
+	switch f := n.Node().Fault(profile.CallManagerService); f.Kind {
+	case "close":
+		return false
+	case "pause":
+		r.wait(nil, held)
+		return false
+	case "slow":
+		r.wait(nil, f.Delay)
+	}
+	return true
 }
 
 // refer takes an alarm, or the token that a phone asks for before it fails back.

@@ -20,16 +20,18 @@ import (
 	"itlagent/testbench/sip"
 )
 
-// Limits of the SIP service.
+// Limits of the call manager service.
 const (
-	sipIdle     = 2 * time.Minute  // between requests of somebody who is not registered
+	// sipIdle is between requests of somebody who is not registered: phones keep a back-up
+	// alive every two minutes.
+	sipIdle     = 3 * time.Minute
 	sipRequest  = 10 * time.Second // from the first byte of a request to its last
 	sipWrite    = 10 * time.Second
 	sipTLS      = 10 * time.Second // of TLS
 	sipDatagram = sip.MaxHead + sip.MaxBody
 
-	// SIPConns is how many connections a node has with phones at once, by TCP and by TLS
-	// each: 10,000 that are registered, and others. A registered phone's connection never
+	// SIPConns is how many connections a node has with phones at once, by SIP, by SIP over
+	// TLS, and the same by SCCP, each: 10,000 that are registered, and others. A registered phone's connection never
 	// makes room for another one.
 	SIPConns = 12_288
 	// spareFiles are the descriptors that all else needs: other services, lists, sockets.
@@ -53,7 +55,7 @@ type flow struct {
 	transport string // "TCP", "UDP" or "TLS"
 	address   string
 	key       registrar.Flow
-	conn      *sipConn // nil for UDP
+	conn      *phoneConn // nil for UDP
 }
 
 // port is the name of the port that the flow has come to.
@@ -64,8 +66,8 @@ func (f *flow) port() string {
 	return "sip"
 }
 
-// sipConn is a connection that answers and NOTIFYs are written to, each at once.
-type sipConn struct {
+// phoneConn is a connection that answers and NOTIFYs are written to, each at once.
+type phoneConn struct {
 	raw        net.Conn   // of the listener
 	conn       net.Conn   // raw, or TLS over it
 	mu         sync.Mutex // of writing
@@ -74,7 +76,7 @@ type sipConn struct {
 
 // settle keeps a connection over which somebody is registered from making room for
 // others, or ends that.
-func (c *sipConn) settle(registered bool) {
+func (c *phoneConn) settle(registered bool) {
 	c.registered.Store(registered)
 	accept.Settle(c.raw, registered)
 	if !registered {
@@ -82,7 +84,7 @@ func (c *sipConn) settle(registered bool) {
 	}
 }
 
-func (c *sipConn) write(b []byte) error {
+func (c *phoneConn) write(b []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn.SetWriteDeadline(time.Now().Add(sipWrite))
@@ -99,7 +101,7 @@ type datagrams struct {
 // send sends what a registrar has for a phone.
 func (r *running) send(m registrar.Message) {
 	switch to := m.To.(type) {
-	case *sipConn:
+	case *phoneConn:
 		if to.write(m.Bytes) != nil {
 			to.raw.Close() // its reader notices
 		}
@@ -136,9 +138,11 @@ func (n *Node) startSIP(r *running) error {
 	}
 	r.done.Go(func() { n.tick(r) })
 	if id := n.Node().Secure; id != nil {
-		return n.startSIPS(r, id)
+		if err := n.startSIPS(r, id); err != nil {
+			return err
+		}
 	}
-	return nil
+	return n.startSCCP(r)
 }
 
 func sipLimits() accept.Limits {
@@ -146,29 +150,34 @@ func sipLimits() accept.Limits {
 	return accept.Limits{Conns: phones, PerAddress: phones, First: sipIdle}
 }
 
-// startSIPS starts SIP by TLS, with the certificate that CallManager had when it started.
-// Phones show theirs, which is not checked: nobody here has issued it.
+// startSIPS starts SIP by TLS.
 func (n *Node) startSIPS(r *running, id *pki.Identity) error {
 	l, err := n.listen(r, "sips")
 	if err != nil {
 		return err
 	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS10, ClientAuth: tls.RequestClientCert, Certificates: []tls.Certificate{id.TLS()}}
-	r.accept(l, sipLimits(), func(conn net.Conn) {
-		secure := tls.Server(conn, conf)
-		conn.SetDeadline(time.Now().Add(sipTLS))
-		if err := secure.Handshake(); err != nil {
-			n.Logf("%s: SIP %v: TLS: %v", n.Node().Name, conn.RemoteAddr(), err)
-			return
-		}
-		conn.SetDeadline(time.Time{})
-		n.serveSIP(r, conn, secure, "TLS")
-	})
+	r.accept(l, sipLimits(), n.byTLS(id, func(raw, secure net.Conn) { n.serveSIP(r, raw, secure, "TLS") }))
 	return nil
 }
 
+// byTLS serves connections by TLS, with the certificate that CallManager had when it started.
+// Phones show theirs, which is not checked: nobody here has issued it.
+func (n *Node) byTLS(id *pki.Identity, handle func(raw, secure net.Conn)) func(net.Conn) {
+	conf := &tls.Config{MinVersion: tls.VersionTLS10, ClientAuth: tls.RequestClientCert, Certificates: []tls.Certificate{id.TLS()}}
+	return func(conn net.Conn) {
+		secure := tls.Server(conn, conf)
+		conn.SetDeadline(time.Now().Add(sipTLS))
+		if err := secure.Handshake(); err != nil {
+			n.Logf("%s: %v: TLS: %v", n.Node().Name, conn.RemoteAddr(), err)
+			return
+		}
+		conn.SetDeadline(time.Time{})
+		handle(conn, secure)
+	}
+}
+
 func (n *Node) serveSIP(r *running, raw, conn net.Conn, transport string) {
-	c := &sipConn{raw: raw, conn: conn}
+	c := &phoneConn{raw: raw, conn: conn}
 	from := &flow{transport: transport, address: conn.RemoteAddr().String(), key: c, conn: c}
 	defer n.phones.Gone(c)
 	in := sip.NewReader(conn)

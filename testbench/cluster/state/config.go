@@ -1,6 +1,8 @@
 package state
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net"
 	"slices"
@@ -32,7 +34,11 @@ func (s *State) config(p *profile.PhoneSpec) []byte {
 		b.WriteString("</Default>\n")
 		return []byte(b.String())
 	}
-	b.WriteString("<device>\n<deviceProtocol>SIP</deviceProtocol>\n<devicePool>\n<name>Default</name>\n<callManagerGroup>\n<members>\n")
+	protocol := p.Settings[ProtocolSetting]
+	if protocol == "" {
+		protocol = "SIP"
+	}
+	b.WriteString("<device>\n<deviceProtocol>" + protocol + "</deviceProtocol>\n<devicePool>\n<name>Default</name>\n<callManagerGroup>\n<members>\n")
 	s.callManagers(&b)
 	b.WriteString("</members>\n</callManagerGroup>\n</devicePool>\n")
 	tvs()
@@ -58,13 +64,30 @@ func (s *State) config(p *profile.PhoneSpec) []byte {
 		fmt.Fprintf(&b, "<%s>%s</%s>\n", name, p.Settings[name], name)
 	}
 	b.WriteString("</vendorConfig>\n</device>\n")
-	return []byte(b.String())
+	stamp := stampOf(b.String())
+	return []byte(strings.Replace(b.String(), "<vendorConfig>", "<versionStamp>{"+stamp+"}</versionStamp>\n<vendorConfig>", 1))
+}
+
+// stampOf returns the version of a configuration: the same as long as nothing of it changes.
+// Clusters number theirs by UUIDs.
+func stampOf(config string) string {
+	sum := sha256.Sum256([]byte(config))
+	h := hex.EncodeToString(sum[:16])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
+}
+
+// Stamp returns the version of a phone's configuration, as it stands there without braces.
+func (s *State) Stamp(p *profile.PhoneSpec) string {
+	_, stamp, _ := strings.Cut(string(s.config(p)), "<versionStamp>{")
+	stamp, _, _ = strings.Cut(stamp, "}")
+	return stamp
 }
 
 func (s *State) callManagers(b *strings.Builder) {
 	for i, node := range s.deviceOrder(profile.CallManagerService) {
 		host, port, _ := net.SplitHostPort(node.Advertised("sip"))
-		ports := "<sipPort>" + port + "</sipPort>\n"
+		_, skinny, _ := net.SplitHostPort(node.Advertised("sccp"))
+		ports := "<ethernetPhonePort>" + skinny + "</ethernetPhonePort>\n<sipPort>" + port + "</sipPort>\n"
 		if s.Mixed {
 			_, secured, _ := net.SplitHostPort(node.Advertised("sips"))
 			ports += "<securedSipPort>" + secured + "</securedSipPort>\n"
@@ -81,12 +104,18 @@ const SecuritySetting = "deviceSecurityMode"
 // where it is not secured: 2 is UDP.
 const TransportSetting = "transportLayerProtocol"
 
+// ProtocolSetting is the setting of a phone that says which firmware it has: "SCCP", or
+// "SIP", as where it is absent.
+const ProtocolSetting = "deviceProtocol"
+
 // deviceSettings are those that stand in <device> itself: the transport, and the login of
-// the debug shell.
+// the debug shell. ProtocolSetting stands there too, in another place.
 var deviceSettings = []string{"sshUserId", "sshPassword", TransportSetting}
 
 // IsDeviceSetting reports whether a setting stands in <device> itself, and has no default.
-func IsDeviceSetting(name string) bool { return slices.Contains(deviceSettings, name) }
+func IsDeviceSetting(name string) bool {
+	return name == ProtocolSetting || slices.Contains(deviceSettings, name)
+}
 
 // SecurityMode returns how a phone talks to call managers: outside of mixed mode there is
 // nothing but non-secure.

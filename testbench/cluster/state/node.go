@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"itlagent/agent/settings"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/pki"
 )
@@ -102,6 +103,9 @@ func (n *Node) RecoveryP12() []byte {
 // Endpoint returns "host:port" of a port of the node, by a name of profile.AllPorts.
 // The port is 0 as long as no free one was chosen.
 func (n *Node) Endpoint(name string) string {
+	if name == "sccps" {
+		return behind(n.Endpoint("sccp"))
+	}
 	port := n.in.Profile.Port(n.Spec(), name)
 	if port == 0 {
 		port = n.Ports[name]
@@ -112,11 +116,14 @@ func (n *Node) Endpoint(name string) string {
 	return net.JoinHostPort(n.in.Profile.Address(n.Spec()), strconv.Itoa(port))
 }
 
-var standardPorts = map[string]int{"http": 6970, "tftp": 69, "tvs": 2445, "https": 6971, "sip": 5060, "tomcat": 8443, "ssh": 22, "sips": 5061}
+var standardPorts = map[string]int{"http": 6970, "tftp": 69, "tvs": 2445, "https": 6971, "sip": 5060, "tomcat": 8443, "ssh": 22, "sips": 5061, "sccp": 2000}
 
 // Address returns "host:port" of a port of the node by its name. Before its first
 // start a node has the ports of its profile, or else the standard ones.
 func (n *Node) Address(name string) string {
+	if name == "sccps" {
+		return behind(n.Address("sccp"))
+	}
 	port, ok := n.Ports[name]
 	if !ok {
 		port = n.in.Profile.Port(n.Spec(), name)
@@ -125,6 +132,16 @@ func (n *Node) Address(name string) string {
 		port = standardPorts[name]
 	}
 	return net.JoinHostPort(n.in.Profile.Address(n.Spec()), strconv.Itoa(port))
+}
+
+// behind returns where SCCP by TLS is to one that is reached without.
+func behind(sccp string) string {
+	host, text, _ := net.SplitHostPort(sccp)
+	port, _ := strconv.Atoi(text)
+	if port != 0 {
+		port += settings.SecureSkinny
+	}
+	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
 // Advertised is Address as phones are told it.
