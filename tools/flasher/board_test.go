@@ -10,15 +10,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"itlagent/firmware/boards"
 	"itlagent/firmware/image"
 	"itlagent/platform/board"
-	"itlagent/testbench/cluster"
-	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/vaultimage"
 	"itlagent/tools/expect"
 	"itlagent/tools/flasher"
@@ -35,16 +32,17 @@ var (
 
 const mac = "64A0E71502CC"
 
-// bench is an emulated board with its image, beside a cluster.
+// bench is an emulated board beside a cluster. Its image is that of all tests, its flash
+// its own.
 type bench struct {
-	t       *testing.T
-	board   *board.Board
-	dir     string
-	servers []string
+	t     *testing.T
+	board *board.Board
+	dir   string
+	*base
 }
 
 // flashed runs a test for every emulated board with a boot loader for which there are
-// an emulator, a kernel and the loader.
+// an emulator, a kernel and the loader: boards beside each other.
 func flashed(t *testing.T, f func(*bench)) {
 	if testing.Short() {
 		t.Skip("emulated boards are not run again with the race detector")
@@ -58,16 +56,14 @@ func flashed(t *testing.T, f func(*bench)) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			kernel, modules, err := image.FindKernel(b)
+			_, _, err := image.FindKernel(b)
 			_, loader := image.FindUBoot(b)
 			if err := errors.Join(qemu.Check(b), err, loader); err != nil {
 				t.Skipf("SKIPPED: %v", err)
 			}
-			x := &bench{t: t, board: b, dir: t.TempDir()}
-			if _, err := image.Build(b, image.Options{Dir: x.dir, Kernel: kernel, Modules: modules, Source: "../.."}); err != nil {
-				t.Fatal(err)
-			}
-			x.cluster()
+			t.Parallel()
+			x := &bench{t: t, board: b, dir: t.TempDir(), base: prepare(t, b)}
+			x.link()
 			t.Cleanup(func() {
 				if log, err := os.ReadFile(filepath.Join(x.dir, qemu.SerialLog)); t.Failed() && err == nil {
 					t.Logf("the end of the console:\n%s", log[max(0, len(log)-6000):])
@@ -75,24 +71,6 @@ func flashed(t *testing.T, f func(*bench)) {
 			})
 			f(x)
 		})
-	}
-}
-
-// cluster starts a cluster that emulated boards reach.
-func (x *bench) cluster() {
-	p := profile.Note()
-	p.Advertise = "10.0.2.2"
-	c, err := cluster.New(p, cluster.Options{})
-	if err != nil {
-		x.t.Fatal(err)
-	}
-	x.t.Cleanup(c.Close)
-	if err := c.Start(); err != nil {
-		x.t.Fatal(err)
-	}
-	for _, n := range c.Nodes() {
-		_, port, _ := strings.Cut(n.Address(), ":")
-		x.servers = append(x.servers, "10.0.2.2:"+port)
 	}
 }
 
@@ -180,26 +158,9 @@ func (x *bench) accepted(e *expect.Expect) {
 // by itself; then only what has changed is written, and then nothing.
 func TestFlash(t *testing.T) {
 	flashed(t, func(x *bench) {
-		job := x.job()
-		all := int64(0)
-		for _, f := range job.Files {
-			all += int64(len(f.Data))
-		}
+		t := x.t
+		job := x.first()
 		m, e := x.start()
-		f, wrote, err := x.flash(t.Context(), e, x.tftp(), job)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if wrote != all {
-			t.Errorf("%d bytes written, want %d", wrote, all)
-		}
-		if err := errors.Join(f.Restart(t.Context(), job.Environment), f.Boot(t.Context())); err != nil {
-			t.Fatal(err)
-		}
-		x.accepted(e)
-		m.Kill()
-
-		m, e = x.start()
 		x.accepted(e)
 		m.Kill()
 		vault, err := qemu.Vault(x.board, x.dir)
@@ -221,8 +182,35 @@ func TestFlash(t *testing.T) {
 	})
 }
 
-// changed writes a changed initramfs by YMODEM, of which one part differs; then the old
-// one again, and then nothing.
+// fresh flashes the board from an erased flash, and waits until the phone has its list.
+// It returns how long the flash took.
+func (x *bench) fresh(job flasher.Job) time.Duration {
+	t := x.t
+	t.Helper()
+	all := int64(0)
+	for _, f := range job.Files {
+		all += int64(len(f.Data))
+	}
+	m, e := x.start()
+	defer m.Kill()
+	begin := time.Now()
+	f, wrote, err := x.flash(t.Context(), e, x.tftp(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	took := time.Since(begin)
+	if wrote != all {
+		t.Errorf("%d bytes written, want %d", wrote, all)
+	}
+	if err := errors.Join(f.Restart(t.Context(), job.Environment), f.Boot(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	x.accepted(e)
+	return took
+}
+
+// changed writes a changed initramfs by YMODEM, of which one block differs; then the old
+// one again by TFTP, and then nothing.
 func (x *bench) changed(job flasher.Job) {
 	t := x.t
 	t.Helper()
@@ -235,10 +223,15 @@ func (x *bench) changed(job flasher.Job) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const part = 512 << 10
-	want := int64((len(data)-1)%part + 1)
+	const least = 64 << 10
+	block, err := board.Size(x.board.Flash.EraseSize)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block = max(block, least)
+	want := (int64(len(data))-1)%block + 1
 	if wrote != want {
-		t.Errorf("%d bytes written, want the last part of %d alone", wrote, want)
+		t.Errorf("%d bytes written, want the last block of %d alone", wrote, want)
 	}
 	m.Kill()
 	m, e = x.start()
@@ -266,9 +259,10 @@ func TestFlashCuts(t *testing.T) {
 	t.Logf("the moments are those of -cutseed %d", seed)
 	flashed(t, func(x *bench) {
 		random := rand.New(rand.NewPCG(seed, 0))
-		good := x.job()
+		t := x.t
+		good := x.first()
 		transfer := x.tftp()
-		span := x.complete(transfer, good)
+		span := x.span
 		during, from := 0, time.Now()
 		for n := range *cuts {
 			m, e := x.start()
@@ -289,16 +283,22 @@ func TestFlashCuts(t *testing.T) {
 	})
 }
 
-// other is a job that differs from one in every part, and in its environment. Nobody
-// boots it.
+// other is a job that differs from one in every part, in a block of it or in all, and in
+// its environment. Nobody boots it.
 func other(random *rand.Rand, job flasher.Job, n int) flasher.Job {
 	out := flasher.Job{Environment: maps.Clone(job.Environment)}
 	out.Environment["bootargs"] += fmt.Sprintf(" cut=%d", n)
 	for _, f := range job.Files {
 		f.Data = append([]byte{}, f.Data...)
-		const part = 512 << 10
+		const part, block = 512 << 10, 64 << 10
 		for at := 0; at < len(f.Data); at += part {
-			f.Data[at+random.IntN(min(part, len(f.Data)-at))] ^= byte(1 + random.IntN(255))
+			step := part
+			if random.IntN(2) == 0 {
+				step = block
+			}
+			for at, end := at, min(at+part, len(f.Data)); at < end; at += step {
+				f.Data[at+random.IntN(min(step, end-at))] ^= byte(1 + random.IntN(255))
+			}
 		}
 		out.Files = append(out.Files, f)
 	}
@@ -335,7 +335,7 @@ func (x *bench) complete(transfer flasher.Transfer, job flasher.Job) time.Durati
 // or with -serial all of them, and then a phone that has its list.
 func TestFlashBySerial(t *testing.T) {
 	flashed(t, func(x *bench) {
-		whole := x.job()
+		t, whole := x.t, x.job()
 		for kind, size := range []int{xymodem.YMODEM: 20_001, xymodem.XMODEM: 4_097} {
 			var job flasher.Job
 			for _, f := range whole.Files {

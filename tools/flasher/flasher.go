@@ -280,12 +280,8 @@ func (f *Flasher) read(ctx context.Context, at int64, n int, ram uint64) (uint64
 	return address, nil
 }
 
-// part writes a part unless it is there: it is sent to memory, checked there, written,
-// and compared. One that does not compare is written once more.
-func (f *Flasher) part(ctx context.Context, name string, at int64, data []byte) error {
-	if same, err := f.same(ctx, at, data); err != nil || same {
-		return err
-	}
+// send writes some bytes. Those that do not compare are written once more.
+func (f *Flasher) send(ctx context.Context, name string, at int64, data []byte) error {
 	ram := f.load()
 	if err := f.fetch(ctx, name, data, ram); err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"hash/crc32"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,6 +28,7 @@ type chip struct {
 	env      map[string]string
 	broken   func(command string) (out string, code int, ok bool)
 	commands []string
+	fetched  []int // sizes
 	saves    int
 }
 
@@ -124,6 +126,7 @@ func (c *chip) Command(name string, at uint64) string { return fmt.Sprintf("tftp
 
 func (c *chip) Fetch(_ context.Context, _ *uboot.Loader, name string, data []byte, at uint64) error {
 	c.ram[at] = bytes.Clone(data)
+	c.fetched = append(c.fetched, len(data))
 	if c.broken != nil {
 		if _, _, bad := c.broken("fetch " + name); bad {
 			c.ram[at][0] ^= 1
@@ -193,9 +196,35 @@ func TestFlashOfAChip(t *testing.T) {
 	if wrote, err := f.Flash(t.Context(), job); wrote != 0 || c.saves != 1 || err != nil {
 		t.Errorf("again: %d bytes, %d saves, %v", wrote, c.saves, err)
 	}
+	c.changes(t, f, job)
 	job.EraseVault = true
 	if _, err := f.Flash(t.Context(), job); err != nil || len(bytes.Trim(c.flash[vaultAt:][:vaultSize], "\xff")) > 0 {
 		t.Errorf("the vault is not erased: %v", err)
+	}
+}
+
+// changes flashes a file of which two blocks differ, one of them the last: they alone are
+// sent and written.
+func (c *chip) changes(t *testing.T, f *flasher.Flasher, job flasher.Job) {
+	t.Helper()
+	file := job.Files[0]
+	file.Data = bytes.Clone(file.Data)
+	file.Data[300_000] ^= 1
+	file.Data[len(file.Data)-1] ^= 1
+	at, _, _ := f.Board.Partition(file.Partition)
+	const block, part = 256 << 10, 512 << 10
+	c.commands, c.fetched = nil, nil
+	wrote, err := f.Flash(t.Context(), flasher.Job{Files: []flasher.File{file}})
+	if want := int64(block + len(file.Data)%part); wrote != want || err != nil {
+		t.Errorf("two blocks of a file: %d bytes, want %d; %v", wrote, want, err)
+	}
+	if !slices.Equal(c.fetched, []int{block, len(file.Data) % part}) || !bytes.HasPrefix(c.flash[at:], file.Data) {
+		t.Errorf("pieces of %d bytes were sent", c.fetched)
+	}
+	for _, command := range c.commands {
+		if strings.HasPrefix(command, "erase ") && command != "erase 4140000 417ffff" && command != "erase 4180000 41bffff" {
+			t.Errorf("%s: that block is equal", command)
+		}
 	}
 }
 
