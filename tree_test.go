@@ -97,6 +97,7 @@ var mayImport = []struct {
 	{"firmware/itlagent", []string{"agent", "platform", "firmware/handset", "firmware/repair"}},
 	{"firmware/boards", []string{"platform"}},
 	{"firmware/image", []string{"firmware", "platform"}},
+	{"testbench/fleet", []string{"testbench", "agent", "platform", "firmware/handset"}},
 	{"testbench", []string{"testbench", "agent", "platform"}},
 	{"tools", []string{"tools", "testbench", "agent", "platform", "firmware"}},
 }

@@ -69,6 +69,10 @@ type Config struct {
 	// Alive is called by Cycle and Run at every step, at least every AliveInterval where
 	// none of them hangs: it feeds a watchdog. nil: nobody is told.
 	Alive func()
+	// Enter is called before each boot cycle, which begins once it returns; leave is called
+	// at the cycle's end. It bounds how many phones of a program boot at once. nil: nobody
+	// is waited for.
+	Enter func(ctx context.Context) (leave func())
 }
 
 // AliveInterval is the longest that a working phone takes from one call of Alive to the
@@ -142,6 +146,9 @@ func (a *Agent) State() *holdings.State { return a.holdings.State() }
 func (a *Agent) Cycle(ctx context.Context) *boot.Report {
 	a.cycle.Lock()
 	defer a.cycle.Unlock()
+	if a.conf.Enter != nil {
+		defer a.conf.Enter(ctx)()
+	}
 	r := a.boot.Cycle(ctx)
 	for _, m := range r.Messages {
 		a.show(m)
@@ -226,9 +233,7 @@ func (a *Agent) Snapshot() Snapshot {
 	s.Servers = s.Network.Of(a.conf.Servers)
 	s.Alarms, s.Dropped = a.holdings.Alarms().Waiting()
 	s.Refused = a.holdings.Alarms().Refused()
-	if a.client != nil {
-		s.Registration = a.client.State()
-	}
+	s.Registration = a.Registration()
 	return s
 }
 

@@ -87,6 +87,15 @@ func (a *Agent) obey(o register.Order) (cause register.Cause, again bool) {
 	return cause, true
 }
 
+// Registration returns how the phone stands with its call managers; the zero value for one
+// that does not register.
+func (a *Agent) Registration() register.State {
+	if a.client == nil {
+		return register.State{}
+	}
+	return a.client.State()
+}
+
 // CannotRegister reports whether the phone trusts its cluster, and reached no call manager
 // but those whose certificate is not in its lists: its CTL is from before their
 // certificates.

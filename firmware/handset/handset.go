@@ -55,6 +55,13 @@ type Options struct {
 	// Alive is called, and SetClock told the time, as agent.Config says; nil: nobody is.
 	Alive    func()
 	SetClock func(time.Time)
+
+	// Dial, TFTP and Rand are those of the machine where nil, as agent.Config has them.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	TFTP func(ctx context.Context, address, name string, limit int) ([]byte, error)
+	Rand io.Reader
+	// Enter bounds how many phones boot at once, as agent.Config says; nil: nothing does.
+	Enter func(ctx context.Context) (leave func())
 }
 
 // Servers is a flag: servers, joined by commas or given one by one.
@@ -128,6 +135,15 @@ func New(o Options, s Storage) (*Handset, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	if o.TFTP == nil {
+		o.TFTP = fetch.PlainTFTP
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
 	h := &Handset{opts: o, storage: s, trace: new(shell.Trace)}
 	log := logger.Logger{Notice: h.log, Debug: h.trace.Logf}
 	if o.Verbose {
@@ -136,7 +152,7 @@ func New(o Options, s Storage) (*Handset, error) {
 	var err error
 	h.Agent, err = agent.New(agent.Config{
 		MAC: o.MAC, Model: o.Model, Firmware: o.Firmware, Servers: o.Servers, Store: s.Store, Messages: s.Messages,
-		Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP, Rand: rand.Reader,
+		Dial: o.Dial, TFTP: o.TFTP, Rand: o.Rand, Enter: o.Enter,
 		Policy: trust.Policy{RefuseOlder: o.Older == "refuse"}, Log: log, Alive: o.Alive, SetClock: o.SetClock,
 	})
 	if err != nil {
@@ -186,9 +202,14 @@ func (h *Handset) ServePages(ctx context.Context) (url string, err error) {
 	return "http://" + l.Addr().String() + "/", nil
 }
 
-// Run boots the phone and registers it, and boots it again after each interval, reset or
-// SIGHUP, and when its call manager says so, until the context ends. each is called with
+// Follow boots the phone and registers it, and boots it again after each interval, each
+// reset, and when its call manager says so, until the context ends. each is called with
 // every report.
+func (h *Handset) Follow(ctx context.Context, each func(*boot.Report)) {
+	h.Agent.Run(ctx, h.opts.Interval, h.reset, each)
+}
+
+// Run is Follow of a program's only phone: SIGHUP resets it, too.
 func (h *Handset) Run(ctx context.Context, each func(*boot.Report)) {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
@@ -203,7 +224,7 @@ func (h *Handset) Run(ctx context.Context, each func(*boot.Report)) {
 			}
 		}
 	}()
-	h.Agent.Run(ctx, h.opts.Interval, h.reset, each)
+	h.Follow(ctx, each)
 }
 
 // Shell returns a shell of the phone on a console. The options' Reset, Flash, Trace and

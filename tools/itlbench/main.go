@@ -63,6 +63,7 @@ func commands() []command {
 		{"flash", "BOARD --console LINE | --cluster PROFILE [--over HOW] [--dry-run] [--boot-once]", "write a board's image through its boot loader", runFlash},
 		{"console", "LINE|NAME [--log FILE] [--timestamps] [--decode] [--power CMD] ...", "talk to a board over a serial line", runConsole},
 		{"serial", "list [--json]", "list the serial ports of this machine", runSerial},
+		{"fleet", "run --count N --cluster DIR | --tftp ADDR [--hold] [--expect trusted=100%] ...", "run many handsets, and count what comes of them", runFleet},
 		{"demo", "", "show a lock-out and its recovery", runDemo},
 	}
 }

@@ -74,3 +74,38 @@ func RemovePhone(mac string) Operation {
 		return nil
 	}
 }
+
+// AddPhones makes phones known, with the usual settings, but for those that are known
+// already.
+func AddPhones(phones []profile.PhoneSpec) Operation {
+	return func(s *state.State) error {
+		known := make(map[string]bool, len(s.Phones)+len(phones))
+		for i := range s.Phones {
+			known[s.Phones[i].MAC] = true
+		}
+		next := slices.Clone(s.Phones)
+		for i := range phones {
+			if err := profile.CheckPhone(&phones[i]); err != nil {
+				return err
+			}
+			if !known[phones[i].MAC] {
+				known[phones[i].MAC] = true
+				next = append(next, state.WithDefaults(phones[i]))
+			}
+		}
+		s.Phones = next
+		return nil
+	}
+}
+
+// RemovePhones makes phones unknown. Those that are not known are none of its business.
+func RemovePhones(macs []string) Operation {
+	return func(s *state.State) error {
+		gone := make(map[string]bool, len(macs))
+		for _, mac := range macs {
+			gone[mac] = true
+		}
+		s.Phones = slices.DeleteFunc(slices.Clone(s.Phones), func(p profile.PhoneSpec) bool { return gone[p.MAC] })
+		return nil
+	}
+}
