@@ -85,8 +85,22 @@ func (n *Node) startTFTP(r *running) error {
 	srv.SetBackoff(func(int) time.Duration { return 0 })
 	srv.SetBlockSizeNegotiation(false)
 	r.closers = append([]func(){srv.Shutdown}, r.closers...)
-	r.done.Go(func() { srv.Serve(udp) })
+	r.done.Go(func() { srv.Serve(withoutInterfaces(udp)) })
 	return nil
+}
+
+// plainPackets hides from the TFTP library that a socket could tell the interface of each
+// request, for which the library would list the machine's interfaces every time.
+type plainPackets struct{ net.PacketConn }
+
+// withoutInterfaces returns the socket without that where answers come from the right
+// address all the same: from the first of the loopback, which is the system's choice. The
+// library asks a socket for the address alone in no other way.
+func withoutInterfaces(udp *net.UDPConn) net.PacketConn {
+	if at, ok := udp.LocalAddr().(*net.UDPAddr); ok && at.IP.Equal(net.IPv4(127, 0, 0, 1)) {
+		return plainPackets{udp}
+	}
+	return udp
 }
 
 // refuse answers what no phone asks for: other methods than GET and HEAD, and requests
@@ -108,7 +122,8 @@ func (n *Node) serveHTTP(r *running, w http.ResponseWriter, req *http.Request, h
 	if refuse(w, req) {
 		return
 	}
-	switch f := n.Node().Fault(profile.TFTPService); f.Kind {
+	now := n.Node()
+	switch f := now.Fault(profile.TFTPService); f.Kind {
 	case "busy":
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
@@ -119,8 +134,9 @@ func (n *Node) serveHTTP(r *running, w http.ResponseWriter, req *http.Request, h
 		panic(http.ErrAbortHandler)
 	case "slow":
 		r.wait(req.Context().Done(), f.Delay)
+		now = n.Node()
 	}
-	data, err := n.Node().File(strings.TrimPrefix(req.URL.Path, "/"), https)
+	data, err := now.File(strings.TrimPrefix(req.URL.Path, "/"), https)
 	switch {
 	case err == state.ErrNoFile:
 		w.WriteHeader(http.StatusNotFound)
@@ -136,10 +152,12 @@ func (n *Node) serveHTTP(r *running, w http.ResponseWriter, req *http.Request, h
 }
 
 func (n *Node) serveTFTP(r *running, name string, to io.ReaderFrom) error {
-	if f := n.Node().Fault(profile.TFTPService); f.Kind == "slow" {
+	now := n.Node()
+	if f := now.Fault(profile.TFTPService); f.Kind == "slow" {
 		r.wait(nil, f.Delay)
+		now = n.Node()
 	}
-	data, err := n.Node().File(name, false)
+	data, err := now.File(name, false)
 	if err != nil {
 		return err // the library sends it as ERROR code 1
 	}

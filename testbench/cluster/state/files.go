@@ -104,7 +104,9 @@ func (n *Node) signedIf(signed bool, name string, content []byte) ([]byte, error
 	if !signed {
 		return content, nil
 	}
-	return trustlist.SignFile(name, content, n.in.Digest, n.in.Now(), n.Signer.SigningKey())
+	return n.in.signed.get(n, name, content, func() ([]byte, error) {
+		return trustlist.SignFile(name, content, n.in.Digest, n.in.Now(), n.Signer.SigningKey())
+	})
 }
 
 // TFTPFiles lists what `file list tftp` shows of the node: the files that are

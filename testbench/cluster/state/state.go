@@ -66,6 +66,8 @@ type State struct {
 	Effects Effects `json:"-"`
 
 	directories *directories // of its TVS services
+	signed      *signedFiles // that its TFTP services have made
+	places      *places      // of its phones
 
 	keys   *pki.Keys // where keys come from; nil makes new ones
 	issued int       // so many came from there
@@ -134,7 +136,7 @@ func (s *State) Clone() *State {
 
 // link tells the nodes which state they are of.
 func (s *State) link() {
-	s.directories = new(directories)
+	s.directories, s.signed, s.places = new(directories), new(signedFiles), new(places)
 	for i, n := range s.Nodes {
 		n.in, n.index = s, i
 	}
@@ -190,6 +192,9 @@ func (s *State) Recovery() *pki.Identity { return s.Publisher().Units[profile.IT
 // Phone returns a phone by its MAC address, 12 upper-case hex digits, or nil. Its
 // settings must not be changed.
 func (s *State) Phone(mac string) *profile.PhoneSpec {
+	if i := s.places.of(s.Phones, mac); i >= 0 {
+		return &s.Phones[i]
+	}
 	for i := range s.Phones {
 		if s.Phones[i].MAC == mac {
 			return &s.Phones[i]
