@@ -29,10 +29,20 @@ const (
 // does not tell: it panics on some that are no YAML.
 var ErrUnreadable = errors.New("it is not YAML that can be read")
 
+// ErrLimit says that a document is larger or deeper than any that is read: nothing is known
+// of what it says.
+var ErrLimit = errors.New("over a limit")
+
+// limitError is an ErrLimit that says which.
+type limitError string
+
+func (e limitError) Error() string      { return string(e) }
+func (limitError) Is(target error) bool { return target == ErrLimit }
+
 // Unmarshal reads a document.
 func Unmarshal(data []byte, to any) (err error) {
 	if len(data) > MaxSize {
-		return fmt.Errorf("the file has %d bytes, at most %d", len(data), MaxSize)
+		return limitError(fmt.Sprintf("the file has %d bytes, at most %d", len(data), MaxSize))
 	}
 	defer Recover(&err)
 	if err := checkDepth(string(data)); err != nil {
@@ -68,7 +78,7 @@ func checkDepth(text string) error {
 			columns = append(columns, column)
 		}
 		if flow+len(columns) > MaxDepth {
-			return fmt.Errorf("line %d: nested deeper than %d levels", t.Position.Line, MaxDepth)
+			return limitError(fmt.Sprintf("line %d: nested deeper than %d levels", t.Position.Line, MaxDepth))
 		}
 	}
 	return nil

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"itlagent/platform/console"
 	"itlagent/testbench/admin"
@@ -57,7 +60,9 @@ func commandLine(words []string) string {
 
 // adminLoop runs a session on the user's terminal, or on what is piped in.
 func (e *env) adminLoop(n *cluster.Node) int {
-	c, _, leave, err := console.Attach(context.Background(), e.stdin, e.stdout, admin.Prompt, admin.Complete)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c, _, leave, err := console.Attach(ctx, e.stdin, e.stdout, admin.Prompt, admin.Complete)
 	if err != nil {
 		return e.fail(exitInfra, "%v", err)
 	}

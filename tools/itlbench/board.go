@@ -20,6 +20,7 @@ import (
 	"itlagent/firmware/image"
 	"itlagent/platform/board"
 	"itlagent/platform/limits"
+	"itlagent/platform/strictyaml"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/scenario"
@@ -136,6 +137,9 @@ func (e *env) board(name string) (*board.Board, int) {
 		return nil, e.usage("%v", plainPath(err))
 	}
 	b, err := board.Parse(data)
+	if errors.Is(err, strictyaml.ErrLimit) {
+		return nil, e.usage("%s: %v", name, err)
+	}
 	if err != nil {
 		return nil, e.fail(exitNo, "%s: %v", name, err)
 	}

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"itlagent/agent/fetch"
@@ -112,8 +114,10 @@ func (e *env) checked(args []string, from *fromFlags) (*state.State, []string, i
 			return nil, nil, e.fail(exitInfra, "check: %v", err)
 		}
 		defer os.RemoveAll(dir)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
 		for _, addr := range args {
-			if err := fetchLists(addr, dir); err != nil {
+			if err := fetchLists(ctx, addr, dir); err != nil {
 				return nil, nil, e.fail(exitInfra, "check: %s: %v", addr, err)
 			}
 		}
@@ -128,9 +132,9 @@ func (e *env) checked(args []string, from *fromFlags) (*state.State, []string, i
 }
 
 // fetchLists fetches the lists that a TFTP server serves into a directory.
-func fetchLists(addr, dir string) error {
+func fetchLists(ctx context.Context, addr, dir string) error {
 	const patience = 30 * time.Second
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	c := fetch.Client{Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP}
 	for i, name := range []string{"ITLFile.tlv", "CTLFile.tlv"} {

@@ -19,52 +19,39 @@ import (
 	"itlagent/testbench/cluster/serve"
 )
 
-// defaultDir keeps the cluster where no --dir is given.
-const defaultDir = "itlbench-cluster"
-
-func dirFlag(f *pflag.FlagSet) *string {
-	return f.String("dir", defaultDir, "`DIR` that keeps the cluster")
-}
-
 // clusterCommands are the subcommands of cluster.
-func clusterCommands() map[string]func(*env, []string) int {
-	return map[string]func(*env, []string) int{
-		"up": clusterUp, "down": clusterDown, "status": clusterStatus, "clock": clusterClock, "fault": clusterFault,
-		"events": clusterEvents, "set": clusterSet, "rebuild": clusterRebuild, "passwords": clusterPasswords,
-		"lists": clusterLists, "phones": clusterPhones, "serve": clusterServe, "encrypt": clusterEncrypt, "apply": clusterApply, "phone": clusterPhone,
+func clusterCommands() []command {
+	return []command{
+		{"up", "", "run the nodes until Ctrl-C", clusterUp},
+		{"down", "", "end the processes that run the nodes", clusterDown},
+		{"status", "", "nodes, addresses, services", clusterStatus},
+		{"apply", "", "bring addresses, ports, services and phones to what a file says", clusterApply},
+		{"phone", "add MAC [MODEL] | remove MAC", "make a phone known, or forget it", clusterPhone},
+		{"phones", "", "who is registered, where, and with which ITL", clusterPhones},
+		{"clock", "[+DURATION]", "show the bench clock, or move it ahead", clusterClock},
+		{"fault", "NODE SERVICE KIND", "make tftp, tvs, sip or tomcat fail; none fixes it", clusterFault},
+		{"events", "", "the application log", clusterEvents},
+		{"lists", "", "every trust list that the nodes have served", clusterLists},
+		{"serve", "SHA1|FILE", "make TFTP serve that ITL, until it starts again", clusterServe},
+		{"set", "MAC NAME VALUE", "change a setting of a phone", clusterSet},
+		{"encrypt", "MAC PEM|none", "encrypt the configuration of a phone for its certificate", clusterEncrypt},
+		{"rebuild", "", "install the publisher again", clusterRebuild},
+		{"passwords", "", "those of the administrator and of the cluster", clusterPasswords},
 	}
 }
 
 func runCluster(e *env, args []string) int {
-	if len(args) > 0 {
-		if run, ok := clusterCommands()[args[0]]; ok {
-			return run(e, args[1:])
-		}
-		if args[0] != "--help" && args[0] != "-h" {
-			return e.usage("cluster: no %q; there are: up, down, status, apply, phone, phones, clock, fault, events, lists, serve, set, encrypt, rebuild, passwords", args[0])
-		}
+	if len(args) == 0 {
+		return e.usage("cluster: which command? There are: %s", namesOf(clusterCommands()))
 	}
-	fmt.Fprint(e.stdout, `usage: itlbench cluster COMMAND [--dir DIR]
-  up [--profile NAME | --config FILE] [--port N] [--node NAME] [--pages ADDR]  run the nodes until Ctrl-C
-  down                          end the processes that run the nodes
-  status [--json]               nodes, addresses, services
-  apply --config FILE           bring addresses, ports, services and phones to what a file says
-  phone add MAC [MODEL]         make a phone known; phone remove MAC
-  phones [--json] [--wait N]    who is registered, where, and with which ITL
-  clock [+DURATION]             show the bench clock, or move it ahead
-  fault NODE SERVICE KIND       make tftp, tvs, sip or tomcat fail; none fixes it
-  events [--follow] [--json]    the application log
-  lists [--json]                every trust list that the nodes have served
-  serve SHA1|FILE               make TFTP serve that ITL, until it starts again
-  set MAC NAME VALUE            change a setting of a phone
-  encrypt MAC PEM|none          encrypt the configuration of a phone for its certificate
-  rebuild --security-password-file FILE  install the publisher again
-  passwords                     those of the administrator and of the cluster
-`)
-	if len(args) > 0 {
-		return exitOK
+	if args[0] == "--help" || args[0] == "-h" {
+		return runHelp(e, []string{"cluster"})
 	}
-	return exitUsage
+	c, err := find(clusterCommands(), args[0])
+	if err != nil {
+		return e.usage("cluster: %v", err)
+	}
+	return c.run(e, args[1:])
 }
 
 // clusterFailed tells what a user did wrong from what the machine did.

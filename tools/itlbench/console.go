@@ -290,7 +290,7 @@ func (r *lineConsole) talk(ctx context.Context) int {
 	}
 	defer leave() // on a panic too
 	s := &viewer.Session{Client: r.client, Keys: r.keys, Enter: r.enter, Echo: r.echo, Log: r.log, View: viewer.New(r.e.stdout, viewer.Options{
-		Terminal: true, Raw: r.raw, Hex: r.hex, Times: r.times, Decode: r.decode, AddCR: r.addCR})}
+		Terminal: true, Raw: r.raw, Hex: r.hex, Times: r.times, Decode: r.decode, Colour: colour(r.e.stdout), AddCR: r.addCR})}
 	if r.supply != nil {
 		s.Power = func(ctx context.Context) error { return r.supply.Switch(ctx, power.Cycle) }
 	}

@@ -70,7 +70,7 @@ var (
 
 // copyLine copies what the board says, until it has said what is waited for.
 func (r *lineConsole) copyLine() error {
-	v := viewer.New(r.e.stdout, viewer.Options{Hex: r.hex, Times: r.times, Decode: r.decode, AddCR: r.addCR})
+	v := viewer.New(r.e.stdout, viewer.Options{Hex: r.hex, Times: r.times, Decode: r.decode, Colour: colour(r.e.stdout), AddCR: r.addCR})
 	if f, ok := r.e.stdout.(*os.File); ok && !r.stdio && isTerminal(f) {
 		v.Terminal, v.Raw, v.AddCR = true, r.raw, true
 	}

@@ -2,14 +2,17 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"itlagent/agent"
@@ -35,6 +38,8 @@ func runDemo(e *env, args []string) int {
 	if code, ok := e.parse(f, args, 0); !ok {
 		return code
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	begin := time.Now()
 	dir, err := os.MkdirTemp("", "itlagent-demo-")
 	if err != nil {
@@ -46,7 +51,7 @@ func runDemo(e *env, args []string) int {
 	if err := s.setUp(dir); err != nil {
 		return e.fail(exitInfra, "demo: %v", err)
 	}
-	if err := s.run(); err != nil {
+	if err := s.run(ctx); err != nil {
 		var unmet unmetError
 		if errors.As(err, &unmet) {
 			return e.fail(exitNo, "demo: not as expected: %v", err)
@@ -158,12 +163,15 @@ func message(r *boot.Report, text string) bool {
 }
 
 // run runs the chapters. It stops at the first expectation that does not hold.
-func (s *demo) run() error {
+func (s *demo) run(ctx context.Context) error {
 	for _, chapter := range []func() error{
 		s.firstBoot, s.changedSetting, s.callManagerAlone, s.bothRegenerated, s.recovery, s.backToNormal, s.postMortem,
 	} {
 		if err := chapter(); err != nil {
 			return err
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
 	}
 	return nil

@@ -11,8 +11,18 @@ import (
 	"itlagent/testbench/cluster/serve"
 )
 
+// hinted is an error with what helps against it.
+type hinted struct {
+	error
+	hint string
+}
+
 // hintOf returns what helps against an error, or "".
 func hintOf(err error) string {
+	var h hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
 	var op *net.OpError
 	var port *serve.PortError
 	listening := errors.As(err, &port) || errors.As(err, &op) && op.Op == "listen"

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"itlagent/agent/printable"
@@ -31,7 +30,9 @@ const (
 	exitInfra = 3
 )
 
-// command is one subcommand.
+// command is one subcommand: its name, what stands behind it beside flags, and what it
+// does. Flags are described where they are defined, see pageOf; every command has an
+// example in examples.go.
 type command struct {
 	name, args, about string
 	run               func(e *env, args []string) int
@@ -40,31 +41,34 @@ type command struct {
 // commands lists the subcommands in the order of the help text.
 func commands() []command {
 	return []command{
-		{"show", "FILE... [--json] [--installed LIST]... [--cert PEM]...", "print whatever it is: a trust list, its text, a certificate, a log, an archive of them", runShow},
-		{"verify", "FILE [--installed LIST]... [--cert PEM]... [--tvs ADDR]... [--json]", "say whether a phone would accept FILE", runVerify},
-		{"build", "itl|ctl -o FILE --signer PEM --record ROLE=PEM...", "make a trust list", runBuild},
-		{"sign", "FILE --signer PEM [-o FILE.sgn]", "make a signed file", runSign},
-		{"cert", "CN -o FILE [--bits N | --ec] [--recovery | --ca] [--signer CA] [--from TIME] | --sign CSR --signer CA -o FILE", "make a test certificate and its key, or have a CA sign a CSR", runCert},
-		{"phone", "--tftp ADDR [--mac MAC] [--model MODEL] [--state DIR | --flash IMAGE] [--once]", "run one handset", runPhone},
-		{"vault", "show|verify IMAGE [--erase-size SIZE] [--json]", "read the flash image of a phone", runVault},
-		{"cluster", "up|down|status|clock|fault|events|lists|serve|set|encrypt|rebuild|passwords [--dir DIR] ...", "run a test cluster, and change it", runCluster},
-		{"admin", "[--dir DIR] [--node NAME] [COMMAND ...]", "the cluster's command line", runAdmin},
-		{"sftp", "--dir DIR --user NAME [--listen ADDR] [--password-file FILE]", "run an SFTP server for recovery keys and bulk certificates", runSFTP},
-		{"scenario", "list|run NAME...|all [--junit FILE] [--tap]", "run scenarios with expectations", runScenario},
-		{"audit", "[--dir DIR | --from EVIDENCE]... [--log FILE]... [--listen ADDR] [--all] [--csv | --json]", "say which phone holds which list, and who is locked", runAudit},
-		{"explain", "[PHONE] --dir DIR | FILE... | --from EVIDENCE | --tftp ADDR [--all] [--json]", "say why a phone is locked, and what would bring it back", runExplain},
-		{"import", "-o DIR EVIDENCE...", "make the copy of a real cluster from what there is of it", runImport},
-		{"pages", "DIR|AUDIT [--listen ADDR]", "serve pages to look at: phones and whom they trust, certificates, what a change would do", runPages},
-		{"check", "DIR | ADDR... | --from EVIDENCE [--p12 FILE] [--json] [--junit FILE]", "say whether a cluster is in order", runCheck},
-		{"plan", "CHANGE... [--dir DIR | --from EVIDENCE] [--online | --offline] [--details] [--json]", "say whom changes would lock out, before they are made", runPlan},
-		{"image", "BOARD [-o DIR] [--check] | --list", "make what a board starts from", runImage},
-		{"board", "probe --console LINE [--name NAME] [-o FILE]", "ask a board over its console, and write a first description", runBoard},
-		{"qemu", "BOARD --cluster PROFILE [--dir DIR] [--print]", "run an emulated board", runQEMU},
-		{"flash", "BOARD --console LINE | --cluster PROFILE [--over HOW] [--dry-run] [--boot-once]", "write a board's image through its boot loader", runFlash},
-		{"console", "LINE|NAME [--log FILE] [--timestamps] [--decode] [--power CMD] ...", "talk to a board over a serial line", runConsole},
-		{"serial", "list [--json]", "list the serial ports of this machine", runSerial},
-		{"fleet", "run --count N --cluster DIR | --tftp ADDR [--hold] [--expect trusted=100%] ...", "run many handsets, and count what comes of them", runFleet},
+		{"show", "FILE...", "print whatever it is: a trust list, its text, a certificate, a log, an archive of them", runShow},
+		{"verify", "FILE", "say whether a phone would accept FILE", runVerify},
+		{"build", "itl|ctl", "make a trust list", runBuild},
+		{"sign", "FILE", "make a signed file", runSign},
+		{"cert", "[CN]", "make a test certificate and its key, or have a CA sign a CSR", runCert},
+		{"phone", "", "run one handset", runPhone},
+		{"vault", "show|verify IMAGE", "read the flash image of a phone", runVault},
+		{"cluster", "COMMAND", "run a test cluster, and change it", runCluster},
+		{"admin", "[COMMAND ...]", "the cluster's command line", runAdmin},
+		{"sftp", "", "run an SFTP server for recovery keys and bulk certificates", runSFTP},
+		{"scenario", "list | run NAME...|FILE.yaml...|all", "run scenarios with expectations", runScenario},
+		{"audit", "", "say which phone holds which list, and who is locked", runAudit},
+		{"explain", "[FILE...]", "say why a phone is locked, and what would bring it back", runExplain},
+		{"import", "EVIDENCE...", "make the copy of a real cluster from what there is of it", runImport},
+		{"pages", "DIR|AUDIT", "serve pages to look at: phones and whom they trust, certificates, what a change would do", runPages},
+		{"check", "[DIR | ADDR...]", "say whether a cluster is in order", runCheck},
+		{"plan", "CHANGE...", "say whom changes would lock out, before they are made", runPlan},
+		{"image", "[BOARD]", "make what a board starts from", runImage},
+		{"board", "probe", "ask a board over its console, and write a first description", runBoard},
+		{"qemu", "BOARD", "run an emulated board", runQEMU},
+		{"flash", "BOARD", "write a board's image through its boot loader", runFlash},
+		{"console", "LINE|NAME", "talk to a board over a serial line", runConsole},
+		{"serial", "list", "list the serial ports of this machine", runSerial},
+		{"fleet", "run", "run many handsets, and count what comes of them", runFleet},
 		{"demo", "", "show a lock-out and its recovery", runDemo},
+		{"help", "[COMMAND [SUBCOMMAND] | TOPIC]", "explain a command, or one of: " + strings.Join(topicNames(), ", "), runHelp},
+		{"version", "", "print version, commit and Go version", runVersion},
+		{"completion", "bash|zsh|fish", "print what completes command lines in a shell", runCompletion},
 	}
 }
 
@@ -72,31 +76,38 @@ func commands() []command {
 type env struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	// define, where it is set, gets the flags of the command in the place of running it.
+	define func(f *pflag.FlagSet)
 }
 
-func main() { os.Exit(run(os.Args[1:], &env{os.Stdin, os.Stdout, os.Stderr})) }
+func main() {
+	os.Exit(run(os.Args[1:], &env{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr}))
+}
 
 func run(args []string, e *env) int {
-	if len(args) == 0 || args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
-		help(e.stdout)
-		if len(args) == 0 {
-			return exitUsage
-		}
-		return exitOK
+	args, err := dirInFront(args)
+	if err != nil {
+		return e.usage("%v", err)
 	}
-	i := slices.IndexFunc(commands(), func(c command) bool { return c.name == args[0] })
-	if i < 0 {
-		return e.usage("no command %q; see itlbench help", args[0])
+	if len(args) == 0 {
+		e.overview()
+		return exitUsage
 	}
-	return commands()[i].run(e, args[1:])
-}
-
-func help(w io.Writer) {
-	fmt.Fprintln(w, "usage: itlbench COMMAND [ARGUMENTS]")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "\n  %s\n      %s\n", strings.TrimSpace(c.name+" "+c.args), c.about)
+	switch args[0] {
+	case "--help", "-h":
+		return runHelp(e, args[1:])
+	case "--version":
+		return runVersion(e, args[1:])
+	case completeCommand:
+		return e.complete(args[1:])
+	case manualCommand:
+		return e.manual()
 	}
-	fmt.Fprintln(w, "\nexit codes: 0 yes or done, 1 not so, 2 usage, 3 network or disk, 4 skipped")
+	c, err := find(commands(), args[0])
+	if err != nil {
+		return e.usage("%v", err)
+	}
+	return c.run(e, dirBehind(args))
 }
 
 // flags returns a flag set for a subcommand, which writes no text of its own.
@@ -110,18 +121,21 @@ func (e *env) flags(name string) *pflag.FlagSet {
 // parse reads the flags and wants the given number of other arguments, or at most
 // that many where it is negative. The code counts only where ok is false.
 func (e *env) parse(f *pflag.FlagSet, args []string, want int) (code int, ok bool) {
+	if e.define != nil {
+		e.define(f)
+		return exitOK, false
+	}
 	err := f.Parse(args)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
-		i := slices.IndexFunc(commands(), func(c command) bool { return c.name == strings.Fields(f.Name())[0] })
-		fmt.Fprintf(e.stdout, "usage: itlbench %s %s\n%s", commands()[i].name, commands()[i].args, f.FlagUsages())
+		pageFor(f).print(e.stdout)
 		return exitOK, false
 	case err != nil:
-		return e.usage("%s: %v", f.Name(), err), false
+		return e.usage("%s: %v", f.Name(), nearFlag(f, err)), false
 	case want >= 0 && f.NArg() != want:
-		return e.usage("%s: %d arguments, it takes %d; see itlbench %s --help", f.Name(), f.NArg(), want, f.Name()), false
+		return e.usage("%v", hinted{fmt.Errorf("%s: %d arguments, it takes %d", f.Name(), f.NArg(), want), seeHelp(f.Name())}), false
 	case want < 0 && f.NArg() > -want:
-		return e.usage("%s: %d arguments, it takes at most %d; see itlbench %s --help", f.Name(), f.NArg(), -want, f.Name()), false
+		return e.usage("%v", hinted{fmt.Errorf("%s: %d arguments, it takes at most %d", f.Name(), f.NArg(), -want), seeHelp(f.Name())}), false
 	}
 	return exitOK, true
 }
@@ -133,6 +147,7 @@ func (e *env) usage(format string, args ...any) int { return e.fail(exitUsage, f
 // and returns the code.
 func (e *env) fail(code int, format string, args ...any) int {
 	line := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", "; ")
+	code = codeOf(code, args)
 	fmt.Fprintln(e.stderr, "itlbench: "+printable.Text(line))
 	for _, arg := range args {
 		if err, ok := arg.(error); ok && hintOf(err) != "" {

@@ -31,8 +31,10 @@ func runSFTP(e *env, args []string) int {
 	if printable.Text(*user) != *user {
 		return e.usage("sftp: the name %q has characters that cannot be seen", *user)
 	}
-	if info, err := os.Stat(*dir); err != nil || !info.IsDir() {
-		return e.usage("sftp: %s is not a directory", *dir)
+	if info, err := os.Stat(*dir); err != nil {
+		return e.fail(exitInfra, "sftp: %v", plainPath(err))
+	} else if !info.IsDir() {
+		return e.fail(exitInfra, "sftp: %s: %v", *dir, syscall.ENOTDIR)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -26,7 +26,7 @@ func TestShowOfTheNote(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out, errs bytes.Buffer
-		if code := run([]string{"show", path}, &env{nil, &out, &errs}); code != exitOK || errs.Len() != 0 {
+		if code := run([]string{"show", path}, &env{stdout: &out, stderr: &errs}); code != exitOK || errs.Len() != 0 {
 			t.Fatalf("exit code %d, %s", code, &errs)
 		}
 		want, err := os.ReadFile(filepath.Join("testdata", golden))

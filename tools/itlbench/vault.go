@@ -91,7 +91,7 @@ func (ff flashFlags) open(e *env) (v *vault.Vault, close func(), code int) {
 		code = e.fail(exitInfra, "%s: %v", *ff.path, err)
 		switch {
 		case errors.Is(err, vault.ErrGeometry):
-			fmt.Fprintln(e.stderr, "give the --erase-size and --program-size that it was made with; --format would destroy it")
+			fmt.Fprintln(e.stderr, "hint: give the --erase-size and --program-size that it was made with; --format would destroy it")
 		case vault.Formattable(err):
 			fmt.Fprintln(e.stderr, "--format makes a vault there, and destroys what is there")
 		}

@@ -33,7 +33,7 @@ type marker struct {
 }
 
 // next takes a byte, and returns the mark of the line that it ends, if there is one.
-func (m *marker) next(c byte) string {
+func (m *marker) next(c byte, colour bool) string {
 	if c != '\n' {
 		if len(m.line) < maxLine && c != '\r' {
 			m.line = append(m.line, c)
@@ -44,6 +44,9 @@ func (m *marker) next(c byte) string {
 	m.line = m.line[:0]
 	for _, k := range marks {
 		if k.pattern.Match(line) {
+			if !colour {
+				return "^^^ " + k.what
+			}
 			return "\x1b[" + k.colour + ";1m^^^ " + k.what + "\x1b[0m"
 		}
 	}

@@ -23,6 +23,7 @@ type Options struct {
 	Hex      bool
 	Times    bool // in front of each line
 	Decode   bool // mark lines that matter
+	Colour   bool // of the marks
 	AddCR    bool // a line feed of the board's starts a line
 	Now      func() time.Time
 }
@@ -70,7 +71,7 @@ func (v *View) Show(b []byte, earlier bool) error {
 		v.last = c
 		v.begun = c != '\n' && (v.begun || c != '\r')
 		if v.Decode {
-			if mark := v.marker.next(c); mark != "" {
+			if mark := v.marker.next(c, v.Colour); mark != "" {
 				out = append(out, mark+v.end()...)
 			}
 		}

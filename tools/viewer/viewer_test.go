@@ -83,7 +83,8 @@ func TestShow(t *testing.T) {
 		"times":       {Options{Times: true}, "a\r\n\r\nb\nc", "[03:04:05.678] a\r\n\r\n[03:04:05.678] b\n[03:04:05.678] c"},
 		"line feeds":  {Options{AddCR: true}, "a\nb\r\nc", "a\r\nb\r\nc"},
 		"hex":         {Options{Hex: true}, "0123456789abcdef\x00\xff", "00000000  30 31 32 33 34 35 36 37 38 39 61 62 63 64 65 66  |0123456789abcdef|\n00000010  00 ff                                            |..|\n"},
-		"marks":       {Options{Decode: true}, "x\n[ 1.2] Kernel panic - not syncing: VFS\r\nU-Boot 2023.01 (x)\n", "x\n[ 1.2] Kernel panic - not syncing: VFS\r\n\x1b[31;1m^^^ kernel panic\x1b[0m\nU-Boot 2023.01 (x)\n\x1b[35;1m^^^ boot loader: the board was reset\x1b[0m\n"},
+		"marks":       {Options{Decode: true, Colour: true}, "x\n[ 1.2] Kernel panic - not syncing: VFS\r\nU-Boot 2023.01 (x)\n", "x\n[ 1.2] Kernel panic - not syncing: VFS\r\n\x1b[31;1m^^^ kernel panic\x1b[0m\nU-Boot 2023.01 (x)\n\x1b[35;1m^^^ boot loader: the board was reset\x1b[0m\n"},
+		"plain marks": {Options{Decode: true}, "Kernel panic - not syncing: VFS\r\n", "Kernel panic - not syncing: VFS\r\n^^^ kernel panic\n"},
 		"a long line": {Options{Decode: true}, strings.Repeat("x", 2000) + "panic: \n", strings.Repeat("x", 2000) + "panic: \n"},
 	} {
 		test.o.Now = func() time.Time { return at }
@@ -127,7 +128,7 @@ func TestMarks(t *testing.T) {
 		var m marker
 		got := ""
 		for _, c := range []byte(line + "\r\n") {
-			got += m.next(c)
+			got += m.next(c, false)
 		}
 		if want == "" && got != "" || !strings.Contains(got, want) || want == "trust" && strings.Contains(got, ":") {
 			t.Errorf("%q: %q, want %q", line, got, want)
