@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -51,6 +53,13 @@ func (a *addresses) status() (nodes []cluster.NodeStatus) {
 		nodes = append(nodes, all[i])
 	}
 	return nodes
+}
+
+// print prints a line a node.
+func (a *addresses) print(w io.Writer) {
+	for _, st := range a.status() {
+		fmt.Fprintln(w, addressLine(st))
+	}
 }
 
 // follow writes the files where addresses or names are others than before, and removes

@@ -1,15 +1,20 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 	"time"
 
 	"itlagent/agent/trustlist"
+	"itlagent/platform/limits"
 
 	"github.com/spf13/pflag"
 
@@ -111,11 +116,20 @@ func clusterDown(e *env, args []string) int {
 func clusterStatus(e *env, args []string) int {
 	f := e.flags("cluster status")
 	asJSON := f.Bool("json", false, "print one JSON object a node")
+	var patience time.Duration
+	f.Var(limits.Duration(&patience, 10*time.Millisecond, 24*time.Hour), "wait", "wait until every node is up, for at most this `TIME`")
 	c, code := e.clusterCommand(f, args, 0)
 	if c == nil {
 		return code
 	}
 	defer c.Close()
+	if patience > 0 {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		if err := waitUp(ctx, c, patience); err != nil {
+			return e.fail(exitNo, "cluster status: %v", err)
+		}
+	}
 	up := 0
 	for _, st := range c.Status() {
 		if st.Up {

@@ -26,6 +26,9 @@ func clusterUp(e *env, args []string) int {
 	still := f.Bool("still", false, "a new cluster's bench clock moves by cluster clock alone")
 	var pages pagesFlags
 	pages.add(f, "pages", "`ADDR` of pages to look at, host:port; on loopback where no host is given; none where it is empty")
+	detach := f.Bool("detach", false, "go on in the background, and return once every port is open; cluster down ends it, and DIR/up.log has what it says")
+	detached := f.Bool(detachedFlag, false, "this is what goes on in the background")
+	f.MarkHidden(detachedFlag)
 	verbose := f.BoolP("verbose", "v", false, "log what the services refuse")
 	if code, ok := e.parse(f, args, 0); !ok {
 		return code
@@ -33,14 +36,14 @@ func clusterUp(e *env, args []string) int {
 	if f.Changed("profile") && *config != "" {
 		return e.usage("cluster up: --profile and --config are two ways to say the same")
 	}
+	if *detach {
+		return e.detach(*dir, withoutDetach(args))
+	}
 	p, code := e.profileOf(*builtin, *config, *port)
 	if code != exitOK {
 		return code
 	}
-	opts := cluster.Options{Dir: *dir, Tick: !*still, Only: *only, SSH: admin.ServeSSH}
-	if *verbose {
-		opts.Logf = func(format string, args ...any) { fmt.Fprintf(e.stderr, format+"\n", args...) }
-	}
+	opts := cluster.Options{Dir: *dir, Tick: !*still, Only: *only, SSH: admin.ServeSSH, Logf: e.refusals(*verbose)}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	c, err := cluster.New(p, opts)
@@ -58,9 +61,8 @@ func clusterUp(e *env, args []string) int {
 	if err := c.Start(); err != nil {
 		return e.clusterFailed(*config, err)
 	}
-	for _, st := range files.status() {
-		fmt.Fprintln(e.stdout, addressLine(st))
-	}
+	ready := e.untilReady(*detached)
+	files.print(e.stdout)
 	e.checkDescriptors(c, *only)
 	if err := files.follow(); err != nil {
 		return e.fail(exitInfra, "%v", err)
@@ -70,7 +72,16 @@ func clusterUp(e *env, args []string) int {
 		return code
 	}
 	defer func() { stop(); served() }()
+	ready()
 	return e.keepUp(ctx, c, files)
+}
+
+// refusals logs what the services refuse, where that is wanted.
+func (e *env) refusals(wanted bool) func(format string, args ...any) {
+	if !wanted {
+		return nil
+	}
+	return func(format string, args ...any) { fmt.Fprintf(e.stderr, format+"\n", args...) }
 }
 
 // profileOf returns the built-in profile of a name, or that of a file where one is given,
