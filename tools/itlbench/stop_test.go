@@ -42,7 +42,7 @@ func longRunners() []longRunning {
 		{line: "audit --dir lab --listen 127.0.0.1:0", ready: "127.0.0.1:", keeps: []string{"lab*"}},
 		{line: "explain --tftp SILENT --mac 64A0E71502CC", silent: true},
 		{line: "check SILENT", silent: true},
-		{line: "console LINE --log log", ready: "console", keeps: []string{"log*", "itlbench-console"}},
+		{line: "console LINE --log log", silent: true, keeps: []string{"log*", "itlbench-console"}},
 		{line: "console LINE --log log --until never", silent: true, keeps: []string{"log*", "itlbench-console"}},
 		{line: "board probe --console LINE", silent: true},
 		{line: "pages lab --listen 127.0.0.1:0", ready: "http://", keeps: []string{"lab*"}},
