@@ -45,19 +45,7 @@ func clusterCommands() []command {
 	}
 }
 
-func runCluster(e *env, args []string) int {
-	if len(args) == 0 {
-		return e.usage("cluster: which command? There are: %s", namesOf(clusterCommands()))
-	}
-	if args[0] == "--help" || args[0] == "-h" {
-		return runHelp(e, []string{"cluster"})
-	}
-	c, err := find(clusterCommands(), args[0])
-	if err != nil {
-		return e.usage("cluster: %v", err)
-	}
-	return c.run(e, args[1:])
-}
+func runCluster(e *env, args []string) int { return e.dispatch("cluster", clusterCommands(), args) }
 
 // clusterFailed tells what a user did wrong from what the machine did.
 func (e *env) clusterFailed(config string, err error) int {

@@ -14,22 +14,12 @@ import (
 	"itlagent/testbench/fleet"
 )
 
-func runFleet(e *env, args []string) int {
-	run := map[string]func(*env, []string) int{"run": fleetRun}
-	if len(args) > 0 && run[args[0]] != nil {
-		return run[args[0]](e, args[1:])
-	}
-	if len(args) > 0 && args[0] != "--help" && args[0] != "-h" {
-		return e.usage("fleet: no %q; there is: run", args[0])
-	}
-	fmt.Fprint(e.stdout, `usage: itlbench fleet COMMAND
-  run --count N --cluster DIR | --tftp ADDR  run many handsets, and count what comes of them
-`)
-	if len(args) > 0 {
-		return exitOK
-	}
-	return exitUsage
+// fleetCommands are the subcommands of fleet.
+func fleetCommands() []command {
+	return []command{{"run", "", "run many handsets, and count what comes of them", fleetRun}}
 }
+
+func runFleet(e *env, args []string) int { return e.dispatch("fleet", fleetCommands(), args) }
 
 // fleetFlags are what fleet run is told.
 type fleetFlags struct {

@@ -39,6 +39,8 @@ func subcommands(name string) []command {
 		return shared("list", "", "the built-in scenarios", "run", "NAME...|FILE.yaml...|all", "run some")
 	case "board":
 		return shared("probe", "", "ask a board over its console, and write a first description")
+	case "fleet":
+		return fleetCommands()
 	case "serial":
 		return shared("list", "", "the serial ports of this machine")
 	}

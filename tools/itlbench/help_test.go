@@ -64,12 +64,12 @@ func checkExample(t *testing.T, path, line string) {
 	t.Helper()
 	line = strings.TrimSuffix(strings.TrimPrefix(line, "source <("), ")")
 	words := strings.Fields(line)
-	if words[0] != "itlbench" || !strings.HasPrefix(line+" ", "itlbench "+path+" ") && path != "cluster" && path != "board" {
+	if words[0] != "itlbench" || !strings.HasPrefix(line+" ", "itlbench "+path+" ") && path != "cluster" && path != "board" && path != "fleet" {
 		t.Errorf("%s: its example is %q", path, line)
 		return
 	}
 	p, err := pageOf(words[1:2])
-	if err == nil && p.flags == nil {
+	if err == nil && p.flags == nil && len(words) > 2 {
 		p, err = pageOf(words[1:3])
 	}
 	if err != nil {

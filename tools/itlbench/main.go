@@ -110,6 +110,21 @@ func run(args []string, e *env) int {
 	return c.run(e, dirBehind(args))
 }
 
+// dispatch runs a subcommand of a command that does nothing by itself.
+func (e *env) dispatch(name string, subs []command, args []string) int {
+	if len(args) == 0 {
+		return e.usage("%s: which command? There are: %s", name, namesOf(subs))
+	}
+	if args[0] == "--help" || args[0] == "-h" {
+		return runHelp(e, []string{name})
+	}
+	c, err := find(subs, args[0])
+	if err != nil {
+		return e.usage("%s: %v", name, err)
+	}
+	return c.run(e, args[1:])
+}
+
 // flags returns a flag set for a subcommand, which writes no text of its own.
 func (e *env) flags(name string) *pflag.FlagSet {
 	f := pflag.NewFlagSet(name, pflag.ContinueOnError)

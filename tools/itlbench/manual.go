@@ -85,8 +85,8 @@ func (m *manual) page(p *page) {
 
 // sharedFlags reports whether the flags of a page stand at that of its command.
 func sharedFlags(p *page) bool {
-	name, _, sub := strings.Cut(p.path, " ")
-	return sub && name != "cluster"
+	_, _, sub := strings.Cut(p.path, " ")
+	return sub && p.flags.Name() != p.path
 }
 
 func (m *manual) flag(f *pflag.Flag) {
