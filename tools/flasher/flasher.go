@@ -181,10 +181,14 @@ func (f *Flasher) Flash(ctx context.Context, job Job) (wrote int64, err error) {
 	if err != nil {
 		return 0, err
 	}
+	chosen := ""
 	for _, c := range f.storage.setup() {
-		if _, err := f.run(ctx, quick, c); err != nil {
+		if chosen, err = f.run(ctx, quick, c); err != nil {
 			return 0, err
 		}
+	}
+	if err := f.fits(ctx, job, chosen); err != nil {
+		return 0, err
 	}
 	f.done, f.total, f.wrote = 0, 0, 0
 	for _, file := range job.Files {

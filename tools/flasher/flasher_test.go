@@ -245,6 +245,7 @@ func TestFlashFails(t *testing.T) {
 		"it says done, but not": {always("cp.b", "Copy to Flash... done", 0), nil, flasher.ErrVerify},
 		"write protection":      {always("erase", "Error: sector is protected", 1), nil, uboot.ErrResult},
 		"larger than its place": {nil, func(j *flasher.Job) { j.Files[0].Data = make([]byte, 3<<20+1) }, flasher.ErrTooLarge},
+		"no flash there":        {always("flinfo", "Bank # 1: CFI\r\n  Size: 64 MB in 256 Sectors\r\n  Sector Start Addresses:\r\n  00000000   RO   00040000\r\n", 0), nil, flasher.ErrStorage},
 		"saveenv fails":         {always("saveenv", "Error", 1), nil, uboot.ErrResult},
 	} {
 		b, job := small(t)

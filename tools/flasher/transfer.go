@@ -189,20 +189,8 @@ func (s Serial) Fetch(ctx context.Context, l *uboot.Loader, name string, data []
 		return err
 	}
 	e := l.Console()
-	for {
-		n, _, err := e.Wait(ctx, quick, ready, faster, noCommand)
-		if err != nil {
-			return fmt.Errorf("%s: %w", command, err)
-		}
-		if n == 2 {
-			return fmt.Errorf("%w: %s", uboot.ErrNoCommand, strings.Fields(command)[0])
-		}
-		if n == 0 {
-			break
-		}
-		if err := s.rate(e, s.Baud, "\r"); err != nil {
-			return err
-		}
+	if err := s.ready(ctx, l, command); err != nil {
+		return err
 	}
 	o := xymodem.Options{Kind: s.Kind}
 	if s.Progress != nil {
@@ -215,21 +203,40 @@ func (s Serial) Fetch(ctx context.Context, l *uboot.Loader, name string, data []
 		if _, _, err := e.Wait(ctx, quick, slower); err != nil {
 			return err
 		}
-		if err := s.rate(e, 0, "\x1b"); err != nil {
+		if err := s.rate(0); err != nil {
 			return err
 		}
+		_, err = l.EndByKey(ctx, quick, command, mark, "\x1b")
+		return err
 	}
 	_, err = l.End(ctx, quick, command, mark)
 	return err
 }
 
-// rate changes the rate of this end, and tells the loader by a key that it has.
-func (s Serial) rate(e *expect.Expect, baud int, key string) error {
+// ready waits until the loader takes a file, at the rate that was asked for.
+func (s Serial) ready(ctx context.Context, l *uboot.Loader, command string) error {
+	key := ""
+	for {
+		n, _, err := l.Press(ctx, quick, key, ready, faster, noCommand)
+		switch {
+		case err != nil:
+			return fmt.Errorf("%s: %w", command, err)
+		case n == 0:
+			return nil
+		case n == 2:
+			return fmt.Errorf("%w: %s", uboot.ErrNoCommand, strings.Fields(command)[0])
+		}
+		if err := s.rate(s.Baud); err != nil {
+			return err
+		}
+		key = "\r"
+	}
+}
+
+// rate changes the rate of this end.
+func (s Serial) rate(baud int) error {
 	if s.SetBaud == nil {
 		return errors.New("this line has no rates")
 	}
-	if err := s.SetBaud(baud); err != nil {
-		return err
-	}
-	return e.Type(key)
+	return s.SetBaud(baud)
 }

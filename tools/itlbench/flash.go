@@ -294,6 +294,7 @@ var hints = []struct {
 	{flasher.ErrTooLarge, "itlbench image --small makes a smaller one; docs/flash.md shows the partitions"},
 	{flasher.ErrVerify, "write protection or worn flash; run it again"},
 	{flasher.ErrArch, "this is the description of another board"},
+	{flasher.ErrStorage, "check the partitions, and the storage, of the board's description"},
 	{flasher.ErrMemory, "check load and the addresses of the board's description"},
 	{image.ErrArch, "make the image of this board again: itlbench image"},
 	{serial.ErrVanished, "plug it in, and run it again: what was written is not sent again"},

@@ -159,7 +159,13 @@ func (l *Loader) Enter(ctx context.Context, command string) (mark string, err er
 
 // End waits for the end of a command that was entered, and returns what it said.
 func (l *Loader) End(ctx context.Context, limit time.Duration, command, mark string) (string, error) {
-	_, groups, err := l.e.Wait(ctx, limit, regexp.MustCompile(`(?s)^(.*?)`+regexp.QuoteMeta(mark)+`(\d{1,3})-\r?\n`))
+	return l.EndByKey(ctx, limit, command, mark, "")
+}
+
+// EndByKey is End for a command that waits for a key: it is typed again and again, for a
+// loader that changes the rate of its line loses what comes meanwhile.
+func (l *Loader) EndByKey(ctx context.Context, limit time.Duration, command, mark, key string) (string, error) {
+	_, groups, err := l.Press(ctx, limit, key, regexp.MustCompile(`(?s)^(.*?)`+regexp.QuoteMeta(mark)+`(\d{1,3})-\r?\n`))
 	if err != nil {
 		return "", l.stopped(err, command)
 	}
@@ -175,6 +181,22 @@ func (l *Loader) End(ctx context.Context, limit time.Duration, command, mark str
 		return out, &ResultError{command, out}
 	}
 	return out, nil
+}
+
+// Press types a key, again every half second, until one of the patterns comes; it types
+// nothing where the key is "".
+func (l *Loader) Press(ctx context.Context, limit time.Duration, key string, patterns ...*regexp.Regexp) (int, []string, error) {
+	const again = 500 * time.Millisecond
+	for end := time.Now().Add(limit); key != ""; {
+		if err := l.e.Type(key); err != nil {
+			return 0, nil, err
+		}
+		n, groups, err := l.e.Wait(ctx, again, patterns...)
+		if !errors.Is(err, expect.ErrSilent) || time.Now().After(end) {
+			return n, groups, err
+		}
+	}
+	return l.e.Wait(ctx, limit, patterns...)
 }
 
 // stopped interrupts a command that was given up, so that nothing goes on behind our

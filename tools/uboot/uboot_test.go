@@ -127,6 +127,39 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// A key that the board loses, as while it changes its rate, is typed again.
+func TestPress(t *testing.T) {
+	here, there := net.Pipe()
+	t.Cleanup(func() { here.Close(); there.Close() })
+	const lost = 2
+	pressed := make(chan int, 1)
+	go func() {
+		fmt.Fprint(there, "\r\n=> ")
+		buf, n := make([]byte, 16), 0
+		for {
+			got, err := there.Read(buf)
+			if err != nil {
+				return
+			}
+			if n += strings.Count(string(buf[:got]), "\x1b"); n > lost {
+				fmt.Fprint(there, "\r\nitl-1-0-\r\n=> ")
+				pressed <- n
+				return
+			}
+		}
+	}()
+	u, err := uboot.Attach(t.Context(), expect.New(here), uboot.Options{Prompt: "=> "})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.EndByKey(t.Context(), time.Minute, "loady", "itl-1-", "\x1b"); err != nil {
+		t.Fatal(err)
+	}
+	if n := <-pressed; n != lost+1 {
+		t.Errorf("the key was typed %d times, want %d", n, lost+1)
+	}
+}
+
 // A board without a prompt is told apart: silent, garbage, or something else.
 func TestNoPrompt(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -169,6 +202,27 @@ func TestParse(t *testing.T) {
 	if got := uboot.ParseFlash("Bank # 1: CFI\n  Size: 64 MB in 256 Sectors\nBank # 2\n  Size: 512 kB in 8 Sectors\n"); !slices.Equal(got, []int64{64 << 20, 512 << 10}) {
 		t.Errorf("flash %v", got)
 	}
+	const bank = "Bank # %d: CFI conformant flash (32 x 16)  Size: %d MB in 256 Sectors\r\n  AMD Standard\r\n  Sector Start Addresses:\r\n  %08X        %08X   RO\r\n"
+	banks = uboot.ParseBanks(fmt.Sprintf(bank+bank, 1, 32, 0, 0x20000, 2, 4, 0xbe000000, 0xbe020000) + "Bank # 3:  Size: 8 MB in 8 Sectors\n")
+	if !slices.Equal(banks, []uboot.Range{{Start: 0, Size: 32 << 20}, {Start: 0xbe000000, Size: 4 << 20}}) {
+		t.Errorf("banks %x", banks)
+	}
+	for _, c := range []struct {
+		kind, device, out string
+		want              int64
+	}{
+		{"sf", "0", "SF: Detected sst25vf016b with page size 256 Bytes, erase size 4 KiB, total 2 MiB", 2 << 20},
+		{"mtd", "nor1", "* nor0\r\n  - 0x000000000000-0x000002000000 : \"nor0\"\r\n* nor1\r\n  - 0x000000000000-0x000001000000 : \"nor1\"\r\n", 16 << 20},
+		{"mtd", "nor2", "  - 0x000000000000-0x000002000000 : \"nor0\"", 0},
+		{"mmc", "0", "SD version 2.0\r\nHigh Capacity: No\r\nCapacity: 64 MiB\r\nBus Width: 4-bit", 64 << 20},
+		{"mmc", "0", "Capacity: 3.7 GiB", 3<<30 + 8*(1<<30/10)},
+		{"virtio", "0", "Type: Hard Disk\r\n            Capacity: 16.0 MB = 0.0 GB (32768 x 512)\r\n", 16 << 20},
+		{"virtio", "0", "no device", 0},
+	} {
+		if got := uboot.ParseStorage(c.kind, c.device, c.out); got != c.want {
+			t.Errorf("%s: %d bytes of %q, want %d", c.kind, got, c.out, c.want)
+		}
+	}
 	env := uboot.ParseEnvironment("a=1\r\nboot=x; y=z\r\nlines=one\r\ntwo\r\n\r\nEnvironment size: 20/65532 bytes\r\nb=no\r\n")
 	if want := map[string]string{"a": "1", "boot": "x; y=z", "lines": "one\ntwo", "b": "no"}; !maps.Equal(env, want) {
 		t.Errorf("environment %q", env)
@@ -203,6 +257,16 @@ func FuzzOutput(f *testing.F) {
 		for _, n := range uboot.ParseFlash(out) {
 			if n < 0 {
 				t.Fatalf("flash of %d bytes", n)
+			}
+		}
+		for _, b := range uboot.ParseBanks(out) {
+			if b.Size == 0 || b.Start+b.Size < b.Start {
+				t.Fatalf("bank %+v", b)
+			}
+		}
+		for _, kind := range []string{"sf", "mtd", "mmc"} {
+			if n := uboot.ParseStorage(kind, "nor0", out); n < 0 {
+				t.Fatalf("%s of %d bytes", kind, n)
 			}
 		}
 		uboot.ParseVersion(out)
