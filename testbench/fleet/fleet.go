@@ -36,6 +36,8 @@ var Whole = Range{}
 type Options struct {
 	Dir  string    // a directory of state for each phone below it; "" keeps it in memory
 	Rand io.Reader // crypto/rand where nil
+	// Restore is what the phones hold from the beginning on; nil: nothing.
+	Restore *Checkpoint
 }
 
 // Fleet is the phones of a range, in this process.
@@ -67,6 +69,11 @@ func New(spec Spec, of Range, o Options) (*Fleet, error) {
 	}
 	if err := of.in(spec.Count); err != nil {
 		return nil, err
+	}
+	if o.Restore != nil {
+		if err := o.Restore.check(of); err != nil {
+			return nil, err
+		}
 	}
 	if o.Rand == nil {
 		o.Rand = rand.Reader

@@ -76,3 +76,67 @@ func (s State) String() string {
 	}
 	return names[s]
 }
+
+// Job is a range of a fleet that is to do one step of a run.
+type Job struct {
+	Run  string // letters and digits
+	Step int    // from 0 on: a boot cycle of each phone
+	Of   Range
+	Spec Spec
+}
+
+// Outcome is what a worker tells of one phone and step. Of two, the one of the later epoch
+// counts.
+type Outcome struct {
+	Run    string
+	Step   int
+	Epoch  int // how often the job was handed out
+	Worker string
+	Result Result
+}
+
+// Beat is what a worker tells of itself, and what a controller tells of its run.
+type Beat struct {
+	Version int
+	Worker  string // of a worker: its name
+	Run     string
+	Step    int
+	Of      Range
+	Phones  int
+	Done    int
+	Trusted int
+	Time    time.Time
+}
+
+// Command is what a controller tells all workers.
+type Command struct {
+	Run  string
+	Kind string // "abort" ends the run's jobs
+}
+
+// Checkpoint is what the phones of a range hold behind a step. Values that several have are
+// in it once.
+type Checkpoint struct {
+	Run    string
+	Step   int
+	Of     Range
+	Values [][]byte
+	Phones []Held
+}
+
+// Held is what one phone holds.
+type Held struct {
+	Keys    []string
+	Values  []int // of each key, the place in the checkpoint's values
+	Boots   int
+	Answers []Answer
+}
+
+// Answer is an answer of TVS that a phone remembers.
+type Answer struct {
+	Subject, Issuer string
+	Serial, Cert    []byte
+	Roles           []int
+	Server          string
+	Expires         time.Time
+}

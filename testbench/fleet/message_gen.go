@@ -15,6 +15,598 @@ const (
 )
 
 // MarshalMsg implements msgp.Marshaler
+func (z *Answer) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 7
+	// string "Subject"
+	o = append(o, 0x87, 0xa7, 0x53, 0x75, 0x62, 0x6a, 0x65, 0x63, 0x74)
+	o = msgp.AppendString(o, z.Subject)
+	// string "Issuer"
+	o = append(o, 0xa6, 0x49, 0x73, 0x73, 0x75, 0x65, 0x72)
+	o = msgp.AppendString(o, z.Issuer)
+	// string "Serial"
+	o = append(o, 0xa6, 0x53, 0x65, 0x72, 0x69, 0x61, 0x6c)
+	o = msgp.AppendBytes(o, z.Serial)
+	// string "Cert"
+	o = append(o, 0xa4, 0x43, 0x65, 0x72, 0x74)
+	o = msgp.AppendBytes(o, z.Cert)
+	// string "Roles"
+	o = append(o, 0xa5, 0x52, 0x6f, 0x6c, 0x65, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Roles)))
+	for za0001 := range z.Roles {
+		o = msgp.AppendInt(o, z.Roles[za0001])
+	}
+	// string "Server"
+	o = append(o, 0xa6, 0x53, 0x65, 0x72, 0x76, 0x65, 0x72)
+	o = msgp.AppendString(o, z.Server)
+	// string "Expires"
+	o = append(o, 0xa7, 0x45, 0x78, 0x70, 0x69, 0x72, 0x65, 0x73)
+	o = msgp.AppendTime(o, z.Expires)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Answer) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zdc5d9100limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "Subject":
+			z.Subject, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Subject")
+				return
+			}
+		case "Issuer":
+			z.Issuer, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Issuer")
+				return
+			}
+		case "Serial":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadBytesHeader(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Serial")
+				return
+			}
+			if zb0002 > zdc5d9100limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if z.Serial == nil || uint32(cap(z.Serial)) < zb0002 {
+				z.Serial = make([]byte, zb0002)
+			} else {
+				z.Serial = z.Serial[:zb0002]
+			}
+			if uint32(len(bts)) < zb0002 {
+				err = msgp.ErrShortBytes
+				return
+			}
+			copy(z.Serial, bts[:zb0002])
+			bts = bts[zb0002:]
+		case "Cert":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadBytesHeader(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Cert")
+				return
+			}
+			if zb0003 > zdc5d9100limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if z.Cert == nil || uint32(cap(z.Cert)) < zb0003 {
+				z.Cert = make([]byte, zb0003)
+			} else {
+				z.Cert = z.Cert[:zb0003]
+			}
+			if uint32(len(bts)) < zb0003 {
+				err = msgp.ErrShortBytes
+				return
+			}
+			copy(z.Cert, bts[:zb0003])
+			bts = bts[zb0003:]
+		case "Roles":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Roles")
+				return
+			}
+			if zb0004 > zdc5d9100limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Roles) >= int(zb0004) {
+				z.Roles = (z.Roles)[:zb0004]
+			} else {
+				z.Roles = make([]int, zb0004)
+			}
+			for za0001 := range z.Roles {
+				z.Roles[za0001], bts, err = msgp.ReadIntBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Roles", za0001)
+					return
+				}
+			}
+		case "Server":
+			z.Server, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Server")
+				return
+			}
+		case "Expires":
+			z.Expires, bts, err = msgp.ReadTimeBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Expires")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Answer) Msgsize() (s int) {
+	s = 1 + 8 + msgp.StringPrefixSize + len(z.Subject) + 7 + msgp.StringPrefixSize + len(z.Issuer) + 7 + msgp.BytesPrefixSize + len(z.Serial) + 5 + msgp.BytesPrefixSize + len(z.Cert) + 6 + msgp.ArrayHeaderSize + (len(z.Roles) * (msgp.IntSize)) + 7 + msgp.StringPrefixSize + len(z.Server) + 8 + msgp.TimeSize
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *Beat) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 9
+	// string "Version"
+	o = append(o, 0x89, 0xa7, 0x56, 0x65, 0x72, 0x73, 0x69, 0x6f, 0x6e)
+	o = msgp.AppendInt(o, z.Version)
+	// string "Worker"
+	o = append(o, 0xa6, 0x57, 0x6f, 0x72, 0x6b, 0x65, 0x72)
+	o = msgp.AppendString(o, z.Worker)
+	// string "Run"
+	o = append(o, 0xa3, 0x52, 0x75, 0x6e)
+	o = msgp.AppendString(o, z.Run)
+	// string "Step"
+	o = append(o, 0xa4, 0x53, 0x74, 0x65, 0x70)
+	o = msgp.AppendInt(o, z.Step)
+	// string "Of"
+	o = append(o, 0xa2, 0x4f, 0x66)
+	// map header, size 2
+	// string "From"
+	o = append(o, 0x82, 0xa4, 0x46, 0x72, 0x6f, 0x6d)
+	o = msgp.AppendInt(o, z.Of.From)
+	// string "To"
+	o = append(o, 0xa2, 0x54, 0x6f)
+	o = msgp.AppendInt(o, z.Of.To)
+	// string "Phones"
+	o = append(o, 0xa6, 0x50, 0x68, 0x6f, 0x6e, 0x65, 0x73)
+	o = msgp.AppendInt(o, z.Phones)
+	// string "Done"
+	o = append(o, 0xa4, 0x44, 0x6f, 0x6e, 0x65)
+	o = msgp.AppendInt(o, z.Done)
+	// string "Trusted"
+	o = append(o, 0xa7, 0x54, 0x72, 0x75, 0x73, 0x74, 0x65, 0x64)
+	o = msgp.AppendInt(o, z.Trusted)
+	// string "Time"
+	o = append(o, 0xa4, 0x54, 0x69, 0x6d, 0x65)
+	o = msgp.AppendTime(o, z.Time)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Beat) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zdc5d9100limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "Version":
+			z.Version, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Version")
+				return
+			}
+		case "Worker":
+			z.Worker, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Worker")
+				return
+			}
+		case "Run":
+			z.Run, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Run")
+				return
+			}
+		case "Step":
+			z.Step, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Step")
+				return
+			}
+		case "Of":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadMapHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Of")
+				return
+			}
+			if zb0002 > zdc5d9100limitMaps {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			for zb0002 > 0 {
+				zb0002--
+				field, bts, err = msgp.ReadMapKeyZC(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Of")
+					return
+				}
+				switch msgp.UnsafeString(field) {
+				case "From":
+					z.Of.From, bts, err = msgp.ReadIntBytes(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Of", "From")
+						return
+					}
+				case "To":
+					z.Of.To, bts, err = msgp.ReadIntBytes(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Of", "To")
+						return
+					}
+				default:
+					bts, err = msgp.Skip(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Of")
+						return
+					}
+				}
+			}
+		case "Phones":
+			z.Phones, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Phones")
+				return
+			}
+		case "Done":
+			z.Done, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Done")
+				return
+			}
+		case "Trusted":
+			z.Trusted, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Trusted")
+				return
+			}
+		case "Time":
+			z.Time, bts, err = msgp.ReadTimeBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Time")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Beat) Msgsize() (s int) {
+	s = 1 + 8 + msgp.IntSize + 7 + msgp.StringPrefixSize + len(z.Worker) + 4 + msgp.StringPrefixSize + len(z.Run) + 5 + msgp.IntSize + 3 + 1 + 5 + msgp.IntSize + 3 + msgp.IntSize + 7 + msgp.IntSize + 5 + msgp.IntSize + 8 + msgp.IntSize + 5 + msgp.TimeSize
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *Checkpoint) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 5
+	// string "Run"
+	o = append(o, 0x85, 0xa3, 0x52, 0x75, 0x6e)
+	o = msgp.AppendString(o, z.Run)
+	// string "Step"
+	o = append(o, 0xa4, 0x53, 0x74, 0x65, 0x70)
+	o = msgp.AppendInt(o, z.Step)
+	// string "Of"
+	o = append(o, 0xa2, 0x4f, 0x66)
+	// map header, size 2
+	// string "From"
+	o = append(o, 0x82, 0xa4, 0x46, 0x72, 0x6f, 0x6d)
+	o = msgp.AppendInt(o, z.Of.From)
+	// string "To"
+	o = append(o, 0xa2, 0x54, 0x6f)
+	o = msgp.AppendInt(o, z.Of.To)
+	// string "Values"
+	o = append(o, 0xa6, 0x56, 0x61, 0x6c, 0x75, 0x65, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Values)))
+	for za0001 := range z.Values {
+		o = msgp.AppendBytes(o, z.Values[za0001])
+	}
+	// string "Phones"
+	o = append(o, 0xa6, 0x50, 0x68, 0x6f, 0x6e, 0x65, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Phones)))
+	for za0002 := range z.Phones {
+		o, err = z.Phones[za0002].MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Phones", za0002)
+			return
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Checkpoint) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zdc5d9100limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "Run":
+			z.Run, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Run")
+				return
+			}
+		case "Step":
+			z.Step, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Step")
+				return
+			}
+		case "Of":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadMapHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Of")
+				return
+			}
+			if zb0002 > zdc5d9100limitMaps {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			for zb0002 > 0 {
+				zb0002--
+				field, bts, err = msgp.ReadMapKeyZC(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Of")
+					return
+				}
+				switch msgp.UnsafeString(field) {
+				case "From":
+					z.Of.From, bts, err = msgp.ReadIntBytes(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Of", "From")
+						return
+					}
+				case "To":
+					z.Of.To, bts, err = msgp.ReadIntBytes(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Of", "To")
+						return
+					}
+				default:
+					bts, err = msgp.Skip(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Of")
+						return
+					}
+				}
+			}
+		case "Values":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Values")
+				return
+			}
+			if zb0003 > zdc5d9100limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Values) >= int(zb0003) {
+				z.Values = (z.Values)[:zb0003]
+			} else {
+				z.Values = make([][]byte, zb0003)
+			}
+			for za0001 := range z.Values {
+				var zb0004 uint32
+				zb0004, bts, err = msgp.ReadBytesHeader(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Values", za0001)
+					return
+				}
+				if zb0004 > zdc5d9100limitArrays {
+					err = msgp.ErrLimitExceeded
+					return
+				}
+				if z.Values[za0001] == nil || uint32(cap(z.Values[za0001])) < zb0004 {
+					z.Values[za0001] = make([]byte, zb0004)
+				} else {
+					z.Values[za0001] = z.Values[za0001][:zb0004]
+				}
+				if uint32(len(bts)) < zb0004 {
+					err = msgp.ErrShortBytes
+					return
+				}
+				copy(z.Values[za0001], bts[:zb0004])
+				bts = bts[zb0004:]
+			}
+		case "Phones":
+			var zb0005 uint32
+			zb0005, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Phones")
+				return
+			}
+			if zb0005 > zdc5d9100limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Phones) >= int(zb0005) {
+				z.Phones = (z.Phones)[:zb0005]
+			} else {
+				z.Phones = make([]Held, zb0005)
+			}
+			for za0002 := range z.Phones {
+				bts, err = z.Phones[za0002].UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Phones", za0002)
+					return
+				}
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Checkpoint) Msgsize() (s int) {
+	s = 1 + 4 + msgp.StringPrefixSize + len(z.Run) + 5 + msgp.IntSize + 3 + 1 + 5 + msgp.IntSize + 3 + msgp.IntSize + 7 + msgp.ArrayHeaderSize
+	for za0001 := range z.Values {
+		s += msgp.BytesPrefixSize + len(z.Values[za0001])
+	}
+	s += 7 + msgp.ArrayHeaderSize
+	for za0002 := range z.Phones {
+		s += z.Phones[za0002].Msgsize()
+	}
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z Command) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 2
+	// string "Run"
+	o = append(o, 0x82, 0xa3, 0x52, 0x75, 0x6e)
+	o = msgp.AppendString(o, z.Run)
+	// string "Kind"
+	o = append(o, 0xa4, 0x4b, 0x69, 0x6e, 0x64)
+	o = msgp.AppendString(o, z.Kind)
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Command) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zdc5d9100limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "Run":
+			z.Run, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Run")
+				return
+			}
+		case "Kind":
+			z.Kind, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Kind")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z Command) Msgsize() (s int) {
+	s = 1 + 4 + msgp.StringPrefixSize + len(z.Run) + 5 + msgp.StringPrefixSize + len(z.Kind)
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
 func (z File) MarshalMsg(b []byte) (o []byte, err error) {
 	o = msgp.Require(b, z.Msgsize())
 	// map header, size 3
@@ -85,6 +677,382 @@ func (z *File) UnmarshalMsg(bts []byte) (o []byte, err error) {
 // Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
 func (z File) Msgsize() (s int) {
 	s = 1 + 5 + msgp.StringPrefixSize + len(z.Name) + 7 + msgp.StringPrefixSize + len(z.Reason) + 4 + msgp.StringPrefixSize + len(z.Via)
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *Held) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 4
+	// string "Keys"
+	o = append(o, 0x84, 0xa4, 0x4b, 0x65, 0x79, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Keys)))
+	for za0001 := range z.Keys {
+		o = msgp.AppendString(o, z.Keys[za0001])
+	}
+	// string "Values"
+	o = append(o, 0xa6, 0x56, 0x61, 0x6c, 0x75, 0x65, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Values)))
+	for za0002 := range z.Values {
+		o = msgp.AppendInt(o, z.Values[za0002])
+	}
+	// string "Boots"
+	o = append(o, 0xa5, 0x42, 0x6f, 0x6f, 0x74, 0x73)
+	o = msgp.AppendInt(o, z.Boots)
+	// string "Answers"
+	o = append(o, 0xa7, 0x41, 0x6e, 0x73, 0x77, 0x65, 0x72, 0x73)
+	o = msgp.AppendArrayHeader(o, uint32(len(z.Answers)))
+	for za0003 := range z.Answers {
+		o, err = z.Answers[za0003].MarshalMsg(o)
+		if err != nil {
+			err = msgp.WrapError(err, "Answers", za0003)
+			return
+		}
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Held) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zdc5d9100limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "Keys":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Keys")
+				return
+			}
+			if zb0002 > zdc5d9100limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Keys) >= int(zb0002) {
+				z.Keys = (z.Keys)[:zb0002]
+			} else {
+				z.Keys = make([]string, zb0002)
+			}
+			for za0001 := range z.Keys {
+				z.Keys[za0001], bts, err = msgp.ReadStringBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Keys", za0001)
+					return
+				}
+			}
+		case "Values":
+			var zb0003 uint32
+			zb0003, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Values")
+				return
+			}
+			if zb0003 > zdc5d9100limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Values) >= int(zb0003) {
+				z.Values = (z.Values)[:zb0003]
+			} else {
+				z.Values = make([]int, zb0003)
+			}
+			for za0002 := range z.Values {
+				z.Values[za0002], bts, err = msgp.ReadIntBytes(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Values", za0002)
+					return
+				}
+			}
+		case "Boots":
+			z.Boots, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Boots")
+				return
+			}
+		case "Answers":
+			var zb0004 uint32
+			zb0004, bts, err = msgp.ReadArrayHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Answers")
+				return
+			}
+			if zb0004 > zdc5d9100limitArrays {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			if cap(z.Answers) >= int(zb0004) {
+				z.Answers = (z.Answers)[:zb0004]
+			} else {
+				z.Answers = make([]Answer, zb0004)
+			}
+			for za0003 := range z.Answers {
+				bts, err = z.Answers[za0003].UnmarshalMsg(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Answers", za0003)
+					return
+				}
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Held) Msgsize() (s int) {
+	s = 1 + 5 + msgp.ArrayHeaderSize
+	for za0001 := range z.Keys {
+		s += msgp.StringPrefixSize + len(z.Keys[za0001])
+	}
+	s += 7 + msgp.ArrayHeaderSize + (len(z.Values) * (msgp.IntSize)) + 6 + msgp.IntSize + 8 + msgp.ArrayHeaderSize
+	for za0003 := range z.Answers {
+		s += z.Answers[za0003].Msgsize()
+	}
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *Job) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 4
+	// string "Run"
+	o = append(o, 0x84, 0xa3, 0x52, 0x75, 0x6e)
+	o = msgp.AppendString(o, z.Run)
+	// string "Step"
+	o = append(o, 0xa4, 0x53, 0x74, 0x65, 0x70)
+	o = msgp.AppendInt(o, z.Step)
+	// string "Of"
+	o = append(o, 0xa2, 0x4f, 0x66)
+	// map header, size 2
+	// string "From"
+	o = append(o, 0x82, 0xa4, 0x46, 0x72, 0x6f, 0x6d)
+	o = msgp.AppendInt(o, z.Of.From)
+	// string "To"
+	o = append(o, 0xa2, 0x54, 0x6f)
+	o = msgp.AppendInt(o, z.Of.To)
+	// string "Spec"
+	o = append(o, 0xa4, 0x53, 0x70, 0x65, 0x63)
+	o, err = z.Spec.MarshalMsg(o)
+	if err != nil {
+		err = msgp.WrapError(err, "Spec")
+		return
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Job) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zdc5d9100limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "Run":
+			z.Run, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Run")
+				return
+			}
+		case "Step":
+			z.Step, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Step")
+				return
+			}
+		case "Of":
+			var zb0002 uint32
+			zb0002, bts, err = msgp.ReadMapHeaderBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Of")
+				return
+			}
+			if zb0002 > zdc5d9100limitMaps {
+				err = msgp.ErrLimitExceeded
+				return
+			}
+			for zb0002 > 0 {
+				zb0002--
+				field, bts, err = msgp.ReadMapKeyZC(bts)
+				if err != nil {
+					err = msgp.WrapError(err, "Of")
+					return
+				}
+				switch msgp.UnsafeString(field) {
+				case "From":
+					z.Of.From, bts, err = msgp.ReadIntBytes(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Of", "From")
+						return
+					}
+				case "To":
+					z.Of.To, bts, err = msgp.ReadIntBytes(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Of", "To")
+						return
+					}
+				default:
+					bts, err = msgp.Skip(bts)
+					if err != nil {
+						err = msgp.WrapError(err, "Of")
+						return
+					}
+				}
+			}
+		case "Spec":
+			bts, err = z.Spec.UnmarshalMsg(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Spec")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Job) Msgsize() (s int) {
+	s = 1 + 4 + msgp.StringPrefixSize + len(z.Run) + 5 + msgp.IntSize + 3 + 1 + 5 + msgp.IntSize + 3 + msgp.IntSize + 5 + z.Spec.Msgsize()
+	return
+}
+
+// MarshalMsg implements msgp.Marshaler
+func (z *Outcome) MarshalMsg(b []byte) (o []byte, err error) {
+	o = msgp.Require(b, z.Msgsize())
+	// map header, size 5
+	// string "Run"
+	o = append(o, 0x85, 0xa3, 0x52, 0x75, 0x6e)
+	o = msgp.AppendString(o, z.Run)
+	// string "Step"
+	o = append(o, 0xa4, 0x53, 0x74, 0x65, 0x70)
+	o = msgp.AppendInt(o, z.Step)
+	// string "Epoch"
+	o = append(o, 0xa5, 0x45, 0x70, 0x6f, 0x63, 0x68)
+	o = msgp.AppendInt(o, z.Epoch)
+	// string "Worker"
+	o = append(o, 0xa6, 0x57, 0x6f, 0x72, 0x6b, 0x65, 0x72)
+	o = msgp.AppendString(o, z.Worker)
+	// string "Result"
+	o = append(o, 0xa6, 0x52, 0x65, 0x73, 0x75, 0x6c, 0x74)
+	o, err = z.Result.MarshalMsg(o)
+	if err != nil {
+		err = msgp.WrapError(err, "Result")
+		return
+	}
+	return
+}
+
+// UnmarshalMsg implements msgp.Unmarshaler
+func (z *Outcome) UnmarshalMsg(bts []byte) (o []byte, err error) {
+	var field []byte
+	_ = field
+	var zb0001 uint32
+	zb0001, bts, err = msgp.ReadMapHeaderBytes(bts)
+	if err != nil {
+		err = msgp.WrapError(err)
+		return
+	}
+	if zb0001 > zdc5d9100limitMaps {
+		err = msgp.ErrLimitExceeded
+		return
+	}
+	for zb0001 > 0 {
+		zb0001--
+		field, bts, err = msgp.ReadMapKeyZC(bts)
+		if err != nil {
+			err = msgp.WrapError(err)
+			return
+		}
+		switch msgp.UnsafeString(field) {
+		case "Run":
+			z.Run, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Run")
+				return
+			}
+		case "Step":
+			z.Step, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Step")
+				return
+			}
+		case "Epoch":
+			z.Epoch, bts, err = msgp.ReadIntBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Epoch")
+				return
+			}
+		case "Worker":
+			z.Worker, bts, err = msgp.ReadStringBytes(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Worker")
+				return
+			}
+		case "Result":
+			bts, err = z.Result.UnmarshalMsg(bts)
+			if err != nil {
+				err = msgp.WrapError(err, "Result")
+				return
+			}
+		default:
+			bts, err = msgp.Skip(bts)
+			if err != nil {
+				err = msgp.WrapError(err)
+				return
+			}
+		}
+	}
+	o = bts
+	return
+}
+
+// Msgsize returns an upper bound estimate of the number of bytes occupied by the serialized message
+func (z *Outcome) Msgsize() (s int) {
+	s = 1 + 4 + msgp.StringPrefixSize + len(z.Run) + 5 + msgp.IntSize + 6 + msgp.IntSize + 7 + msgp.StringPrefixSize + len(z.Worker) + 7 + z.Result.Msgsize()
 	return
 }
 

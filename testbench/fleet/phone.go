@@ -37,7 +37,14 @@ type phone struct {
 func (f *Fleet) newPhone(index int) (*phone, error) {
 	p := &phone{fleet: f, close: func() error { return nil }}
 	p.result = Result{Index: index, Device: "SEP" + f.spec.MAC(index), Model: f.spec.Model(index)}
-	p.store = new(shared)
+	held := new(shared)
+	if c := f.opts.Restore; c != nil {
+		for key, value := range c.values(index - f.of.From) {
+			held.Put(key, value)
+		}
+		p.result.Boots = c.Phones[index-f.of.From].Boots
+	}
+	p.store = held
 	if f.opts.Dir != "" {
 		s, err := filestore.Open(filepath.Join(f.opts.Dir, p.result.Device))
 		if err != nil {
@@ -54,6 +61,13 @@ func (f *Fleet) newPhone(index int) (*phone, error) {
 	var err error
 	if p.set, err = handset.New(o, handset.Storage{Store: p.store}); err != nil {
 		return nil, errors.Join(err, p.close())
+	}
+	if c := f.opts.Restore; c != nil {
+		var answers []trust.Answer
+		for i := range c.Phones[index-f.of.From].Answers {
+			answers = append(answers, c.Phones[index-f.of.From].Answers[i].trust())
+		}
+		p.set.Remember(answers)
 	}
 	return p, nil
 }

@@ -19,7 +19,8 @@ import (
 const (
 	MaxCount  = 1_000_000
 	MaxAtOnce = 4096
-	maxNames  = 64 // models, servers
+	MaxRange  = 10_000 // phones of one job
+	maxNames  = 64     // models, servers
 	maxName   = 100
 	maxMICs   = 64
 	maxTime   = 366 * 24 * time.Hour

@@ -30,7 +30,8 @@ func exitRows() map[string]exitRow {
 		"pages": {"FILE", exitInfra}, "check": {"--from FILE", exitNo}, "plan": {"regenerate tvs --from FILE", exitNo},
 		"image": {"FILE.yaml --check", exitNo}, "qemu": {"FILE.yaml --cluster note", exitNo}, "flash": {"FILE.yaml --console unix:none", exitNo},
 		"board": none, "board probe": {"--console FILE", exitInfra}, "console": {"unix:FILE", exitInfra},
-		"serial": none, "serial list": none, "fleet": none, "fleet run": {"--count 2 --cluster FILE", exitInfra}, "demo": none, "help": none, "version": none, "completion": none,
+		"serial": none, "serial list": none, "fleet": none, "fleet run": {"--count 2 --cluster FILE", exitInfra},
+		"fleet worker": {"--nats nats://127.0.0.1:1 --nats-creds FILE", exitInfra}, "fleet status": {"--nats nats://127.0.0.1:1 --nats-creds FILE", exitInfra}, "demo": none, "help": none, "version": none, "completion": none,
 
 		"cluster": none, "cluster up": {"--config FILE", exitUsage}, "cluster apply": {"--dir lab --config FILE", exitUsage},
 		"cluster down": cluster(""), "cluster status": cluster(""), "cluster phone": cluster("add 64A0E71502CD"), "cluster phones": cluster(""),

@@ -16,7 +16,11 @@ import (
 
 // fleetCommands are the subcommands of fleet.
 func fleetCommands() []command {
-	return []command{{"run", "", "run many handsets, and count what comes of them", fleetRun}}
+	return []command{
+		{"run", "", "run many handsets, and count what comes of them", fleetRun},
+		{"worker", "", "run ranges of the fleets that controllers queue at a NATS server", fleetWorker},
+		{"status", "", "list the workers and runs of a NATS server", fleetStatus},
+	}
 }
 
 func runFleet(e *env, args []string) int { return e.dispatch("fleet", fleetCommands(), args) }
@@ -37,6 +41,7 @@ type fleetFlags struct {
 	expect  []string
 	every   time.Duration
 	settle  time.Duration
+	nats    natsFlags
 	ends    *fleet.Expectation // of until
 }
 
@@ -45,9 +50,14 @@ const (
 	longest     = 24 * time.Hour
 	settleTime  = 2 * time.Minute
 	reportEvery = 5 * time.Second
+	rangeSize   = 500
 )
 
 func (o *fleetFlags) add(f *pflag.FlagSet) {
+	o.nats.add(f)
+	o.nats.jobs = rangeSize
+	f.Var(limits.Int(&o.nats.jobs, 1, fleet.MaxRange), "range", "`NUMBER` of phones of a job for a worker")
+	f.Var(limits.Duration(&o.nats.AckWait, time.Second, time.Hour), "ack-wait", "`TIME` that a worker may be silent until its job is somebody else's")
 	o.spec.AtOnce, o.spec.Interval, o.every, o.settle = fleet.AtOnce, longest, reportEvery, settleTime
 	f.IntVar(&o.spec.Count, "count", 0, "`NUMBER` of phones")
 	f.StringSliceVar(&o.spec.Models, "models", []string{defaultModel}, "`MODELS` that the phones have in turn, joined by commas")
@@ -93,6 +103,9 @@ func (o *fleetFlags) check() (expected []fleet.Expectation, err error) {
 			return nil, fmt.Errorf("--until %w", err)
 		}
 		o.hold, o.ends = true, &x
+	}
+	if o.nats.URL != "" && (o.hold || o.dir != "") {
+		return nil, fmt.Errorf("--hold, --until and --dir are for phones of this process, not for those of workers")
 	}
 	check := o.spec
 	check.Servers = []string{"192.0.2.1"} // those of a cluster are not known yet

@@ -27,6 +27,9 @@ func fleetRun(e *env, args []string) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if o.nats.URL != "" {
+		return e.runMany(ctx, &o, expected)
+	}
 	c, leave, code := e.fleetCluster(&o)
 	if code != exitOK {
 		return code

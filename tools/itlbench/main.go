@@ -64,7 +64,7 @@ func commands() []command {
 		{"flash", "BOARD", "write a board's image through its boot loader", runFlash},
 		{"console", "LINE|NAME", "talk to a board over a serial line", runConsole},
 		{"serial", "list", "list the serial ports of this machine", runSerial},
-		{"fleet", "run", "run many handsets, and count what comes of them", runFleet},
+		{"fleet", "run|worker|status", "run many handsets, and count what comes of them", runFleet},
 		{"demo", "", "show a lock-out and its recovery", runDemo},
 		{"help", "[COMMAND [SUBCOMMAND] | TOPIC]", "explain a command, or one of: " + strings.Join(topicNames(), ", "), runHelp},
 		{"version", "", "print version, commit and Go version", runVersion},
