@@ -31,11 +31,10 @@ func examples() map[string][]string {
 		"serial":       {"itlbench serial list --json"},
 		"fleet":        {"itlbench fleet run --count 100 --cluster lab"},
 		"fleet run":    {"itlbench fleet run --count 100 --cluster lab --expect trusted=100%"},
-		"fleet worker": {"itlbench fleet worker --nats nats://192.0.2.10:4222"},
-		"fleet status": {"itlbench fleet status --nats nats://192.0.2.10:4222"},
-		"demo":         {"itlbench demo"},
-		"help":         {"itlbench help cluster up", "itlbench help exit-codes"},
-		"version":      {"itlbench version --json"},
+		"fleet worker": {"itlbench fleet worker --nats nats://192.0.2.10:4222"}, "fleet status": {"itlbench fleet status --nats nats://192.0.2.10:4222"},
+		"demo":    {"itlbench demo"},
+		"help":    {"itlbench help cluster up", "itlbench help exit-codes"},
+		"version": {"itlbench version --json"},
 
 		"completion": {"source <(itlbench completion bash)", "itlbench completion fish > ~/.config/fish/completions/itlbench.fish"},
 
