@@ -76,6 +76,8 @@ soak: deps build
 	$(GO) test -v ./tools/qemu -cuts 1000 -timeout 12h | grep -v '^=== '
 	$(GO) test -v ./tools/flasher -cuts 200 -serial -timeout 12h | grep -v '^=== '
 	$(GO) test -v ./tools/itlbench -run Killed -kills 200 -clusterkills 200 -fleetkills 100 -timeout 1h | grep -v '^=== '
+	$(GO) test -v ./tools/itlbench -run 'TestKilledPlan|TestKilledNode' -planphones 200 -timeout 2h | grep -v '^=== '
+	$(GO) test -v ./testbench/cluster -run TestFullNode -crowd 10000 -timeout 1h | grep -v '^=== '
 	$(GO) test -v -race ./testbench/cluster ./testbench/admin ./testbench/scenario ./testbench/audit -run TestStopUnder -stops 200 -timeout 2h | grep -v "^=== "
 	$(GO) test -v ./testbench/lockout -run TestDay -count 50 -timeout 12h | grep -v '^=== '
 	$(GO) test -v ./testbench/lockout -run TestPredictions -trials 20000 -timeout 12h | grep -v '^=== '
