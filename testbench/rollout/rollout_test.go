@@ -316,6 +316,50 @@ func TestStops(t *testing.T) {
 	}
 }
 
+// A phone that was reset too often answers 503 for a while. It is told again, and the plan
+// goes on; meanwhile it is waited for.
+func TestRefusesForNow(t *testing.T) {
+	c := start(t, 2)
+	handsets(t, c, 0, 1)
+	p, err := siptest.Dial("tcp", c.Publisher().Endpoint("sip"), "SEP"+mac(1), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	p.RetryAfter = 1
+	if code, err := p.Register(3600, "initialized"); err != nil || code != 200 {
+		t.Fatal(code, err)
+	}
+	told := make(chan int, 100)
+	go func() {
+		for n := 1; ; n++ {
+			code := []int{200, 503}[n%2] // every other order is refused
+			if _, err := p.Notified(code); err != nil {
+				return
+			}
+			if told <- code; code == 200 {
+				p.Again()
+				p.Register(3600, "reset-reset")
+			}
+		}
+	}()
+	changes, _, err := lockout.ParseChanges(lockout.World{c}, []string{"restart tftp", "reset"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := New(lockout.World{c}, changes, Options{Asked: []string{"restart", "tftp", "reset"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if first, second := <-told, <-told; first != 503 || second != 200 {
+		t.Errorf("answered %d, and then %d", first, second)
+	}
+}
+
 // Phones that are not registered would miss the resets; a change that is made elsewhere is
 // not carried out; and progress that is not what was written is an error.
 func TestRefuses(t *testing.T) {

@@ -32,6 +32,8 @@ type Phone struct {
 	CallID  string // of its REGISTER
 	Expires int    // that was granted last, in seconds
 	Fresh   bool   // the last answer called the registration new
+	// RetryAfter stands in answers to a NOTIFY that are not 200, in seconds; 0 leaves it out.
+	RetryAfter int
 
 	conn    net.Conn
 	in      *textproto.Reader
@@ -156,7 +158,11 @@ func (p *Phone) Notified(code int) (action string, err error) {
 			return action, fmt.Errorf("RegisterCallId %s, the phone's is %s", value, p.CallID)
 		}
 	}
-	text := fmt.Sprintf("SIP/2.0 %d X\r\nVia: %s\r\nFrom: %s\r\nTo: %s;tag=1\r\nCall-ID: %s\r\nCSeq: %s\r\nContent-Length: 0\r\n\r\n", code,
+	later := ""
+	if code != 200 && p.RetryAfter > 0 {
+		later = fmt.Sprintf("Retry-After: %d\r\n", p.RetryAfter)
+	}
+	text := fmt.Sprintf("SIP/2.0 %d X\r\n%sVia: %s\r\nFrom: %s\r\nTo: %s;tag=1\r\nCall-ID: %s\r\nCSeq: %s\r\nContent-Length: 0\r\n\r\n", code, later,
 		m.header.Get("Via"), m.header.Get("From"), m.header.Get("To"), m.header.Get("Call-ID"), m.header.Get("Cseq"))
 	return action, p.Send([]byte(text))
 }
