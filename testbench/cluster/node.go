@@ -78,6 +78,9 @@ func further(s *state.State, node int, address string) string {
 	if err != nil || len(s.Hosts) == 0 {
 		return ""
 	}
+	if at, ok := s.Hosts[address]; ok && at == node && s.Doors[address] != "" {
+		return s.Doors[address]
+	}
 	if at, ok := s.Hosts[strings.ToLower(host)]; !ok || at != node {
 		return ""
 	}

@@ -177,7 +177,13 @@ type watched struct {
 }
 
 // counts says how much was tested: not nothing.
-type counts struct{ resets, locked, remedies, ineffective int }
+type counts struct {
+	resets, locked, remedies, ineffective int
+	// explained by files and text, so many of them with the phone's log; by the log alone; without a
+	// list that is served
+	evidence, heeded, told, unserved int
+	typed, faulty                    int // first remedies that were typed: that worked, that met a fault of TFTP
+}
 
 func (h *watched) Servers(ctx context.Context, servers []string) error {
 	h.phone.Servers = servers
@@ -240,6 +246,7 @@ func check(t *testing.T, w lockout.World, p lockout.Phone, got *boot.Report, hin
 		return
 	}
 	n.locked++
+	checkEvidence(t, w, p, got, hints, n)
 	if len(e.Remedies) == 0 {
 		t.Errorf("no remedy from %v", got.Reason())
 	}
@@ -340,7 +347,7 @@ func TestScenarios(t *testing.T) {
 			if r.Err != nil {
 				t.Error(r.Err)
 			}
-			t.Logf("%s: %d resets predicted, %d locked; %d remedies and %d ineffective ones carried out", name, n.resets, n.locked, n.remedies, n.ineffective)
+			t.Logf("%s: %d resets predicted, %d locked; %d remedies and %d ineffective ones carried out; by files and text %d, %d of them with the log; by the log alone %d, without a list %d; first remedies typed: %d work, %d meet a fault of TFTP", name, n.resets, n.locked, n.remedies, n.ineffective, n.evidence, n.heeded, n.told, n.unserved, n.typed, n.faulty)
 			locked := strings.Contains(r.Journal, "Trust List Update Failed")
 			if locked != (n.locked > 0) && !locked {
 				t.Logf("locked without that message")

@@ -22,6 +22,9 @@ func (ch *Change) Move(w World, p Phone) (Phone, error) { return ch.move(w, p) }
 // Place returns which cluster of the world the action is done to.
 func (a *action) Place() int { return a.cluster }
 
+// In returns the action for another place in a world.
+func (a action) In(place int) *Action { a.cluster = place; return &a }
+
 // Key returns the saved key that the action uses, nil for none.
 func (a *action) Key() *pki.Identity { return a.key }
 

@@ -275,7 +275,8 @@ func TestMatrix(t *testing.T) {
 			s := newSite(t, "note", "10.5")
 			s.reset(trust.Accepted)
 			c.run(s)
-			t.Logf("case %s: %d resets predicted, %d locked; %d remedies and %d ineffective ones carried out", c.name, s.n.resets, s.n.locked, s.n.remedies, s.n.ineffective)
+			t.Logf("case %s: %d resets predicted, %d locked; %d remedies and %d ineffective ones carried out; by files and text %d, %d of them with the log; by the log alone %d, without a list %d; first remedies typed: %d work, %d meet a fault of TFTP",
+				c.name, s.n.resets, s.n.locked, s.n.remedies, s.n.ineffective, s.n.evidence, s.n.heeded, s.n.told, s.n.unserved, s.n.typed, s.n.faulty)
 		})
 	}
 }

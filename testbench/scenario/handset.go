@@ -204,6 +204,11 @@ func (h *Host) Cycle(ctx context.Context) (*Cycle, error) {
 	if err != nil {
 		return nil, err
 	}
+	return cycleOf(r), nil
+}
+
+// cycleOf says what came of a boot cycle.
+func cycleOf(r *boot.Report) *Cycle {
 	outcome := func(o *boot.Outcome) Outcome {
 		return Outcome{o.Name, o.Verdict.Accepted, o.Verdict.Reason.String(), o.Verdict.Via.String()}
 	}
@@ -212,5 +217,5 @@ func (h *Host) Cycle(ctx context.Context) (*Cycle, error) {
 		CTL: outcome(&r.CTL), ITL: outcome(&r.ITL), Config: outcome(&r.Config),
 		Changed: r.ITL.Changed, Transport: r.Config.Transport, Messages: r.Messages,
 		Settings: map[string]string{"webAccess": r.Settings.Web, "sshAccess": r.Settings.SSH, "settingsAccess": r.Settings.Settings, "spanToPCPort": r.Settings.SPANToPCPort},
-	}, nil
+	}
 }

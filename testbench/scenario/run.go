@@ -17,6 +17,7 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
+	"itlagent/testbench/lockout"
 	"itlagent/testbench/pki"
 	"itlagent/testbench/sftpd"
 )
@@ -30,6 +31,10 @@ type Options struct {
 	// Ready, if not nil, gets the clusters by their names once they run, before any
 	// phone is made.
 	Ready func(map[string]*cluster.Cluster)
+	// Copy is the directory of a cluster, of which a copy takes the place of the scenario's first
+	// one; "" for none. Where that is the copy of a real cluster, which serves nobody, the phones
+	// are on paper, begin with what they have reported, and Boot is not used.
+	Copy string
 	// Advertise is the address by which the phones reach this host's loopback; ""
 	// for phones in this process.
 	Advertise string
@@ -65,6 +70,7 @@ type runner struct {
 	saved    map[string][]byte           // lists
 	ca       *pki.Identity               // that signs, below a root; nil before it is needed
 	opts     Options
+	paper    bool // the phones are on paper, and no cluster runs
 }
 
 // phone is one phone of a scenario.
@@ -130,23 +136,15 @@ func Run(ctx context.Context, s *Scenario, o Options) (res Result) {
 func (r *runner) say(format string, args ...any) { fmt.Fprintf(r.out, "   "+format+"\n", args...) }
 
 func (r *runner) setUp(ctx context.Context, dir string) error {
-	for _, c := range r.scenario.Clusters {
-		p, err := profile.Builtin(c.Profile)
-		if c.Config != "" {
-			p, err = profile.Parse([]byte(c.Config))
-		}
-		if err != nil {
-			return fmt.Errorf("cluster %s: %w", c.Name, err)
-		}
-		if p.Installed.IsZero() {
-			p.Installed = profile.Note().Installed
-		}
-		p.Advertise = r.opts.Advertise
-		run, err := cluster.New(p, cluster.Options{Dir: filepath.Join(dir, c.Name), Mute: !r.scenario.registers()})
+	for i, c := range r.scenario.Clusters {
+		run, err := r.newCluster(i, &c, filepath.Join(dir, c.Name))
 		if err != nil {
 			return fmt.Errorf("cluster %s: %w", c.Name, err)
 		}
 		r.clusters[c.Name] = run
+		if r.paper {
+			continue
+		}
 		if err := run.Start(); err != nil {
 			return fmt.Errorf("cluster %s: %w", c.Name, err)
 		}
@@ -175,6 +173,25 @@ func (r *runner) setUp(ctx context.Context, dir string) error {
 	return nil
 }
 
+// newCluster makes a cluster, the i-th of the scenario, in a directory.
+func (r *runner) newCluster(i int, c *Cluster, dir string) (*cluster.Cluster, error) {
+	if i == 0 && r.opts.Copy != "" {
+		return r.copied(dir)
+	}
+	p, err := profile.Builtin(c.Profile)
+	if c.Config != "" {
+		p, err = profile.Parse([]byte(c.Config))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p.Installed.IsZero() {
+		p.Installed = profile.Note().Installed
+	}
+	p.Advertise = r.opts.Advertise
+	return cluster.New(p, cluster.Options{Dir: dir, Mute: !r.scenario.registers()})
+}
+
 // newPhone makes a phone, which does not boot yet.
 func (r *runner) newPhone(ctx context.Context, spec Phone) (*phone, error) {
 	if spec.Cluster == "" {
@@ -192,7 +209,13 @@ func (r *runner) newPhone(ctx context.Context, spec Phone) (*phone, error) {
 	if err != nil {
 		return nil, err
 	}
-	set, err := r.opts.Boot(ctx, spec, c, servers)
+	boot := r.opts.Boot
+	if r.paper {
+		boot = func(_ context.Context, p Phone, c *cluster.Cluster, servers []string) (Handset, error) {
+			return r.newPaper(p, c, servers)
+		}
+	}
+	set, err := boot(ctx, spec, c, servers)
 	return &phone{Phone: spec, set: set, cluster: c, resets: c.State().Resets}, err
 }
 
@@ -208,6 +231,9 @@ func (r *runner) nameOf(c *cluster.Cluster) string {
 
 // servers returns the TFTP servers of a cluster as its phones reach them.
 func (r *runner) servers(c *cluster.Cluster) (servers []string, err error) {
+	if r.paper {
+		return lockout.Servers(c), nil
+	}
 	for _, name := range c.State().TFTPNodes() {
 		n, err := c.Node(name)
 		if err != nil {

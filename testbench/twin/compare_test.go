@@ -2,6 +2,7 @@ package twin_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -106,7 +107,8 @@ func TestTwin(t *testing.T) {
 		words := future(r)
 		want, err := planned(t, lockout.World{x.c}, reports, words)
 		got, err2 := planned(t, lockout.World{tw.Cluster}, reports, words)
-		if (err == nil) != (err2 == nil) {
+		nobody := err2 == nil && !slices.ContainsFunc(slices.Collect(maps.Values(got)), func(text string) bool { return text != "" })
+		if (err == nil) != (err2 == nil) && !nobody { // of phones that are not known no plan is made
 			t.Errorf("%s: plan %s: original %v, twin %v", replay, words, err, err2)
 		}
 		plans.compare(t, "plan "+words, replay, want, got)
@@ -117,7 +119,8 @@ func TestTwin(t *testing.T) {
 	t.Logf("%d courses: audits equal %d, not known %d, contradictions %d; plans equal %d, not known %d, contradictions %d", *courses,
 		audits.equal, audits.unknown, audits.contradictions, plans.equal, plans.unknown, plans.contradictions)
 	for what, n := range map[string]tally{"audits": audits, "plans": plans} {
-		if share := 100 * n.unknown / max(1, n.unknown+n.equal); share >= 10 || n.equal == 0 {
+		const enough = 50 // courses, for a share to mean something
+		if share := 100 * n.unknown / max(1, n.unknown+n.equal); *courses >= enough && (share >= 10 || n.equal == 0) {
 			t.Errorf("%s: %d %% not known", what, share)
 		}
 	}

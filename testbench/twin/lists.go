@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"itlagent/agent/trustlist"
+	"itlagent/testbench/cluster"
 	"itlagent/testbench/evidence/recogniser"
 	"itlagent/testbench/evidence/showtext"
+	"itlagent/testbench/lockout"
 	"itlagent/testbench/pki"
 )
 
@@ -148,7 +150,7 @@ func (b *builder) fromText(it *recogniser.Item, t *showtext.List) (*list, error)
 	if t.Kind == trustlist.CTL.String() {
 		l.kind = trustlist.CTL
 	}
-	spec := trustlist.ListSpec{Kind: l.kind, Time: l.at, Oversize: true, Digest: trustlist.SHA1}
+	spec := trustlist.ListSpec{Kind: l.kind, Time: l.at, Oversize: true, Digest: b.digest(l.at)}
 	if t.SignerVersion() {
 		spec.SignerVersion = trustlist.Version{Major: 1, Minor: 1}
 	}
@@ -197,6 +199,17 @@ func (b *builder) fromText(it *recogniser.Item, t *showtext.List) (*list, error)
 	return l, nil
 }
 
+// digest returns the digest of the file nearest to a time: text does not tell which was used.
+func (b *builder) digest(at time.Time) trustlist.Digest {
+	digest, nearest := trustlist.SHA1, time.Duration(-1)
+	for _, l := range b.all {
+		if away := l.at.Sub(at).Abs(); !l.text && (nearest < 0 || away < nearest) {
+			digest, nearest = l.file.Digest, away
+		}
+	}
+	return digest
+}
+
 // zones are the hours from UTC of abbreviations that servers print. Some are of several zones: the
 // one with more servers is taken.
 var zones = map[string]float64{
@@ -224,20 +237,26 @@ func printedTime(text string) time.Time {
 }
 
 // Held returns what stands in a twin for the lists that a phone holds, under the keys of
-// lockout.Stored. It is empty where there are none among the items.
-func (t *Twin) Held(items []*recogniser.Item) (map[string][]byte, error) {
+// lockout.Stored. It is empty where there are none among the items. Lists that other clusters of
+// the world have served are theirs.
+func (t *Twin) Held(items []*recogniser.Item, others ...*cluster.Cluster) (lockout.Stored, error) {
 	b := &builder{secret: t.b.secret, known: t.b.known}
 	b.known.learn(items)
 	if err := b.lists(items); err != nil {
 		return nil, err
 	}
-	held := make(map[string][]byte)
+	held := make(lockout.Stored)
 	for _, l := range b.all {
 		key := strings.ToLower(l.kind.String())
 		if held[key] != nil {
 			return nil, fmt.Errorf("%s: a second %v: a phone holds one", l.from[0], l.kind)
 		}
 		held[key] = l.data
+		for _, c := range others {
+			if data, err := c.List(c.State().Own(l.sha1)); l.sha1 != "" && err == nil {
+				held[key] = data
+			}
+		}
 	}
 	return held, nil
 }

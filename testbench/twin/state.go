@@ -3,8 +3,10 @@ package twin
 import (
 	"crypto/x509"
 	"fmt"
+	"net/netip"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,11 +17,11 @@ import (
 	"itlagent/testbench/pki"
 )
 
-// findCertificates finds the certificates of each node: those of the lists, and newer ones that
-// were given as files, which are named as OS Administration names them.
+// findCertificates finds the certificates of each node: those of the lists, and those that were given
+// as files, which are named as OS Administration names them, unless they are older.
 func (b *builder) findCertificates(items []*recogniser.Item) {
 	take := func(n *node, u profile.Unit, cert *x509.Certificate) {
-		if old := n.units[u]; old == nil || !b.known.real(old) || b.known.real(cert) && cert.NotBefore.After(old.NotBefore) {
+		if old := n.units[u]; old == nil || !b.known.real(old) || b.known.real(cert) && !cert.NotBefore.Before(old.NotBefore) {
 			n.units[u] = cert
 		}
 	}
@@ -38,22 +40,18 @@ func (b *builder) findCertificates(items []*recogniser.Item) {
 			}
 			name := strings.ToLower(filepath.Base(it.Name))
 			cn := fqdnOf(trustlist.FormatName(cert.Subject))
-			n, unit := b.byName(cn), unitOf(name, cert)
-			if dir := b.byDir(it.Name); dir != nil && unit != profile.ITLRecovery {
-				n = dir
-			}
+			n, unit, dir := b.byName(cn), unitOf(name, cert), b.byDir(it.Name)
 			switch {
 			case strings.Contains(strings.ToLower(it.Name), "-trust"):
 				continue
+			case dir != nil: // before 12.5 every node has an ITLRecovery of its own, of any name
+				n = dir
 			case unit == profile.ITLRecovery:
 				if n = b.byName(strings.TrimPrefix(cn, "itlrecovery_")); n == nil {
 					n = b.nodes[0]
 				}
 			case unit == profile.CAPF:
 				n = b.nodes[0]
-				if dir := b.byDir(it.Name); dir != nil {
-					n = dir
-				}
 			}
 			if n != nil && unit != "" {
 				take(n, unit, cert)
@@ -70,6 +68,48 @@ func (b *builder) byDir(path string) *node {
 	for part := range strings.SplitSeq(filepath.ToSlash(filepath.Dir(path)), "/") {
 		if n := b.byName(strings.ToLower(part)); n != nil {
 			return n
+		}
+	}
+	return nil
+}
+
+// folder is byDir for a list, which makes a node that no list names where a folder has the host
+// name of a certificate: where one TVS certificate serves all nodes, equal lists name but one. A
+// folder that is an address tells the address of the server.
+func (b *builder) folder(path string, l *list) *node {
+	domain := ""
+	if own := l.own(); own != nil {
+		_, domain, _ = strings.Cut(fqdnOf(string(own.Subject())), ".")
+	}
+	for part := range strings.SplitSeq(filepath.ToSlash(filepath.Dir(path)), "/") {
+		if n := b.byName(profile.FQDN(strings.ToLower(part), domain)); n != nil { // and not one of the domain before
+			return n
+		}
+	}
+	if n := b.byDir(path); n != nil {
+		return n
+	}
+	for part := range strings.SplitSeq(filepath.ToSlash(filepath.Dir(path)), "/") {
+		if ip, err := netip.ParseAddr(part); err == nil {
+			own := l.own()
+			if own == nil {
+				continue
+			}
+			n := b.byName(fqdnOf(string(own.Subject())))
+			if n != nil && l.kind == trustlist.ITL && !slices.ContainsFunc(b.nodes, func(other *node) bool { return other != n && other.address == ip.String() }) {
+				n.address = ip.String()
+			}
+			return n
+		}
+		var own *x509.Certificate
+		for _, cert := range b.known.certs {
+			host := hostOf(trustlist.FormatName(cert.Subject))
+			if host != "" && host == strings.ToLower(part) && (own == nil || cert.NotBefore.After(own.NotBefore)) {
+				own = cert
+			}
+		}
+		if own != nil && !shared(trustlist.FormatName(own.Subject)) {
+			return b.node(fqdnOf(trustlist.FormatName(own.Subject)))
 		}
 	}
 	return nil
@@ -228,6 +268,7 @@ func (b *builder) state(items []*recogniser.Item) error {
 			b.s.Hosts[name] = i
 		}
 	}
+	b.signers(items)
 	b.parameters(last)
 	b.imports(items)
 	b.services(items)
@@ -282,6 +323,19 @@ func (b *builder) fill(to *state.Node, n *node) error {
 		}
 	}
 	return nil
+}
+
+// signers takes who signs a node's configurations from those that it serves.
+func (b *builder) signers(items []*recogniser.Item) {
+	for _, it := range items {
+		if it.File == nil || it.File.Kind != trustlist.SGN {
+			continue
+		}
+		at := slices.Index(b.nodes, b.byDir(it.Name))
+		if cert := b.signerOf(nil, it.File.Signer); at >= 0 && cert != nil {
+			b.s.Nodes[at].Signer = pki.NewStandIn(cert, b.secret)
+		}
+	}
 }
 
 // withHash is identityOf with the hash of a whole certificate.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ type builder struct {
 	notes       []string
 	addressless bool // of some node no address is known
 	sharedTVS   bool // one TVS certificate serves all nodes
+	renamed     renames
 	blank       bool // the lists are prepared for a rollback: they do not say who runs TVS
 	s           *state.State
 }
@@ -135,6 +137,9 @@ func fqdnOf(name string) string {
 	return ""
 }
 
+// recoveryPrefix begins the name of ITLRecovery, before that of the publisher as it was installed.
+const recoveryPrefix = "itlrecovery_"
+
 // multiServer ends the host name in a certificate that all servers of a cluster share.
 const multiServer = "-ms"
 
@@ -200,7 +205,7 @@ func (b *builder) findNodes() {
 	}
 	for _, l := range b.all { // lists in a folder that is named after a node are what it serves
 		for _, path := range l.from {
-			n := b.byDir(path)
+			n := b.folder(path, l)
 			switch {
 			case n == nil:
 			case l.kind == trustlist.CTL:
@@ -210,14 +215,15 @@ func (b *builder) findNodes() {
 			}
 		}
 	}
-	if ctl := b.newest(trustlist.CTL); ctl != nil {
-		b.addresses(ctl)
-	}
 	if len(b.nodes) == 0 {
 		b.node("server")
 		b.note("no list names a node that is known by a host name: one is made up")
 	}
 	b.dropOld()
+	b.findRenames()
+	if ctl := b.newest(trustlist.CTL); ctl != nil {
+		b.addresses(ctl)
+	}
 	for _, n := range b.nodes {
 		n.tvs = n.tvs || b.sharedTVS
 	}
@@ -275,9 +281,9 @@ func (b *builder) byName(fqdn string) *node {
 func (b *builder) addresses(ctl *list) {
 	for i := range ctl.file.Records {
 		r := &ctl.file.Records[i]
-		n := b.byName(strings.ToLower(string(r.DNS())))
+		n := b.called(string(r.DNS()))
 		if n == nil {
-			n = b.byName(fqdnOf(string(r.Subject())))
+			n = b.called(fqdnOf(string(r.Subject())))
 		}
 		if ip := net.IP(r.Value(trustlist.IPAddress)); n != nil && len(ip) == 4 && !ip.IsUnspecified() {
 			n.address = ip.String()
@@ -285,34 +291,67 @@ func (b *builder) addresses(ctl *list) {
 	}
 }
 
+// called returns the node that has or had a host name, nil for none.
+func (b *builder) called(fqdn string) *node {
+	fqdn = strings.ToLower(fqdn)
+	if n := b.byName(fqdn); n != nil {
+		return n
+	}
+	host, _, _ := strings.Cut(fqdn, ".")
+	now := b.renamed.now(host)
+	for _, n := range b.nodes {
+		if host != "" && n.name == now {
+			return n
+		}
+	}
+	return nil
+}
+
 // order puts the publisher first: the node that ITLRecovery is named after, or that the first
-// record of the CTL or the first TVS record names.
+// record of the CTL or the first TVS record names, whatever it is called now.
 func (b *builder) order() {
-	first := 0
+	first, how := b.publisher()
+	at := max(0, slices.Index(b.nodes, first))
+	b.nodes[0], b.nodes[at] = b.nodes[at], b.nodes[0]
+	switch {
+	case how != "":
+		b.note("%s: %s is taken to be the publisher", how, b.nodes[0].name)
+	case first == nil && len(b.nodes) > 1:
+		b.note("which node is the publisher is not known: %s is taken", b.nodes[0].name)
+	}
+}
+
+// publisher returns the node that is the publisher, and how it was guessed: "" where
+// ITLRecovery is named after it.
+func (b *builder) publisher() (*node, string) {
 	last := b.newest(trustlist.ITL)
 	for i := range last.file.Records {
-		host, _, _ := strings.Cut(strings.TrimPrefix(fqdnOf(string(last.file.Records[i].Subject())), "itlrecovery_"), ".")
-		if !strings.HasPrefix(fqdnOf(string(last.file.Records[i].Subject())), "itlrecovery") {
+		cn := fqdnOf(string(last.file.Records[i].Subject()))
+		old, named := strings.CutPrefix(cn, recoveryPrefix)
+		if !named {
 			continue
 		}
-		for at, n := range b.nodes {
-			if n.name == host {
-				b.nodes[0], b.nodes[at] = b.nodes[at], b.nodes[0]
-				return
-			}
+		host, _, _ := strings.Cut(old, ".")
+		if n := b.called(host); n != nil && n.name == host {
+			return n, ""
+		} else if n != nil {
+			return n, "ITLRecovery is named after " + host + ", which is " + n.name + " by now, by the lists"
 		}
 	}
+	const none = "no ITLRecovery certificate is named after a node"
 	if ctl := b.newest(trustlist.CTL); ctl != nil && len(ctl.file.Records) > 0 {
-		if n := b.byName(strings.ToLower(string(ctl.file.Records[0].DNS()))); n != nil {
-			for at := range b.nodes {
-				if b.nodes[at] == n {
-					first = at
-				}
+		if n := b.called(string(ctl.file.Records[0].DNS())); n != nil {
+			return n, none
+		}
+	}
+	for _, l := range slices.Backward(b.all) {
+		if hosts := l.hosts(); l.kind == trustlist.ITL && len(hosts) > 0 {
+			if n := b.called(hosts[0]); n != nil {
+				return n, none
 			}
 		}
 	}
-	b.nodes[0], b.nodes[first] = b.nodes[first], b.nodes[0]
-	b.note("no ITLRecovery certificate is named after a node: %s is taken to be the publisher", b.nodes[0].name)
+	return nil, ""
 }
 
 // hostKey makes the SSH key that the form of a state wants.

@@ -5,6 +5,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -15,9 +16,11 @@ import (
 	"itlagent/agent/printable"
 	"itlagent/agent/trustlist"
 	"itlagent/testbench/check"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/state"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/p12"
+	"itlagent/testbench/twin"
 )
 
 // runCheck says whether a cluster is in order: one of a directory, or one that is known by
@@ -32,6 +35,7 @@ func runCheck(e *env, args []string) int {
 	days := f.Int("days", 180, "find certificates that expire within `DAYS`")
 	asJSON := f.Bool("json", false, "print one JSON object a finding")
 	junit := f.String("junit", "", "write a JUnit report to `FILE`")
+	services := f.StringArray("tvs", nil, "`ADDR` of a TVS to ask, as phones do; all for those of every node whose address is known")
 	const maxArgs = 40
 	if code, ok := e.parse(f, args, -maxArgs); !ok {
 		return code
@@ -65,13 +69,17 @@ func runCheck(e *env, args []string) int {
 		o.Other = c.State()
 		c.Close()
 	}
-	findings := check.Cluster(s, o)
+	asked, findings, code := e.askTVS(s, *services, o)
+	if code != exitOK {
+		return code
+	}
+	findings = append(check.Cluster(s, o), findings...)
 	if *junit != "" {
 		if err := writeOutput(*junit, junitOf(s.Profile.Name, findings)); err != nil {
 			return e.fail(exitInfra, "check: %v", err)
 		}
 	}
-	e.printFindings(s, findings, notes, *asJSON)
+	e.printFindings(s, findings, asked, notes, *asJSON)
 	if len(findings) > 0 {
 		return exitNo
 	}
@@ -108,20 +116,10 @@ func (e *env) checked(args []string, from *fromFlags) (*state.State, []string, i
 			return c.State(), nil, exitOK
 		}
 	}
-	if len(args) > 0 {
-		dir, err := os.MkdirTemp("", "itlbench-check-")
-		if err != nil {
-			return nil, nil, e.fail(exitInfra, "check: %v", err)
-		}
-		defer os.RemoveAll(dir)
-		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-		defer stop()
-		for _, addr := range args {
-			if err := fetchLists(ctx, addr, dir); err != nil {
-				return nil, nil, e.fail(exitInfra, "check: %s: %v", addr, err)
-			}
-		}
-		from.paths = append(from.paths, dir)
+	clean, code := from.fetch(e, "check", args)
+	defer clean()
+	if code != exitOK {
+		return nil, nil, code
 	}
 	t, code := from.twin(e, "check", "")
 	if t == nil {
@@ -137,17 +135,25 @@ func fetchLists(ctx context.Context, addr, dir string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	c := fetch.Client{Dial: new(net.Dialer).DialContext, TFTP: fetch.PlainTFTP}
+	dir, err := os.MkdirTemp(dir, "server-")
+	if err != nil {
+		return err
+	}
+	if host, _, err := net.SplitHostPort(fetch.WithPort(addr, fetch.HTTPPort)); err == nil {
+		if ip, err := netip.ParseAddr(host); err == nil { // the folder tells the address of the server
+			dir = filepath.Join(dir, ip.String())
+		}
+	}
 	for i, name := range []string{"ITLFile.tlv", "CTLFile.tlv"} {
 		f, err := c.Get(ctx, []string{addr}, name, trustlist.MaxListSize)
-		if err != nil {
-			if i > 0 {
-				continue // a cluster that never left non-secure mode has none
-			}
-			return err
+		if err != nil && i > 0 {
+			continue // a cluster that never left non-secure mode has none
 		}
-		at, err := os.MkdirTemp(dir, "server-")
 		if err == nil {
-			err = os.WriteFile(filepath.Join(at, name), f.Data, 0o600)
+			err = os.MkdirAll(dir, 0o700)
+		}
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), f.Data, 0o600)
 		}
 		if err != nil {
 			return err
@@ -156,7 +162,37 @@ func fetchLists(ctx context.Context, addr, dir string) error {
 	return nil
 }
 
-func (e *env) printFindings(s *state.State, findings []check.Finding, notes []string, asJSON bool) {
+// askTVS asks the TVS services that are named.
+func (e *env) askTVS(s *state.State, named []string, o check.Options) ([]check.TVS, []check.Finding, int) {
+	var servers []string
+	for _, name := range named {
+		if name != "all" {
+			servers = append(servers, name)
+			continue
+		}
+		before := len(servers)
+		for i, n := range s.Nodes {
+			if !n.Spec().Absent[profile.TVSService] && !twin.MadeUpAddress(s, i) {
+				servers = append(servers, n.Advertised("tvs"))
+			}
+		}
+		if len(servers) == before {
+			return nil, nil, e.usage("check: --tvs all: the address of no node is known: name them")
+		}
+	}
+	if len(servers) > check.MaxServers {
+		return nil, nil, e.usage("check: --tvs: %d services, %d are asked at most", len(servers), check.MaxServers)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	asked, findings := check.AskTVS(ctx, s, servers, o, new(net.Dialer).DialContext)
+	if ctx.Err() != nil {
+		return nil, nil, e.fail(exitInfra, "check: stopped")
+	}
+	return asked, findings, exitOK
+}
+
+func (e *env) printFindings(s *state.State, findings []check.Finding, asked []check.TVS, notes []string, asJSON bool) {
 	if asJSON {
 		for _, f := range findings {
 			printJSON(e.stdout, f)
@@ -168,6 +204,12 @@ func (e *env) printFindings(s *state.State, findings []check.Finding, notes []st
 	}
 	for _, f := range findings {
 		fmt.Fprintf(e.stdout, "%s: %s\n  why: %s\n  to do: %s\n", f.Name, f.What, f.Why, f.Todo)
+	}
+	for _, t := range asked {
+		if t.Certificate != nil {
+			fmt.Fprintf(e.stdout, "TVS %s: shows %s, serial %s; vouches for %d of %d signers\n", printable.Text(t.Server),
+				trustlist.Printable([]byte(trustlist.FormatName(t.Certificate.Subject))), trustlist.FormatSerial(t.Certificate.SerialNumber.Bytes()), t.Knows, t.Of)
+		}
 	}
 	for i, n := range notes {
 		if i == 0 {

@@ -60,9 +60,9 @@ func runExplain(e *env, args []string) int {
 	if code, ok := e.parse(f, args, -maxFiles); !ok {
 		return code
 	}
-	if len(x.logs) > 0 {
-		if len(x.dirs)+f.NArg() > 0 || x.from.given() {
-			return e.usage("explain: --log says what a phone has written: it goes with no cluster")
+	if len(x.logs) > 0 && !x.from.given() {
+		if len(x.dirs)+f.NArg() > 0 {
+			return e.usage("explain: --log says what a phone has written: it goes with no cluster but one of --from")
 		}
 		return e.explainLogs(x.logs, x.asJSON)
 	}
@@ -121,7 +121,7 @@ func (x *explainFlags) check(e *env) int {
 	switch {
 	case x.phone.Given() > 1:
 		return e.usage("explain: --installed, --flash, --state, --phone and --hash are different sources of what the phone holds; give one")
-	case clusters != 1 && !(x.from.given() && clusters == 2 && len(x.files) > 0):
+	case clusters != 1 && !x.from.given():
 		return e.usage("explain: what the cluster serves is wanted one way: --dir, files, --from or --tftp")
 	case len(x.dirs) == 0 && !x.from.given() && !x.textGiven() && (x.phone.Hash != "" || x.phone.Page != "" || x.phone.Reported):
 		return e.usage("explain: a hash is looked up among the lists that a cluster has served: give its --dir")
@@ -134,7 +134,7 @@ func (x *explainFlags) check(e *env) int {
 // ask asks the clusters, or the evidence of a real one. The code counts where it is not exitOK.
 func (x *explainFlags) ask(ctx context.Context, e *env, w lockout.World) (*lockout.Explanation, int, error) {
 	if x.from.given() || len(w) == 0 && len(x.files) > 0 && x.textGiven() {
-		return x.fromEvidence(ctx, e)
+		return x.fromEvidence(ctx, e, w)
 	}
 	ex, err := x.explain(ctx, e, w)
 	return ex, exitOK, err

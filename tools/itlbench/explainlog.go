@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"itlagent/agent/printable"
 	"itlagent/testbench/evidence/phonelog"
@@ -82,4 +83,32 @@ func printLog(w io.Writer, name string, log *phonelog.Log, asJSON bool) {
 			line("    %d: %s", q.Line, q.Text)
 		}
 	}
+}
+
+// phoneLog reads the logs of one phone as one, the oldest first.
+func (e *env) phoneLog(paths []string) (*phonelog.Log, int) {
+	items, err := recogniser.Collect(paths, e.stdin, recogniser.Limits{})
+	if err != nil {
+		return nil, e.fail(exitNo, "explain: %v", err)
+	}
+	var readers []io.Reader
+	for _, it := range items {
+		if it.Kind != recogniser.ConsoleLog && it.Kind != recogniser.Unknown && it.Kind != recogniser.Page {
+			continue
+		}
+		in, err := it.Open()
+		if err != nil {
+			return nil, e.fail(exitInfra, "explain: %s: %v", it.Name, err)
+		}
+		defer in.Close()
+		readers = append(readers, in, strings.NewReader("\n"))
+	}
+	log, err := phonelog.Read(io.MultiReader(readers...), nil)
+	switch {
+	case err != nil:
+		return nil, e.fail(exitInfra, "explain: %v", err)
+	case len(log.Findings) == 0:
+		return nil, e.fail(exitNo, "explain: nothing about trust is in the log: console logs, problem reports and pasted status messages are read")
+	}
+	return log, exitOK
 }

@@ -19,6 +19,7 @@ func runScenario(e *env, args []string) int {
 	tap := f.Bool("tap", false, "print results in the Test Anything Protocol")
 	quiet := f.BoolP("quiet", "q", false, "print the results alone")
 	on := f.String("on", "host", "where the phones are: host, or the `BOARD` that is emulated for each")
+	dir := f.String("dir", "", "`DIR` of a cluster, or of the copy of a real one: a copy of it takes the place of the first cluster of each scenario")
 	const maxNames = 100
 	if code, ok := e.parse(f, args, -maxNames); !ok {
 		return code
@@ -29,7 +30,7 @@ func runScenario(e *env, args []string) int {
 	case f.NArg() < 2 || f.Arg(0) != "run":
 		return e.usage("scenario: list, or run NAME...|FILE.yaml...|all")
 	}
-	opts, clean, code := e.scenarioOptions(*on)
+	opts, clean, code := e.scenarioOptions(*on, *dir)
 	if code != exitOK {
 		return code
 	}
@@ -124,8 +125,21 @@ type scenarioOptions struct {
 	base  string
 }
 
-func (e *env) scenarioOptions(on string) (o scenarioOptions, clean func(), code int) {
+// scenarioOptions says how scenarios are run: their phones on this host or a board, and dir in the
+// place of their first cluster where it is not "".
+func (e *env) scenarioOptions(on, dir string) (o scenarioOptions, clean func(), code int) {
 	clean = func() {}
+	if dir != "" {
+		if on != "host" {
+			return o, clean, e.usage("scenario: --dir goes with phones on this host alone")
+		}
+		c, code := e.openCluster(dir)
+		if c == nil {
+			return o, clean, code
+		}
+		c.Close()
+		o.Copy = dir
+	}
 	if on == "host" {
 		return o, clean, exitOK
 	}

@@ -5,13 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
 
-	"itlagent/agent/boot"
 	"itlagent/agent/printable"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/evidence/recogniser"
@@ -106,21 +107,39 @@ func readmeOf(t *twin.Twin) string {
 	return b.String()
 }
 
-// fromEvidence explains a phone by evidence of a real cluster alone.
-func (x *explainFlags) fromEvidence(ctx context.Context, e *env) (*lockout.Explanation, int, error) {
+// fromEvidence explains a phone by evidence of a real cluster, and of others that it may come from.
+func (x *explainFlags) fromEvidence(ctx context.Context, e *env, others lockout.World) (*lockout.Explanation, int, error) {
 	more := x.files
 	if x.phone.Config != "" {
 		more = append(append([]string{}, more...), x.phone.Config) // its addresses are the cluster's
+	}
+	clean, code := x.from.fetch(e, "explain", x.phone.Servers)
+	defer clean()
+	if code != exitOK {
+		return nil, code, nil
 	}
 	t, code := x.from.twin(e, "explain", "", more...)
 	if t == nil {
 		return nil, code, nil
 	}
 	defer t.Cluster.Close()
-	w := lockout.World{t.Cluster}
-	p, notes, err := x.phoneOf(ctx, e, t, w)
+	w := append(lockout.World{t.Cluster}, others...)
+	p, notes, err := t.Phone(ctx, x.phone, e.stdin, others...)
 	if err != nil {
 		return nil, exitOK, err
+	}
+	if len(x.logs) > 0 {
+		log, code := e.phoneLog(x.logs)
+		if code != exitOK {
+			return nil, code, nil
+		}
+		note, err := twin.Heed(ctx, w, p, log)
+		if err != nil {
+			return nil, exitOK, err
+		}
+		if note != "" {
+			notes = append(notes, note)
+		}
 	}
 	hints := lockout.Hints{Open: true}
 	if x.p12 != "" {
@@ -135,62 +154,27 @@ func (x *explainFlags) fromEvidence(ctx context.Context, e *env) (*lockout.Expla
 	return ex, exitOK, err
 }
 
-// phoneOf puts the phone together as it is in the copy of its cluster.
-func (x *explainFlags) phoneOf(ctx context.Context, e *env, t *twin.Twin, w lockout.World) (p lockout.Phone, notes []string, err error) {
-	src := x.phone
-	if len(src.Installed) == 0 && (src.Page != "" || src.Hash != "") {
-		known, err := src.Phone(ctx, w, w)
-		return known.Phone, known.Notes, err
+// fetch adds the lists that TFTP servers serve to the evidence. clean removes what was fetched,
+// once it is read.
+func (x *fromFlags) fetch(e *env, command string, servers []string) (clean func(), code int) {
+	clean = func() {}
+	if len(servers) == 0 {
+		return clean, exitOK
 	}
-	if src.MAC == "" && len(t.Cluster.State().Phones) > 0 {
-		src.MAC = "SEP" + t.Cluster.State().Phones[0].MAC
-	}
-	if src.MAC == "" {
-		src.MAC = evidence.DefaultMAC
-	}
-	device, err := boot.Device(src.MAC)
+	dir, err := os.MkdirTemp("", "itlbench-fetched-")
 	if err != nil {
-		return p, nil, err
+		return clean, e.fail(exitInfra, "%s: %v", command, err)
 	}
-	mac := strings.TrimPrefix(device, "SEP")
-	if err := t.AddPhone(mac, src.Model); err != nil {
-		return p, nil, err
-	}
-	if src.Reported && len(src.Installed) == 0 {
-		m, _ := evidence.ParseMAC(device)
-		last, found, err := t.Reports.Last(m)
-		if err == nil && !found {
-			err = fmt.Errorf("%s %w", device, evidence.ErrSilent)
+	clean = func() { os.RemoveAll(dir) }
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	for _, addr := range servers {
+		if err := fetchLists(ctx, addr, dir); err != nil {
+			return clean, e.fail(exitInfra, "%s: %s: %v", command, addr, err)
 		}
-		if err != nil {
-			return p, nil, err
-		}
-		p, notes, err = evidence.Recall(w, mac, last.ITL.String(), last.CTL.String())
-		return p, notes, err
 	}
-	items, err := recogniser.Collect(src.Installed, e.stdin, recogniser.Limits{})
-	if err != nil {
-		return p, nil, err
-	}
-	held, err := t.Held(items)
-	if err != nil {
-		return p, nil, err
-	}
-	p = lockout.Phone{MAC: mac, Model: t.Cluster.State().Phone(mac).Model, Servers: lockout.Servers(t.Cluster), Stored: held}
-	switch {
-	case src.Config != "":
-		config, err := evidence.ReadConfig(src.Config)
-		if err != nil {
-			return p, nil, err
-		}
-		p.Stored["config"] = config
-	case len(held) > 0:
-		note, err := evidence.Presume(&p, t.Cluster)
-		return p, []string{note + "; --config gives another"}, err
-	default:
-		notes = []string{"the phone is taken to be new: it holds nothing"}
-	}
-	return p, notes, nil
+	x.paths = append(x.paths, dir)
+	return clean, exitOK
 }
 
 // copyHints gives an explanation from files the copy of the cluster to try remedies in.

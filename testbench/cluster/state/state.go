@@ -59,7 +59,8 @@ type State struct {
 	// Of the copy of a real cluster; empty in others:
 	Secret []byte              `json:",omitempty"` // of the stand-ins for its keys: see pki.StandIn
 	Names  map[string][]string `json:",omitempty"` // hashes of a list of the real cluster, its SHA-1 first, by that of what stands for it here
-	Hosts  map[string]int      `json:",omitempty"` // nodes by further names of theirs, as phones are told
+	Hosts  map[string]int      `json:",omitempty"` // nodes by further names of theirs, as phones are told, or by "host:port" that Doors has
+	Doors  map[string]string   `json:",omitempty"` // names of ports, of profile.AllPorts, by further addresses "host:port"
 	// Addressless says that the addresses of its servers, which a CTL has, are not all known.
 	Addressless bool `json:",omitempty"`
 

@@ -69,7 +69,25 @@ func good(pattern, step, what string) rule {
 }
 
 // rules are tried in order: the first that fits a line counts.
-var rules = []rule{
+var rules = append(own(), known...)
+
+// ownMark stands in every line that own has a rule for.
+const ownMark = ": rejected: "
+
+// own are what this project's phones log of a file that they reject.
+func own() (rules []rule) {
+	steps := map[trust.Reason]string{trust.TVSUnreachable: "TVS", trust.TVSUntrusted: "TVS", trust.TVSInvalid: "TVS", trust.TVSMismatch: "TVS", trust.TVSBadAnswer: "TVS", trust.TVSHungUp: "TVS"}
+	for _, r := range trust.Reasons()[1:] {
+		step := steps[r]
+		if step == "" {
+			step = "lists"
+		}
+		rules = append(rules, bad(ownMark+r.String()+`:`, step, r, r.Text(), r.Advice()))
+	}
+	return rules
+}
+
+var known = []rule{
 	bad(`trust list update failed, verification failure`, "lists", trust.UnknownSigner, "the new list is signed by somebody whom the phone does not trust, or its signature does not verify",
 		"itlbench explain with the list that the phone holds and the one that is served says who; utils itl reset localkey is tried first"),
 	bad(`trust list update failed`, "lists", trust.UnknownSigner, "the phone has lists and could not replace them: network, TFTP, a signer that its lists do not know, or an internal failure",
@@ -139,7 +157,7 @@ func Read(in io.Reader, progress func(int)) (*Log, error) {
 func (l *Log) line(found map[int]*Finding, text string) {
 	for i := range rules {
 		rule := &rules[i]
-		if !rule.pattern.MatchString(text) {
+		if i < len(rules)-len(known) && !strings.Contains(text, ownMark) || !rule.pattern.MatchString(text) {
 			continue
 		}
 		f := found[i]
