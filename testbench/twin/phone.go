@@ -42,6 +42,9 @@ func (t *Twin) Phone(ctx context.Context, src evidence.Source, stdin io.Reader, 
 		return p, nil, err
 	}
 	p = lockout.Phone{MAC: mac, Model: t.Cluster.State().Phone(mac).Model, Servers: lockout.Servers(t.Cluster), Stored: held}
+	if src.Model != "" {
+		p.Model = src.Model // and not the one that is taken where none is known
+	}
 	home, kinship := t.Cluster, stranger
 	for _, c := range w {
 		if k := kin(held, c); k > kinship {
