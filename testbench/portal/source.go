@@ -39,15 +39,18 @@ type source struct {
 
 // now brings the roster to what the cluster knows now, and returns it with the state that it
 // is of. So that a large one leaves the machine time for phones, it is made at most a
-// tenth of the time; an older one is returned meanwhile.
+// tenth of the time; an older one is returned meanwhile. A small one is never old.
 func (s *source) now(ctx context.Context) (*roster.Roster, *state.State, error) {
 	if s.c == nil {
 		return s.roster, nil, nil
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	const idle = 9 // times as long as it takes to make a roster
-	if s.roster != nil && time.Since(s.roster.At) < idle*s.took {
+	const (
+		idle  = 9    // times as long as it takes to make a roster
+		large = 5000 // phones; fewer are looked at whenever a page is asked for
+	)
+	if s.roster != nil && s.roster.Len() > large && time.Since(s.roster.At) < idle*s.took {
 		return s.roster, s.of, nil
 	}
 	if err := s.hear(); err != nil {
