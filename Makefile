@@ -7,10 +7,14 @@ TESTSUM  := $(GO) run gotest.tools/gotestsum@v1.13.0
 COUNTED  := /(agent/vault|testbench/lockout|testbench/hostile|testbench/audit)$$
 export CGO_ENABLED ?= 1
 
-.PHONY: build run check test deps bench size kernels uboot soak generate debian-kernels
+.PHONY: man build run check test deps bench size kernels uboot soak generate debian-kernels
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tools/itlbench ./firmware/itlagent
+
+# The manual page, from what itlbench help says.
+man: build
+	bin/itlbench __manual > bin/itlbench.1
 
 # The demo in this process, or on an emulated board: make run BOARD=qemu-arm.
 run: build
@@ -78,6 +82,7 @@ soak: deps build
 	$(GO) test -v ./tools/itlbench -run Killed -kills 200 -clusterkills 200 -fleetkills 100 -timeout 1h | grep -v '^=== '
 	$(GO) test -v ./tools/itlbench -run 'TestKilledPlan|TestKilledNode' -planphones 200 -timeout 2h | grep -v '^=== '
 	$(GO) test -v ./testbench/cluster -run TestFullNode -crowd 10000 -timeout 1h | grep -v '^=== '
+	$(GO) test -v ./tools/itlbench -run TestStopped -everystop | grep -v '^=== '
 	$(GO) test -v -race ./testbench/cluster ./testbench/admin ./testbench/scenario ./testbench/audit -run TestStopUnder -stops 200 -timeout 2h | grep -v "^=== "
 	$(GO) test -v ./testbench/lockout -run TestDay -count 50 -timeout 12h | grep -v '^=== '
 	$(GO) test -v ./testbench/lockout -run TestPredictions -trials 20000 -timeout 12h | grep -v '^=== '

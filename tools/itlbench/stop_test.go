@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"io/fs"
 	"net"
@@ -20,6 +21,8 @@ import (
 
 	"itlagent/platform/console/consoletest"
 )
+
+var everyStop = flag.Bool("everystop", false, "end commands by both signals both over pipes and on a terminal")
 
 // longRunning are the commands that go on until they are ended, or that may wait for long,
 // and what each says once it does; where nothing is said, a file that it opens tells.
@@ -47,6 +50,7 @@ func longRunners() []longRunning {
 		{line: "board probe --console LINE", silent: true},
 		{line: "pages lab --listen 127.0.0.1:0", ready: "http://", keeps: []string{"lab*"}},
 		{line: "show -", silent: true},
+		{line: "fleet run --tftp SILENT --count 2 --hold", silent: true},
 		{line: "demo", ready: "1. "},
 	}
 }
@@ -71,7 +75,7 @@ func TestStopped(t *testing.T) {
 	for _, r := range longRunners() {
 		for _, on := range []string{"pipes", "a terminal"} {
 			for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
-				if testing.Short() && (sig == syscall.SIGINT) != (on == "pipes") {
+				if !*everyStop && (sig == syscall.SIGINT) != (on == "pipes") {
 					continue // each signal once, each way once
 				}
 				t.Run(fmt.Sprintf("%s, %s, %v", r.line, on, sig), func(t *testing.T) {
