@@ -245,6 +245,9 @@ func (c *Cluster) Fork(keys *pki.Keys) *Cluster {
 // Dir returns the directory of the cluster, or "".
 func (c *Cluster) Dir() string { return c.opts.Dir }
 
+// Muted reports whether registered phones do not hear that they are to reset.
+func (c *Cluster) Muted() bool { return c.opts.Mute }
+
 // Events returns the event log.
 func (c *Cluster) Events() *events.Log { return c.log }
 

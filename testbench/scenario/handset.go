@@ -174,6 +174,12 @@ func (h *Host) PowerCut() {
 	}
 }
 
+// Unplug implements Unplugging.
+func (h *Host) Unplug(context.Context) error {
+	h.PowerCut()
+	return nil
+}
+
 // Close implements Handset.
 func (h *Host) Close() { h.PowerCut() }
 

@@ -38,7 +38,17 @@ type Options struct {
 	// Advertise is the address by which the phones reach this host's loopback; ""
 	// for phones in this process.
 	Advertise string
+	// Listen is the address of this host that the clusters listen on, for phones of a
+	// LAN; loopback where "".
+	Listen string
+	// Found is the phone that is there, by its MAC address and model: it takes the
+	// place of each cluster's first one. The model of a phone that the scenario itself
+	// names stays. "" leaves them all.
+	Found Found
 }
+
+// Found is a phone that was there before the scenario.
+type Found struct{ MAC, Model string }
 
 // Result is what came of a scenario.
 type Result struct {
@@ -71,6 +81,7 @@ type runner struct {
 	ca       *pki.Identity               // that signs, below a root; nil before it is needed
 	opts     Options
 	paper    bool // the phones are on paper, and no cluster runs
+	was      string // MAC address of the phone whose place the found one has; "" for none
 }
 
 // phone is one phone of a scenario.
@@ -189,7 +200,24 @@ func (r *runner) newCluster(i int, c *Cluster, dir string) (*cluster.Cluster, er
 		p.Installed = profile.Note().Installed
 	}
 	p.Advertise = r.opts.Advertise
+	if r.opts.Listen != "" {
+		p.Host = r.opts.Listen
+	}
+	r.place(&p)
 	return cluster.New(p, cluster.Options{Dir: dir, Mute: !r.scenario.registers()})
+}
+
+// place puts the phone that is there in the place of a cluster's first one.
+func (r *runner) place(p *profile.Profile) {
+	if r.opts.Found.MAC == "" || len(p.Phones) == 0 {
+		return
+	}
+	p.Phones = slices.Clone(p.Phones)
+	r.was = p.Phones[0].MAC
+	p.Phones[0].MAC = r.opts.Found.MAC
+	if !slices.ContainsFunc(r.scenario.Phones, func(p Phone) bool { return p.Model != "" }) {
+		p.Phones[0].Model = r.opts.Found.Model
+	}
 }
 
 // newPhone makes a phone, which does not boot yet.
@@ -198,6 +226,9 @@ func (r *runner) newPhone(ctx context.Context, spec Phone) (*phone, error) {
 		spec.Cluster = r.scenario.Clusters[0].Name
 	}
 	c := r.clusters[spec.Cluster]
+	if spec.MAC == r.was && r.was != "" {
+		spec.MAC = r.opts.Found.MAC
+	}
 	if spec.MAC == "" {
 		known := c.State().Phones
 		if len(known) == 0 {

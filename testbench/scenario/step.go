@@ -191,8 +191,11 @@ func (e *Expect) met(r *runner, cy *Cycle) error {
 		flag("changed", cy.Changed, e.Changed),
 		text("transport", cy.Transport, e.Transport),
 	)
-	if e.Message != "" {
-		err = errors.Join(err, r.check(slices.Contains(cy.Messages, e.Message), "it shows %q, not %q", cy.Messages, e.Message))
+	if want := e.Message; want != "" {
+		if r.was != "" {
+			want = strings.ReplaceAll(want, "SEP"+r.was, "SEP"+r.opts.Found.MAC)
+		}
+		err = errors.Join(err, r.check(slices.Contains(cy.Messages, want), "it shows %q, not %q", cy.Messages, want))
 	}
 	for name, want := range e.Settings {
 		err = errors.Join(err, text(name, cy.Settings[name], want))

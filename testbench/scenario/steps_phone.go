@@ -60,12 +60,19 @@ type unplugStep struct {
 
 func (s *unplugStep) check(n *names) error { return n.phone(s.Unplug) }
 
-func (s *unplugStep) run(_ context.Context, r *runner, _ *cluster.Cluster) error {
+// Unplugging is a Handset whose power can be cut. One that is none is left alone.
+type Unplugging interface {
+	// Unplug cuts the power at once. The next boot cycle turns it on again. It is
+	// ErrNotHere where nothing can cut it.
+	Unplug(ctx context.Context) error
+}
+
+func (s *unplugStep) run(ctx context.Context, r *runner, _ *cluster.Cluster) error {
 	r.say("%s is unplugged", s.Unplug)
 	p := r.phone(s.Unplug)
 	p.off, p.hears = true, false
-	if set, ok := p.set.(interface{ PowerCut() }); ok {
-		set.PowerCut()
+	if set, ok := p.set.(Unplugging); ok {
+		return set.Unplug(ctx)
 	}
 	return nil
 }

@@ -43,6 +43,7 @@ type Block struct {
 	Erases    uint32
 	Used      int // bytes up to the last that is not erased
 	Fragments int // whole and committed ones
+	Skipped   int // bytes that are not erased and belong to nothing, as of a program that was cut
 }
 
 // Key is one key with its newest whole value.
@@ -212,6 +213,9 @@ func (r *reader) block(n int) {
 			r.damage(n, at, true, "commit mark of %q, revision %d, whose fragment is unreadable", key, rev)
 			at += r.round(32)
 			continue
+		}
+		if len(bytes.TrimLeft(b[at:min(at+r.grain, len(b))], "\xff")) > 0 {
+			info.Skipped += r.grain
 		}
 		at += r.grain
 	}

@@ -26,6 +26,7 @@ import (
 	"itlagent/testbench/scenario"
 	"itlagent/tools/flasher"
 	"itlagent/tools/qemu"
+	"itlagent/tools/rig"
 )
 
 // hostForGuest is the address by which a guest in QEMU's user networking reaches the
@@ -172,6 +173,17 @@ func (x *qemuFlags) add(f *pflag.FlagSet) {
 	f.BoolVar(&x.show, "print", false, "print the emulator's command line alone")
 }
 
+// cut cuts the power of a board.
+func (x *qemuFlags) cut(ctx context.Context, e *env, b *board.Board, opts qemu.Options, c *cluster.Cluster) int {
+	campaign := &rig.Campaign{Rig: qemu.NewRig(b, x.mac, x.model, opts), Cluster: c, Phone: scenario.Phone{MAC: x.mac, Model: x.model},
+		Servers: x.tftp, Cuts: x.cuts, Seed: x.seed}
+	code, err := (&cutting{campaign, "qemu", b.Name, false}).run(ctx, e)
+	if err != nil {
+		return e.fail(exitInfra, "qemu: %v", err)
+	}
+	return code
+}
+
 func runQEMU(e *env, args []string) int {
 	f := e.flags("qemu")
 	var x qemuFlags
@@ -222,7 +234,7 @@ func runQEMU(e *env, args []string) int {
 		if c == nil {
 			return e.usage("qemu: --powercut needs --cluster")
 		}
-		return e.powerCuts(ctx, &qemu.Campaign{Board: b, Options: opts, Cluster: c, Phone: scenario.Phone{MAC: x.mac, Model: x.model}, Servers: x.tftp, Cuts: x.cuts, Seed: x.seed})
+		return x.cut(ctx, e, b, opts, c)
 	}
 	m, err := qemu.Start(context.WithoutCancel(ctx), b, opts) // attach ends it
 	if err != nil {
@@ -231,26 +243,6 @@ func runQEMU(e *env, args []string) int {
 	defer m.Kill()
 	fmt.Fprintf(e.stderr, "%s runs; all that its console says is in %s; Ctrl-C turns it off\r\n", b.Name, filepath.Join(x.dir, qemu.SerialLog))
 	return e.attach(ctx, m)
-}
-
-// powerCuts runs a campaign of power cuts and prints what came of it.
-func (e *env) powerCuts(ctx context.Context, c *qemu.Campaign) int {
-	if c.Seed == 0 {
-		c.Seed = uint64(time.Now().UnixNano())
-	}
-	c.Say = func(line string) { fmt.Fprintln(e.stderr, line) }
-	res, err := c.Run(ctx)
-	for _, line := range res.Lost {
-		fmt.Fprintln(e.stdout, line)
-	}
-	fmt.Fprintf(e.stdout, "%s: %d power cuts among %d updates, %d lost; --seed %d\n", c.Board.Name, res.Done, res.Updates, len(res.Lost), c.Seed)
-	switch {
-	case err != nil:
-		return e.fail(exitInfra, "qemu: %v", err)
-	case len(res.Lost) > 0:
-		return exitNo
-	}
-	return exitOK
 }
 
 func quoteAll(words []string) []string {
@@ -283,11 +275,14 @@ func startForGuest(name, dir string) (*cluster.Cluster, error) {
 }
 
 // guestServers returns the cluster's TFTP servers as a guest sees them.
-func guestServers(c *cluster.Cluster) (servers []string) {
+func guestServers(c *cluster.Cluster) []string { return serversAt(c, hostForGuest) }
+
+// serversAt returns the cluster's TFTP servers by an address of this machine.
+func serversAt(c *cluster.Cluster, host string) (servers []string) {
 	for _, name := range c.State().TFTPNodes() {
 		if n, err := c.Node(name); err == nil {
 			_, port, _ := net.SplitHostPort(n.Address())
-			servers = append(servers, net.JoinHostPort(hostForGuest, port))
+			servers = append(servers, net.JoinHostPort(host, port))
 		}
 	}
 	return servers

@@ -18,7 +18,11 @@ import (
 	"itlagent/tools/uboot"
 )
 
+// runBoard is what is done to a board that is there: probe, which asks it, and powercut.
 func runBoard(e *env, args []string) int {
+	if len(args) > 0 && args[0] == "powercut" {
+		return runPowerCut(e, args[1:])
+	}
 	f := e.flags("board")
 	line := f.String("console", "", "`LINE` of the board's console")
 	name := f.String("name", "my-board", "`NAME` of the board in its description")
@@ -31,7 +35,7 @@ func runBoard(e *env, args []string) int {
 	}
 	switch {
 	case f.NArg() != 1 || f.Arg(0) != "probe":
-		return e.usage("board: probe --console LINE")
+		return e.usage("board: probe --console LINE, or powercut BOARD --console LINE --power CMD")
 	case *line == "":
 		return e.usage("board probe: --console says which line the board is at")
 	case !boardName.MatchString(*name):

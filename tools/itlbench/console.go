@@ -204,23 +204,33 @@ func identity(line string) string {
 	return string(n.Kind) + ":" + n.Target
 }
 
+// meetLine owns a line, or reaches the program of this user that does. The options need
+// no name, mode and opening. owner is nil where another one owns it.
+func meetLine(ctx context.Context, line string, o broker.Options) (owner *broker.Broker, conn net.Conn, err error) {
+	n, err := serial.ParseName(line)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.Name, o.Mode = line, n.Mode
+	o.Open = func(ctx context.Context) (serial.Line, error) { return lines.Open(ctx, line) }
+	owner, conn, err = broker.Meet(ctx, socketDir(), identity(line), func() (*broker.Broker, error) {
+		return broker.Start(context.Background(), o)
+	})
+	if owner != nil {
+		near, far := net.Pipe()
+		go owner.ServeConn(far)
+		conn = near
+	}
+	return owner, conn, err
+}
+
 // join owns the line, or joins who does.
 func (r *lineConsole) join(ctx context.Context) error {
-	n, err := serial.ParseName(r.line)
-	if err != nil {
-		return err
-	}
-	b, conn, err := broker.Meet(ctx, socketDir(), identity(r.line), func() (*broker.Broker, error) {
-		return broker.Start(context.Background(), broker.Options{Name: r.line, Mode: n.Mode, Log: r.log, Overwrite: r.overwrite, Wait: r.wait,
-			Open: func(ctx context.Context) (serial.Line, error) { return lines.Open(ctx, r.line) }})
-	})
+	b, conn, err := meetLine(ctx, r.line, broker.Options{Log: r.log, Overwrite: r.overwrite, Wait: r.wait})
 	if err != nil {
 		return err
 	}
 	if r.owner = b; b != nil {
-		near, far := net.Pipe()
-		go b.ServeConn(far)
-		conn = near
 		if err = r.serve(); err != nil {
 			b.Close()
 			return err

@@ -6,10 +6,13 @@ import (
 	"testing"
 	"time"
 
+	"itlagent/tools/rig/rigtest"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
+	rigtest.Main() // this program is also the boards of its tests
 	testscript.Main(m, map[string]func(){"itlbench": main})
 }
 

@@ -8,9 +8,13 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/spf13/pflag"
+
+	"itlagent/agent/printable"
 	"itlagent/platform/board"
 	"itlagent/testbench/scenario"
 	"itlagent/tools/qemu"
+	"itlagent/tools/rig"
 )
 
 func runScenario(e *env, args []string) int {
@@ -18,8 +22,10 @@ func runScenario(e *env, args []string) int {
 	junit := f.String("junit", "", "write a JUnit report to `FILE`")
 	tap := f.Bool("tap", false, "print results in the Test Anything Protocol")
 	quiet := f.BoolP("quiet", "q", false, "print the results alone")
-	on := f.String("on", "host", "where the phones are: host, or the `BOARD` that is emulated for each")
+	on := f.String("on", "host", "where the phones are: host, the `BOARD` that is emulated for each, or the board or target that is at --console")
 	dir := f.String("dir", "", "`DIR` of a cluster, or of the copy of a real one: a copy of it takes the place of the first cluster of each scenario")
+	s := new(site)
+	s.addPhone(f)
 	const maxNames = 100
 	if code, ok := e.parse(f, args, -maxNames); !ok {
 		return code
@@ -30,15 +36,17 @@ func runScenario(e *env, args []string) int {
 	case f.NArg() < 2 || f.Arg(0) != "run":
 		return e.usage("scenario: list, or run NAME...|FILE.yaml...|all")
 	}
-	opts, clean, code := e.scenarioOptions(*on, *dir)
-	if code != exitOK {
-		return code
-	}
-	defer clean()
 	scenarios, code := e.scenarios(f.Args()[1:])
 	if code != exitOK {
 		return code
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	opts, clean, code := e.scenarioOptions(ctx, f, s, *on, *dir)
+	if code != exitOK {
+		return code
+	}
+	defer clean()
 	if !*quiet && !*tap {
 		opts.Out = e.stdout
 	}
@@ -46,10 +54,11 @@ func runScenario(e *env, args []string) int {
 	if !*tap {
 		tell = func(r scenario.Result) { fmt.Fprintln(e.stdout, summary(r)) }
 	}
-	results, err := runScenarios(scenarios, opts, tell)
+	results, err := runScenarios(ctx, scenarios, opts, tell)
 	if err != nil {
 		return e.fail(exitInfra, "%v", err)
 	}
+	e.boardFailed(ctx, opts.plugged, results)
 	if *tap {
 		scenario.WriteTAP(e.stdout, results)
 	}
@@ -78,15 +87,16 @@ func (e *env) listScenarios() int {
 
 // runScenarios runs scenarios one behind the other until Ctrl-C, each board in a folder of
 // its own. tell hears each result, where it is not nil.
-func runScenarios(scenarios []*scenario.Scenario, opts scenarioOptions, tell func(scenario.Result)) (results []scenario.Result, err error) {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+func runScenarios(ctx context.Context, scenarios []*scenario.Scenario, opts scenarioOptions, tell func(scenario.Result)) (results []scenario.Result, err error) {
 	for _, s := range scenarios {
 		if opts.Out != nil {
 			fmt.Fprintf(opts.Out, "\n%s: %s\n\n", s.Name, s.About)
 		}
 		o := opts
-		if opts.board != nil {
+		switch {
+		case opts.plugged != nil:
+			o.Boot = opts.plugged.Boots(o.Found.MAC, o.Found.Model)
+		case opts.board != nil:
 			dir, err := os.MkdirTemp("", "itlbench-board-")
 			if err != nil {
 				return results, err
@@ -118,16 +128,18 @@ func worstOf(results []scenario.Result) int {
 	return worst
 }
 
-// scenarioOptions are how scenarios are run at a place; base is the image of a board.
+// scenarioOptions are how scenarios are run at a place; base is the image of a board, and
+// plugged one that is there.
 type scenarioOptions struct {
 	scenario.Options
-	board *board.Board
-	base  string
+	board   *board.Board
+	base    string
+	plugged *plugged
 }
 
 // scenarioOptions says how scenarios are run: their phones on this host or a board, and dir in the
 // place of their first cluster where it is not "".
-func (e *env) scenarioOptions(on, dir string) (o scenarioOptions, clean func(), code int) {
+func (e *env) scenarioOptions(ctx context.Context, f *pflag.FlagSet, s *site, on, dir string) (o scenarioOptions, clean func(), code int) {
 	clean = func() {}
 	if dir != "" {
 		if on != "host" {
@@ -141,12 +153,20 @@ func (e *env) scenarioOptions(on, dir string) (o scenarioOptions, clean func(), 
 		o.Copy = dir
 	}
 	if on == "host" {
+		for _, flag := range []string{"console", "power", "listen", "advertise"} {
+			if f.Changed(flag) {
+				return o, clean, e.usage("scenario run: --%s is of a board that is there: --on says which one", flag)
+			}
+		}
 		return o, clean, exitOK
 	}
-	b, code := e.board(on)
-	if b == nil {
+	if code := s.find(e, f, on); code != exitOK {
 		return o, clean, code
 	}
+	if s.console != "" || s.board.QEMU == nil {
+		return e.pluggedOptions(ctx, s)
+	}
+	b := s.board
 	if err := qemu.Check(b); err != nil {
 		return o, clean, e.fail(exitInfra, "scenario run: %v", err)
 	}
@@ -160,6 +180,37 @@ func (e *env) scenarioOptions(on, dir string) (o scenarioOptions, clean func(), 
 	}
 	o.board, o.base, o.Advertise = b, base, hostForGuest
 	return o, func() { os.RemoveAll(base) }, exitOK
+}
+
+// pluggedOptions are those of a board that is there. It is booted, to know what phone it
+// is.
+func (e *env) pluggedOptions(ctx context.Context, s *site) (o scenarioOptions, clean func(), code int) {
+	clean = func() {}
+	if text := s.wrong(); text != "" {
+		return o, clean, e.usage("scenario run: %s", text)
+	}
+	p, err := s.plug(ctx)
+	if err != nil {
+		return o, clean, e.siteFailed(ctx, "scenario run", err)
+	}
+	o.Found.MAC, o.Found.Model, err = rig.NewPhone(p.Relay, nil).Identity(ctx)
+	if err != nil {
+		defer p.unplug()
+		return o, clean, e.siteFailed(ctx, "scenario run", p.explain(err))
+	}
+	fmt.Fprintf(e.stderr, "%s: SEP%s, a %s; its console is in %s\n", s.name, o.Found.MAC, printable.Text(o.Found.Model), s.log)
+	o.board, o.plugged, o.Advertise, o.Listen = s.board, p, s.advertise, s.listen
+	return o, p.unplug, exitOK
+}
+
+// boardFailed says what helps where a board that is there ended a scenario.
+func (e *env) boardFailed(ctx context.Context, p *plugged, results []scenario.Result) {
+	for _, r := range results {
+		if p != nil && r.Err != nil && !r.Failed && !r.Skipped {
+			e.siteFailed(ctx, "scenario run", p.explain(r.Err))
+			return
+		}
+	}
 }
 
 func summary(r scenario.Result) string {

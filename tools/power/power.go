@@ -19,6 +19,7 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -54,10 +55,14 @@ func Parse(text string) (Supply, error) {
 	return command(text), nil
 }
 
+// ErrSwitch says that the power was not switched.
+var ErrSwitch = errors.New("the power was not switched")
+
 // command is a command of the engineer's own.
 type command string
 
-// Switch implements Supply. An error has the last line that the command said.
+// Switch implements Supply. An error has the last line that the command said. What the
+// command leaves running in the background, as an emulator, may keep its output open.
 func (c command) Switch(ctx context.Context, a Action) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -65,21 +70,38 @@ func (c command) Switch(ctx context.Context, a Action) error {
 	cmd.WaitDelay = time.Second
 	out := &last{}
 	cmd.Stdout, cmd.Stderr = out, out
+	began := time.Now()
 	err := cmd.Run()
-	if err == nil {
+	switch {
+	case err == nil || errors.Is(err, exec.ErrWaitDelay) && cmd.ProcessState.Success():
 		return nil
-	}
-	if ctx.Err() != nil {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		err = fmt.Errorf("it has not ended after %v: %w", time.Since(began).Round(10*time.Millisecond), ctx.Err())
+	case ctx.Err() != nil:
 		err = ctx.Err()
 	}
-	lines := strings.Split(strings.TrimSpace(string(out.b)), "\n")
-	return fmt.Errorf("power %s: %q: %w: %s", a, string(c), err, printable.Clip(lines[len(lines)-1], 200))
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if said := lines[len(lines)-1]; said != "" {
+		err = fmt.Errorf("%w: %s", err, printable.Clip(said, 200))
+	}
+	return fmt.Errorf("power %s: %w: %q: %w", a, ErrSwitch, string(c), err)
 }
 
 // last keeps the end of what is written.
-type last struct{ b []byte }
+type last struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (l *last) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return string(l.b)
+}
 
 func (l *last) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	const most = 4096
 	l.b = append(l.b, b...)
 	if n := len(l.b) - most; n > 0 {
@@ -112,7 +134,7 @@ func (q qmp) Switch(ctx context.Context, a Action) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("power %s: QEMU: %w", a, err)
+		return fmt.Errorf("power %s: %w: QEMU: %w", a, ErrSwitch, err)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"itlagent/testbench/scenario"
 	"itlagent/testbench/vaultimage"
 	"itlagent/tools/qemu"
+	"itlagent/tools/rig"
 )
 
 var (
@@ -95,7 +96,8 @@ func TestPowerCuts(t *testing.T) {
 			t.Fatal(err)
 		}
 		phone := scenario.Phone{MAC: c.State().Phones[0].MAC, Model: c.State().Phones[0].Model}
-		res, err := (&qemu.Campaign{Board: b, Options: qemu.Options{Dir: dir}, Cluster: c, Phone: phone, Servers: servers, Cuts: *cuts, Seed: seed(t)}).Run(t.Context())
+		board := qemu.NewRig(b, phone.MAC, phone.Model, qemu.Options{Dir: dir})
+		res, err := (&rig.Campaign{Rig: board, Cluster: c, Phone: phone, Servers: servers, Cuts: *cuts, Seed: seed(t)}).Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +107,10 @@ func TestPowerCuts(t *testing.T) {
 		if res.Done != *cuts || res.Updates < uint64(*cuts) {
 			t.Errorf("%d cuts among %d updates", res.Done, res.Updates)
 		}
-		t.Logf("%d power cuts among %d updates: %d lost", res.Done, res.Updates, len(res.Lost))
+		if res.During[rig.Unknown] > 0 {
+			t.Errorf("%d cuts of a flash that was not seen", res.During[rig.Unknown])
+		}
+		t.Logf("%d power cuts among %d updates, during %v: %d lost", res.Done, res.Updates, res.During, len(res.Lost))
 	})
 }
 
