@@ -23,7 +23,6 @@ import (
 	"itlagent/platform/strictyaml"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
-	"itlagent/testbench/scenario"
 	"itlagent/tools/flasher"
 	"itlagent/tools/qemu"
 	"itlagent/tools/rig"
@@ -175,9 +174,9 @@ func (x *qemuFlags) add(f *pflag.FlagSet) {
 
 // cut cuts the power of a board.
 func (x *qemuFlags) cut(ctx context.Context, e *env, b *board.Board, opts qemu.Options, c *cluster.Cluster) int {
-	campaign := &rig.Campaign{Rig: qemu.NewRig(b, x.mac, x.model, opts), Cluster: c, Phone: scenario.Phone{MAC: x.mac, Model: x.model},
-		Servers: x.tftp, Cuts: x.cuts, Seed: x.seed}
-	code, err := (&cutting{campaign, "qemu", b.Name, false}).run(ctx, e)
+	emulated := qemu.NewRig(b, x.mac, x.model, opts)
+	campaign := &rig.Campaign{Rig: emulated, Phone: rig.NewPhone(emulated, x.tftp), MAC: x.mac, Cluster: c, Cuts: x.cuts, Seed: x.seed}
+	code, err := (&cutting{campaign, b.Name, false}).run(ctx, e)
 	if err != nil {
 		return e.fail(exitInfra, "qemu: %v", err)
 	}

@@ -13,14 +13,12 @@ import (
 	"itlagent/platform/limits"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/profile"
-	"itlagent/testbench/scenario"
 	"itlagent/tools/rig"
 )
 
 // cutting is a campaign of power cuts, and how it is told.
 type cutting struct {
 	*rig.Campaign
-	what string // the command, for errors
 	name string // of the board
 	json bool
 }
@@ -148,12 +146,13 @@ func runPowerCut(e *env, args []string) int {
 		return e.siteFailed(ctx, "board powercut", err)
 	}
 	defer p.unplug()
-	c, phone, err := p.cluster(ctx, profileOf)
+	c, phone, mac, err := p.cluster(ctx, profileOf)
 	if err != nil {
 		return e.siteFailed(ctx, "board powercut", p.explain(err))
 	}
 	defer c.Close()
-	run := cutting{&rig.Campaign{Rig: p, Cluster: c, Phone: phone, Servers: serversAt(c, s.advertise), Cuts: count, Seed: *seed}, "board powercut", s.name, *asJSON}
+	phone.Follow(serversAt(c, s.advertise))
+	run := cutting{&rig.Campaign{Rig: p, Phone: phone, MAC: mac, Cluster: c, Cuts: count, Seed: *seed}, s.name, *asJSON}
 	code, err := run.run(ctx, e)
 	if err != nil {
 		return e.siteFailed(ctx, "board powercut", p.explain(err))
@@ -174,18 +173,18 @@ func (e *env) confirm(question string) bool {
 }
 
 // cluster boots the board, and starts a cluster that knows the phone on it.
-func (p *plugged) cluster(ctx context.Context, conf profile.Profile) (*cluster.Cluster, scenario.Phone, error) {
-	mac, model, err := rig.NewPhone(p.Relay, nil).Identity(ctx)
+func (p *plugged) cluster(ctx context.Context, conf profile.Profile) (c *cluster.Cluster, phone *rig.Phone, mac string, err error) {
+	phone = rig.NewPhone(p.Relay, nil)
+	mac, model, err := phone.Identity(ctx)
 	if err != nil {
-		return nil, scenario.Phone{}, err
+		return nil, nil, "", err
 	}
 	conf.Host, conf.Advertise = p.site.listen, p.site.advertise
 	conf.Phones = []profile.PhoneSpec{{MAC: mac, Model: model}}
-	c, err := cluster.New(conf, cluster.Options{Tick: true})
-	if err == nil {
+	if c, err = cluster.New(conf, cluster.Options{Tick: true}); err == nil {
 		if err = c.Start(); err != nil {
 			c.Close()
 		}
 	}
-	return c, scenario.Phone{MAC: mac, Model: model}, err
+	return c, phone, mac, err
 }

@@ -95,7 +95,7 @@ func runScenarios(ctx context.Context, scenarios []*scenario.Scenario, opts scen
 		o := opts
 		switch {
 		case opts.plugged != nil:
-			o.Boot = opts.plugged.Boots(o.Found.MAC, o.Found.Model)
+			o.Boot = opts.phone.Boots(o.Found.MAC, o.Found.Model)
 		case opts.board != nil:
 			dir, err := os.MkdirTemp("", "itlbench-board-")
 			if err != nil {
@@ -135,6 +135,7 @@ type scenarioOptions struct {
 	board   *board.Board
 	base    string
 	plugged *plugged
+	phone   *rig.Phone // on that
 }
 
 // scenarioOptions says how scenarios are run: their phones on this host or a board, and dir in the
@@ -193,7 +194,8 @@ func (e *env) pluggedOptions(ctx context.Context, s *site) (o scenarioOptions, c
 	if err != nil {
 		return o, clean, e.siteFailed(ctx, "scenario run", err)
 	}
-	o.Found.MAC, o.Found.Model, err = rig.NewPhone(p.Relay, nil).Identity(ctx)
+	o.phone = rig.NewPhone(p.Relay, nil)
+	o.Found.MAC, o.Found.Model, err = o.phone.Identity(ctx)
 	if err != nil {
 		defer p.unplug()
 		return o, clean, e.siteFailed(ctx, "scenario run", p.explain(err))

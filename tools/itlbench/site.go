@@ -272,6 +272,7 @@ var siteHints = []struct {
 	{expect.ErrSilent, "check power, cable and rate; --wait gives it longer, and the log has all that it said"},
 	{expect.ErrBad, "the log has all that it said"},
 	{serial.ErrVanished, "plug it in again"},
+	{fs.ErrNotExist, "itlbench serial list shows the ports that are there"},
 	{qemu.ErrStart, "itlbench qemu runs the board"},
 }
 

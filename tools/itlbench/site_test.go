@@ -118,7 +118,7 @@ func TestSiteFails(t *testing.T) {
 		"dead":         {rigtest.Board{Dead: true}, nil, "scenario run: the board did not say"},
 		"broken relay": {rigtest.Board{Broken: true}, nil, "scenario run: power off: the power was not switched"},
 		"slow relay":   {rigtest.Board{Slow: true}, nil, "it has not ended after"},
-		"no line":      {rigtest.Board{}, []string{"--console", "/dev/none-such"}, "/dev/none-such: no such file or directory (itlbench serial list"},
+		"no line":      {rigtest.Board{}, []string{"--console", "/dev/none-such"}, "/dev/none-such: no such file or directory (itlbench serial list shows the ports that are there)"},
 		"no socket":    {rigtest.Board{}, []string{"--console", "unix:/none/such.sock"}, "unix:/none/such.sock is not there: "},
 		"in use":       {rigtest.Board{}, []string{"--console", port}, "the line is in use: console "},
 	} {

@@ -2,6 +2,7 @@ package power
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -35,6 +36,16 @@ func TestCommand(t *testing.T) {
 	defer cancel()
 	if err := s.Switch(ctx, On); err == nil || !strings.Contains(err.Error(), "deadline") {
 		t.Error(err)
+	}
+	if err := s.Switch(ctx, On); !errors.Is(err, ErrSwitch) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	s, _ = Parse("sleep 30 & echo $! >" + out + "; :") // an emulator that keeps the output open
+	if err := s.Switch(t.Context(), On); err != nil {
+		t.Errorf("what it started in the background: %v", err)
+	}
+	if pid, err := os.ReadFile(out); err != nil || exec.Command("kill", strings.TrimSpace(string(pid))).Run() != nil {
+		t.Errorf("it does not run: %q, %v", pid, err)
 	}
 	for _, bad := range []string{"", " ", "a\nb"} {
 		if _, err := Parse(bad); err == nil {

@@ -97,7 +97,7 @@ func TestPowerCuts(t *testing.T) {
 		}
 		phone := scenario.Phone{MAC: c.State().Phones[0].MAC, Model: c.State().Phones[0].Model}
 		board := qemu.NewRig(b, phone.MAC, phone.Model, qemu.Options{Dir: dir})
-		res, err := (&rig.Campaign{Rig: board, Cluster: c, Phone: phone, Servers: servers, Cuts: *cuts, Seed: seed(t)}).Run(t.Context())
+		res, err := (&rig.Campaign{Rig: board, Phone: rig.NewPhone(board, servers), MAC: phone.MAC, Cluster: c, Cuts: *cuts, Seed: seed(t)}).Run(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,6 @@ import (
 	"itlagent/agent/trust"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/cluster/operation"
-	"itlagent/testbench/scenario"
 )
 
 // Campaign cuts the power of a board at random moments while the lists and the
@@ -22,12 +21,12 @@ import (
 // one or a new one, and be trusted. A Campaign is run once.
 type Campaign struct {
 	Rig     Rig
+	Phone   *Phone // on that; one that was booted already is not booted again
+	MAC     string // of the phone; the cluster knows it
 	Cluster *cluster.Cluster
-	Phone   scenario.Phone // by its MAC; the cluster knows it
-	Servers []string       // TFTP, as the board reaches them
-	Cuts    int            // how many
-	Seed    uint64         // of the moments
-	Say     func(Cut)      // is told of each cut; may be nil
+	Cuts    int       // how many
+	Seed    uint64    // of the moments
+	Say     func(Cut) // is told of each cut; may be nil
 
 	served map[[sha1.Size]byte]bool // SHA-1 of every list
 	turn   int
@@ -75,7 +74,7 @@ func (c *Campaign) Run(ctx context.Context) (Cuts, error) {
 	if err := c.change(); err != nil {
 		return c.result, err
 	}
-	p := NewPhone(c.Rig, c.Servers)
+	p := c.Phone
 	defer p.Close()
 	again, err := p.start(ctx)
 	if err == nil && again {
@@ -157,7 +156,7 @@ func (c *Campaign) change() error {
 	for _, node := range c.Cluster.Nodes() {
 		c.served[sha1.Sum(node.ITL())] = true
 	}
-	return c.Cluster.Apply(operation.Set(c.Phone.MAC, "webAccess", fmt.Sprint(c.turn%2)))
+	return c.Cluster.Apply(operation.Set(c.MAC, "webAccess", fmt.Sprint(c.turn%2)))
 }
 
 // work has the phone replace what it holds for a time.

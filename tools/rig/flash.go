@@ -36,9 +36,14 @@ func (c *Campaign) see() (state, error) {
 	if err != nil {
 		return state{}, err
 	}
+	return stateOf(data), nil
+}
+
+// stateOf reads a flash.
+func stateOf(data []byte) state {
 	img, err := vaultimage.Read(data, 0)
 	if err != nil {
-		return state{broken: err.Error()}, nil
+		return state{broken: err.Error()}
 	}
 	s := state{sequence: img.Sequence, keys: make(map[string]string), blocks: img.Blocks, torn: make([]int, len(img.Blocks))}
 	for _, k := range img.Keys {
@@ -58,21 +63,24 @@ func (c *Campaign) see() (state, error) {
 			s.torn[d.Block]++
 		}
 	}
-	return s, nil
+	return s
 }
 
-// during says what the flash did when the power was cut, compared with the cut before.
+// during says what the flash did when the power was cut, compared with the cut before: an
+// erase that took part of a block, or whose block has no header yet, or a program, in the middle or between
+// two of one record. A record that is begun may need an erase: the erase counts.
 func (s state) during(before state) During {
+	what := Neither
 	for i, b := range s.blocks {
 		same := i < len(before.blocks) && before.blocks[i].Erases == b.Erases && before.blocks[i].Header == b.Header
 		switch {
-		case !b.Header && !same:
-			return Erase // or the header behind it was not written yet
+		case !b.Header && !same, same && b.Fragments < before.blocks[i].Fragments:
+			return Erase
 		case b.Header && (same && s.torn[i] > before.torn[i] || !same && s.torn[i] > 0):
-			return Program
+			what = Program
 		}
 	}
-	return Neither
+	return what
 }
 
 var (

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"itlagent/testbench/cluster"
 	"itlagent/testbench/scenario"
 	"itlagent/tools/expect"
 )
@@ -31,15 +32,22 @@ type Phone struct {
 // phone that is found on the board is reset to factory settings before its first cycle,
 // and again when it is closed.
 func NewPhone(r Rig, servers []string) *Phone {
-	p := &Phone{rig: r, patience: Patience, servers: servers}
-	if c, ok := r.(Configurer); ok {
-		c.Configure(servers)
-		p.servers = nil
-	}
+	p := &Phone{rig: r, patience: Patience}
+	p.Follow(servers)
 	if patient, ok := r.(interface{ Patience() time.Duration }); ok {
 		p.patience = patient.Patience()
 	}
 	return p
+}
+
+// Follow gives a phone its servers before its next cycle, as NewPhone does: one that was
+// found on its board, or that was closed.
+func (p *Phone) Follow(servers []string) {
+	if c, ok := p.rig.(Configurer); ok {
+		c.Configure(servers)
+	} else {
+		p.servers = servers
+	}
 }
 
 var (
@@ -117,7 +125,7 @@ func (p *Phone) Close() {
 		p.run(ctx, "factory-reset", []string{"yes"})
 		cancel()
 	}
-	p.console = nil
+	p.console, p.claimed, p.itl = nil, false, ""
 	p.rig.Leave()
 }
 
@@ -251,8 +259,13 @@ func (p *Phone) claim(ctx context.Context) error {
 // start turns the power on, and leaves a phone that knows its servers. It says whether
 // the phone must be reset for that: where the power can be switched it boots with them.
 func (p *Phone) start(ctx context.Context) (again bool, err error) {
-	if err := p.boot(ctx); err != nil || p.servers == nil {
-		return false, err
+	if p.console == nil {
+		if err := p.boot(ctx); err != nil {
+			return false, err
+		}
+	}
+	if p.servers == nil {
+		return false, nil
 	}
 	found := !p.claimed
 	if err := p.claim(ctx); err != nil {
@@ -278,7 +291,7 @@ func (p *Phone) start(ctx context.Context) (again bool, err error) {
 // Cycle implements scenario.Handset.
 func (p *Phone) Cycle(ctx context.Context) (*scenario.Cycle, error) {
 	again := true
-	if p.console == nil {
+	if p.console == nil || p.servers != nil {
 		var err error
 		if again, err = p.start(ctx); err != nil {
 			return nil, err
@@ -293,4 +306,25 @@ func (p *Phone) Cycle(ctx context.Context) (*scenario.Cycle, error) {
 		}
 	}
 	return p.look(ctx)
+}
+
+// Boots returns the function that makes the one phone of a scenario: this one, which has
+// this model and MAC address. What the scenario wants of others is scenario.ErrNotHere.
+func (p *Phone) Boots(mac, model string) scenario.Boot {
+	made := false
+	return func(_ context.Context, want scenario.Phone, _ *cluster.Cluster, servers []string) (scenario.Handset, error) {
+		switch {
+		case made:
+			return nil, fmt.Errorf("there is one board: %w", scenario.ErrNotHere)
+		case want.MIC:
+			return nil, scenario.ErrNotHere
+		case want.Model != model:
+			return nil, fmt.Errorf("the board is a %s, not a %s: %w", model, want.Model, scenario.ErrNotHere)
+		case want.MAC != mac:
+			return nil, fmt.Errorf("the board is SEP%s, not SEP%s: %w", mac, want.MAC, scenario.ErrNotHere)
+		}
+		made = true
+		p.Follow(servers)
+		return p, nil
+	}
 }

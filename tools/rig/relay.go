@@ -6,8 +6,6 @@ import (
 	"io"
 	"time"
 
-	"itlagent/testbench/cluster"
-	"itlagent/testbench/scenario"
 	"itlagent/tools/expect"
 	"itlagent/tools/power"
 )
@@ -118,25 +116,4 @@ func (r *Relay) quiet(ctx context.Context) error {
 		last = now
 	}
 	return fmt.Errorf("the board speaks for %v while its power is off: is the power command that of another board?", most*pause)
-}
-
-// Boots returns the function that makes the one phone of a scenario: the one that is on
-// the board, with this MAC address and model. What the scenario wants of others is
-// scenario.ErrNotHere.
-func (r *Relay) Boots(mac, model string) scenario.Boot {
-	made := false
-	return func(_ context.Context, p scenario.Phone, _ *cluster.Cluster, servers []string) (scenario.Handset, error) {
-		switch {
-		case made:
-			return nil, fmt.Errorf("there is one board: %w", scenario.ErrNotHere)
-		case p.MIC:
-			return nil, scenario.ErrNotHere
-		case p.Model != model:
-			return nil, fmt.Errorf("the board is a %s, not a %s: %w", model, p.Model, scenario.ErrNotHere)
-		case p.MAC != mac:
-			return nil, fmt.Errorf("the board is SEP%s, not SEP%s: %w", mac, p.MAC, scenario.ErrNotHere)
-		}
-		made = true
-		return NewPhone(r, servers), nil
-	}
 }

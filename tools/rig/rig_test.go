@@ -59,17 +59,17 @@ func TestScenarioOnRelay(t *testing.T) {
 	}
 	b := rigtest.New(t, rigtest.Board{Servers: []string{rigtest.Nowhere(t)}})
 	relay := relayTo(t, b, rig.RelayOptions{})
+	p := rig.NewPhone(relay, nil)
 	for range 2 { // the second finds what the first has left
 		s, err := scenario.Load("recovery-note")
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := scenario.Run(t.Context(), s, scenario.Options{Dir: t.TempDir(), Boot: relay.Boots(b.MAC, "CP-7965G")})
+		r := scenario.Run(t.Context(), s, scenario.Options{Dir: t.TempDir(), Boot: p.Boots(b.MAC, "CP-7965G")})
 		if r.Err != nil || r.Checks == 0 {
 			t.Fatalf("%d checks, %v\n%s", r.Checks, r.Err, r.Journal)
 		}
 	}
-	p := rig.NewPhone(relay, nil)
 	mac, model, err := p.Identity(t.Context())
 	if err != nil || mac != "64A0E71502CC" || model != "CP-7965G" {
 		t.Errorf("%s, a %s, %v", mac, model, err)
@@ -103,7 +103,8 @@ func TestPowerCuts(t *testing.T) {
 			}
 			const cuts = 5
 			told := 0
-			res, err := (&rig.Campaign{Rig: relayTo(t, b, o), Cluster: c, Phone: scenario.Phone{MAC: b.MAC}, Servers: []string{c.Publisher().Address()}, Cuts: cuts, Seed: 1,
+			relay := relayTo(t, b, o)
+			res, err := (&rig.Campaign{Rig: relay, Phone: rig.NewPhone(relay, []string{c.Publisher().Address()}), MAC: b.MAC, Cluster: c, Cuts: cuts, Seed: 1,
 				Say: func(cut rig.Cut) {
 					told++
 					if cut.Verdict != "accepted" || (cut.During == rig.Unknown) == seen || (cut.Keys > 0) != seen {
