@@ -18,33 +18,34 @@ import (
 	"itlagent/platform/board"
 	"itlagent/platform/limits"
 	"itlagent/platform/serial"
-	"itlagent/platform/serial/lines"
 	"itlagent/testbench/cluster"
 	"itlagent/tools/expect"
 	"itlagent/tools/flasher"
+	"itlagent/tools/power"
 	"itlagent/tools/qemu"
 	"itlagent/tools/uboot"
 )
 
 // flashing is what flash was asked for.
 type flashing struct {
+	site
 	env                           *env
-	board                         *board.Board
-	console, dir, over, only      string
+	over, only                    string
 	beside, listen, server        string
 	mac, model                    string
 	tftp                          []string
 	dry, once, eraseVault, noBoot bool
 	baud                          int
 
-	set    serial.Control // of the line's rates, where it has any
-	folder string         // of the emulator's own TFTP server
+	emulated bool           // its emulator is started here
+	set      serial.Control // of the line's rates, where it has any
+	folder   string         // of the emulator's own TFTP server
 }
 
 func runFlash(e *env, args []string) int {
 	f := e.flags("flash")
 	r := &flashing{env: e}
-	f.StringVar(&r.console, "console", "", "`LINE` of the board's console; an emulated board has its own")
+	r.addLine(f)
 	f.StringVar(&r.dir, "dir", "", "`DIR` of the image, made where it is missing; image-BOARD where none is given")
 	f.StringVar(&r.beside, "cluster", "", "`PROFILE` of a cluster that runs beside an emulated board")
 	f.StringArrayVar(&r.tftp, "tftp", nil, "`ADDR` of the phone's TFTP server as the board sees it, in the place of --cluster")
@@ -63,10 +64,10 @@ func runFlash(e *env, args []string) int {
 	if code, ok := e.parse(f, args, 1); !ok {
 		return code
 	}
-	var code int
-	if r.board, code = e.board(f.Arg(0)); r.board == nil {
+	if code := r.find(e, f, f.Arg(0)); code != exitOK {
 		return code
 	}
+	r.emulated = r.board.QEMU != nil && !r.found
 	if text := r.wrong(); text != "" {
 		return e.usage("flash: %s", text)
 	}
@@ -84,7 +85,6 @@ func runFlash(e *env, args []string) int {
 
 // wrong says what of the arguments does not go together.
 func (r *flashing) wrong() string {
-	emulated := r.board.QEMU != nil
 	switch {
 	case r.board.Bootloader == nil:
 		return fmt.Sprintf("board %s has no boot loader in its description", r.board.Name)
@@ -92,15 +92,17 @@ func (r *flashing) wrong() string {
 		return fmt.Sprintf("--over %s: want auto, tftp, ymodem or xmodem", r.over)
 	case r.only != "" && r.only != "env" && !slices.ContainsFunc(r.board.Bootloader.Files, func(f board.Flashed) bool { return f.Partition == r.only }):
 		return fmt.Sprintf("--only %s: want kernel, initramfs or env", r.only)
-	case emulated && r.console != "":
+	case r.emulated && r.console != "":
 		return "an emulated board has its own console; leave --console out"
-	case !emulated && r.console == "" && !r.dry:
+	case r.emulated && r.power != "":
+		return "an emulated board is turned on by itself; leave --power out"
+	case !r.emulated && r.console == "" && !r.dry:
 		return "--console says which line the board is at"
-	case !emulated && r.beside != "":
+	case !r.emulated && r.beside != "":
 		return "--cluster is for emulated boards; --tftp says where the phone's cluster is"
 	case r.beside == "" && len(r.tftp) == 0:
 		return "--cluster or --tftp"
-	case !emulated && r.listen == "" && r.over == "tftp":
+	case !r.emulated && r.listen == "" && r.over == "tftp":
 		return "--listen says where this machine serves TFTP to the board"
 	}
 	return ""
@@ -118,7 +120,7 @@ func (r *flashing) run(ctx context.Context) (int, error) {
 		}
 		defer c.Close()
 	} else if r.beside != "" {
-		r.tftp = append(r.tftp, hostForGuest+":6970")
+		r.tftp = append(r.tftp, r.clusterBefore()...)
 	}
 	job, err := r.job()
 	if err != nil {
@@ -157,6 +159,19 @@ func (r *flashing) run(ctx context.Context) (int, error) {
 	return exitOK, nil
 }
 
+// clusterBefore returns the servers of the cluster of an earlier run, which keep their
+// ports, or others in their place.
+func (r *flashing) clusterBefore() []string {
+	c, err := cluster.Open(cluster.Options{Dir: filepath.Join(r.dir, "cluster")})
+	if err != nil {
+		return []string{hostForGuest + ":6970"}
+	}
+	defer c.Close()
+	return guestServers(c)
+}
+
+// cluster runs a cluster beside the board, in the folder of its image. There it keeps its
+// ports from one run to the next, and with them the board's environment.
 func (r *flashing) cluster() (*cluster.Cluster, error) {
 	c, err := startForGuest(r.beside, filepath.Join(r.dir, "cluster"))
 	if err == nil {
@@ -241,8 +256,8 @@ func (r *flashing) job() (job flasher.Job, err error) {
 
 // open returns the board's line, and what closes it.
 func (r *flashing) open(ctx context.Context) (io.ReadWriter, func(), error) {
-	if r.board.QEMU == nil {
-		line, err := lines.Open(ctx, r.console)
+	if !r.emulated {
+		line, err := r.openThere(ctx)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -301,6 +316,7 @@ var hints = []struct {
 	{expect.ErrOff, "turn it on, and run it again: what was written is not sent again"},
 	{expect.ErrSilent, "turn the board off and on, and run it again"},
 	{os.ErrPermission, "join the group dialout, or see docs/flash.md"},
+	{power.ErrSwitch, "run the command by hand; it is called with on, off or cycle behind it"},
 }
 
 // flashFailed prints one line, with a hint, and returns the code.

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/term"
 
 	"itlagent/platform/serial"
+	"itlagent/platform/serial/lines"
 	"itlagent/tools/flasher"
+	"itlagent/tools/power"
 	"itlagent/tools/xymodem"
 )
 
@@ -19,7 +23,7 @@ func (r *flashing) transfer() (flasher.Transfer, func(), error) {
 		return r.serial(r.over), nothing, nil
 	case r.folder != "":
 		return flasher.Folder{Addresses: r.addresses(0), Dir: r.folder}, nothing, nil
-	case r.board.QEMU == nil && r.listen == "":
+	case !r.emulated && r.listen == "":
 		return r.serial("ymodem"), nothing, nil
 	}
 	listen := r.listen
@@ -52,3 +56,44 @@ func (r *flashing) serial(kind string) flasher.Transfer {
 }
 
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// openThere opens the line of a board that is there, and cycles its power where it can, so
+// that the boot loader is met as it starts. The socket of an emulator is there with its
+// power alone.
+func (r *flashing) openThere(ctx context.Context) (serial.Line, error) {
+	if r.power == "" {
+		return lines.Open(ctx, r.console)
+	}
+	supply, err := power.Parse(r.power)
+	if err != nil {
+		return nil, err
+	}
+	name, err := serial.ParseName(r.console)
+	if err != nil {
+		return nil, err
+	}
+	if name.Kind != serial.Unix && name.Kind != serial.TCP {
+		line, err := lines.Open(ctx, r.console)
+		if err == nil {
+			if err = supply.Switch(ctx, power.Cycle); err != nil {
+				line.Close()
+			}
+		}
+		return line, err
+	}
+	if err := supply.Switch(ctx, power.Cycle); err != nil {
+		return nil, err
+	}
+	const most, pause = 20 * time.Second, 20 * time.Millisecond
+	for deadline := time.Now().Add(most); ; {
+		line, err := lines.Open(ctx, r.console)
+		if err == nil || time.Now().After(deadline) {
+			return line, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}

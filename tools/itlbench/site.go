@@ -36,7 +36,7 @@ type site struct {
 	wait                   time.Duration
 
 	name  string // as it was given
-	boot  targets.Boot
+	found bool   // it is that of a target
 	board *board.Board
 }
 
@@ -74,7 +74,14 @@ func (s *site) find(e *env, f *pflag.FlagSet, arg string) (code int) {
 	if s.board, code = e.board(name); s.board == nil {
 		return code
 	}
-	s.name, s.boot = arg, t.Boot
+	s.name, s.found = arg, found
+	if l := s.board.Bootloader; l != nil && t.Boot != (targets.Boot{}) {
+		own := *l
+		own.Prompt, own.Key = firstOf(t.Boot.Prompt, l.Prompt), firstOf(t.Boot.Password, t.Boot.Key, l.Key)
+		with := *s.board
+		with.Bootloader = &own
+		s.board = &with
+	}
 	there := found || s.board.QEMU == nil // an emulated board needs no line of this machine
 	for flag, to := range map[string]struct {
 		to        *string

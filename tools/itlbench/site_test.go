@@ -8,11 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"itlagent/firmware/boards"
+	"itlagent/firmware/image"
+	"itlagent/firmware/uimage"
 	"itlagent/tools/rig/rigtest"
 )
 
@@ -92,11 +96,6 @@ func TestBoardPowercut(t *testing.T) {
 // What fails on a board that is there ends with one line that has a hint, and code 3.
 func TestSiteFails(t *testing.T) {
 	lineEnv(t)
-	run := func(board rigtest.Board, more ...string) (int, string) {
-		b := rigtest.New(t, board)
-		code, out, talk := ended(t, append([]string{"scenario", "run", "rollback", "-q", "--on", "bench", "--config", targetsOf(t, b), "--listen", "127.0.0.1", "--wait", "700ms"}, more...)...)
-		return code, out + talk
-	}
 	port, _ := echoBoard(t)
 	writer := exec.CommandContext(t.Context(), "itlbench", "console", port, "--stdio")
 	in, err := writer.StdinPipe()
@@ -112,20 +111,26 @@ func TestSiteFails(t *testing.T) {
 	newWatch(said).sees(t, "pong")
 	for name, test := range map[string]struct {
 		board rigtest.Board
-		more  []string
+		more  string
 		want  string
 	}{
-		"dead":         {rigtest.Board{Dead: true}, nil, "scenario run: the board did not say"},
-		"broken relay": {rigtest.Board{Broken: true}, nil, "scenario run: power off: the power was not switched"},
-		"slow relay":   {rigtest.Board{Slow: true}, nil, "it has not ended after"},
-		"no line":      {rigtest.Board{}, []string{"--console", "/dev/none-such"}, "/dev/none-such: no such file or directory (itlbench serial list shows the ports that are there)"},
-		"no socket":    {rigtest.Board{}, []string{"--console", "unix:/none/such.sock"}, "unix:/none/such.sock is not there: "},
-		"in use":       {rigtest.Board{}, []string{"--console", port}, "the line is in use: console "},
+		"dead":         {rigtest.Board{Dead: true}, "--wait 8s", "scenario run: the board did not say"}, // long enough for the power command
+		"broken relay": {rigtest.Board{Broken: true}, "", "scenario run: power off: the power was not switched"},
+		"slow relay":   {rigtest.Board{Slow: true}, "--wait 700ms", "it has not ended after"},
+		"no line":      {rigtest.Board{}, "--console /dev/none-such", "/dev/none-such: no such file or directory (itlbench serial list shows the ports that are there)"},
+		"no socket":    {rigtest.Board{}, "--wait 8s --console unix:/none/such.sock", "unix:/none/such.sock is not there: "},
+		"in use":       {rigtest.Board{}, "--console " + port, "the line is in use: console "},
 	} {
-		code, text := run(test.board, test.more...)
-		if code != exitInfra || strings.Count(text, "\n") != 1 || !strings.Contains(text, test.want) || !strings.HasSuffix(text, ")\n") {
-			t.Errorf("%s: code %d, %q, want %q", name, code, text, test.want)
-		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := rigtest.New(t, test.board)
+			args := []string{"scenario", "run", "rollback", "-q", "--on", "bench", "--config", targetsOf(t, b), "--listen", "127.0.0.1"}
+			code, out, talk := ended(t, append(args, strings.Fields(test.more)...)...)
+			text := out + talk
+			if code != exitInfra || strings.Count(text, "\n") != 1 || !strings.Contains(text, test.want) || !strings.HasSuffix(text, ")\n") {
+				t.Errorf("code %d, %q, want %q", code, text, test.want)
+			}
+		})
 	}
 }
 
@@ -159,5 +164,150 @@ func TestSiteInterrupted(t *testing.T) {
 	}
 	if !b.Running() {
 		t.Error("the board was left without power")
+	}
+}
+
+// What is said of a board counts in this order: flags, the environment, the file of
+// targets. Files of the target are named from that file's folder.
+func TestFindTarget(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "targets.yaml")
+	mine := strings.Replace(string(mustRead(t, "../../firmware/boards/openwrt-mips-uboot.yaml")), "name: openwrt-mips-uboot", "name: mine", 1)
+	for name, text := range map[string]string{config: `targets:
+  bbb: {console: "/dev/bbb,9600", power: relay 3, board: beaglebone-black, images: out, boot: {prompt: "bbb> ", password: secret}}
+  mine: {console: "usb:1", board: mine.yaml, images: /abs}
+  bare: {console: "usb:2"}
+`, filepath.Join(dir, "mine.yaml"): mine} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("ITLBENCH_TARGETS", config)
+	for name, test := range map[string]struct {
+		arg         string
+		env, flags  []string
+		board, want string // want is console, power and dir
+		code        int
+	}{
+		"the file":        {arg: "bbb", board: "beaglebone-black", want: "/dev/bbb,9600 relay 3 " + filepath.Join(dir, "out")},
+		"the environment": {arg: "bbb", env: []string{"ITLBENCH_CONSOLE=/dev/env", "ITLBENCH_POWER=env"}, board: "beaglebone-black", want: "/dev/env env " + filepath.Join(dir, "out")},
+		"flags":           {arg: "bbb", env: []string{"ITLBENCH_CONSOLE=/dev/env", "ITLBENCH_POWER=env"}, flags: []string{"--console=/dev/flag", "--power=flag", "--dir=here"}, board: "beaglebone-black", want: "/dev/flag flag here"},
+		"a file's board":  {arg: "mine", board: "mine", want: "usb:1  /abs"},
+		"a board":         {arg: "mx6qsabrelite", env: []string{"ITLBENCH_CONSOLE=/dev/env"}, board: "mx6qsabrelite", want: "/dev/env  "},
+		"an emulated one": {arg: "qemu-arm", env: []string{"ITLBENCH_CONSOLE=/dev/env", "ITLBENCH_POWER=env"}, board: "qemu-arm", want: "  "},
+		"no board":        {arg: "bare", code: exitUsage, want: "target bare names no board"},
+		"neither":         {arg: "none", code: exitUsage, want: `no board "none"`},
+		"no file":         {arg: "bbb", flags: []string{"--config=/none"}, code: exitUsage, want: "/none"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv("ITLBENCH_CONSOLE", "")
+			t.Setenv("ITLBENCH_POWER", "")
+			for _, v := range test.env {
+				name, value, _ := strings.Cut(v, "=")
+				t.Setenv(name, value)
+			}
+			var talk strings.Builder
+			e := &env{stderr: &talk}
+			f, s := e.flags("flash"), new(site)
+			s.addLine(f)
+			f.StringVar(&s.dir, "dir", "", "")
+			if err := f.Parse(test.flags); err != nil {
+				t.Fatal(err)
+			}
+			code := s.find(e, f, test.arg)
+			if code != test.code {
+				t.Fatalf("code %d: %s", code, &talk)
+			}
+			if code != exitOK {
+				if !strings.Contains(talk.String(), test.want) || strings.Count(talk.String(), "\n") != 1 {
+					t.Errorf("%q, want %q", &talk, test.want)
+				}
+				return
+			}
+			if got := s.console + " " + s.power + " " + s.dir; s.board.Name != test.board || got != test.want {
+				t.Errorf("%s: %q, want %q", s.board.Name, got, test.want)
+			}
+			if b := s.board.Bootloader; test.arg == "bbb" && (b.Prompt != "bbb> " || b.Key != "secret" || b.Stop == "") {
+				t.Errorf("%+v", b)
+			}
+		})
+	}
+}
+
+func mustRead(t *testing.T, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// A target is flashed by its name: what cannot be done says so before anything is sent.
+func TestFlashTarget(t *testing.T) {
+	lineEnv(t)
+	b := rigtest.New(t, rigtest.Board{Broken: true})
+	dir := t.TempDir()
+	config := filepath.Join(dir, "targets.yaml")
+	text := fmt.Sprintf("targets:\n  gone: {console: /dev/none-such, board: qemu-arm-uboot, images: images}\n  dark: {console: %q, power: %q, board: qemu-arm-uboot, images: images}\n", "pty:"+b.Link, b.Power)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// An image, as far as it is looked at before the line is opened.
+	board, err := boards.Load("qemu-arm-uboot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	images := filepath.Join(dir, "images")
+	if err := os.Mkdir(images, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range board.Bootloader.Files {
+		data, err := uimage.Image{Name: f.Partition, Arch: uimage.ARM, Type: uimage.Kernel, Data: []byte("x")}.Marshal()
+		if err == nil {
+			err = os.WriteFile(filepath.Join(images, f.File), data, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(images, image.ManifestFile), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]string{
+		"gone": "flash: /dev/none-such: no such file or directory",
+		"dark": "flash: power cycle: the power was not switched: ",
+	} {
+		code, out, talk := ended(t, "flash", target, "--config", config, "--tftp", "192.0.2.1", "--over", "ymodem")
+		if code != exitInfra || !strings.Contains(talk, want) || strings.Count(talk, "\n") != 1 {
+			t.Errorf("%s: code %d, %q, want %q", target, code, out+talk, want)
+		}
+	}
+	code, out, talk := ended(t, "flash", "gone", "--config", config, "--tftp", "192.0.2.1", "--dry-run")
+	if code != exitOK || !strings.Contains(out, "-tftp 192.0.2.1") {
+		t.Errorf("code %d\n%s%s", code, out, talk)
+	}
+}
+
+// The cluster beside a board has the same ports at each run, so that the board's
+// environment does not change with them.
+func TestPortsStay(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cluster")
+	var first []string
+	for range 2 {
+		c, err := startForGuest("note", dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := guestServers(c)
+		c.Close()
+		if len(now) != 2 || first != nil && !slices.Equal(now, first) {
+			t.Errorf("%v, before %v", now, first)
+		}
+		first = now
+	}
+	r := flashing{site: site{dir: filepath.Dir(dir)}}
+	if dry := r.clusterBefore(); !slices.Equal(dry, first) {
+		t.Errorf("a dry run has %v, want %v", dry, first)
 	}
 }

@@ -122,23 +122,26 @@ func TestPowerCuts(t *testing.T) {
 // A board that does not come back, and power that is not switched, end with an error.
 func TestRelayFails(t *testing.T) {
 	for name, test := range map[string]struct {
-		board rigtest.Board
-		want  error
+		board    rigtest.Board
+		patience time.Duration
+		want     error
 	}{
-		"dead":         {rigtest.Board{Dead: true}, expect.ErrSilent},
-		"broken relay": {rigtest.Board{Broken: true}, power.ErrSwitch},
-		"slow relay":   {rigtest.Board{Slow: true}, power.ErrSwitch},
+		"dead":         {rigtest.Board{Dead: true}, 6 * time.Second, expect.ErrSilent}, // long enough for the power command
+		"broken relay": {rigtest.Board{Broken: true}, rig.Patience, power.ErrSwitch},
+		"slow relay":   {rigtest.Board{Slow: true}, 100 * time.Millisecond, power.ErrSwitch},
+		"interrupted":  {rigtest.Board{Slow: true}, rig.Patience, context.Canceled},
 	} {
-		relay := relayTo(t, rigtest.New(t, test.board), rig.RelayOptions{Patience: 700 * time.Millisecond})
-		_, _, err := rig.NewPhone(relay, nil).Identity(t.Context())
-		if !errors.Is(err, test.want) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(100*time.Millisecond, cancel)
-	relay := relayTo(t, rigtest.New(t, rigtest.Board{Slow: true}), rig.RelayOptions{})
-	if _, _, err := rig.NewPhone(relay, nil).Identity(ctx); !errors.Is(err, context.Canceled) {
-		t.Error(err)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if test.want == context.Canceled {
+				time.AfterFunc(100*time.Millisecond, cancel)
+			}
+			relay := relayTo(t, rigtest.New(t, test.board), rig.RelayOptions{Patience: test.patience})
+			if _, _, err := rig.NewPhone(relay, nil).Identity(ctx); !errors.Is(err, test.want) {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -33,6 +33,7 @@ import (
 	"itlagent/platform/console"
 	"itlagent/platform/flash"
 	"itlagent/platform/flash/image"
+	"itlagent/platform/readfile"
 )
 
 // Board is what a board is like.
@@ -52,6 +53,9 @@ type Board struct {
 // marker is set in the environment of a test program that is to be a board, or its power
 // command.
 const marker = "ITLAGENT_RIGTEST"
+
+// maxFile bounds the files of a board but its flash, in bytes.
+const maxFile = 64 << 10
 
 // Geometry is that of the flash.
 func Geometry() flash.Geometry {
@@ -125,7 +129,7 @@ func Main() {
 
 func run(what, dir string, args []string) error {
 	var b Board
-	text, err := os.ReadFile(filepath.Join(dir, "board.json"))
+	text, err := readfile.AtMost(filepath.Join(dir, "board.json"), maxFile)
 	if err == nil {
 		err = json.Unmarshal(text, &b)
 	}
@@ -166,7 +170,7 @@ func on(dir string) error {
 // off kills the board, and waits until its flash is free.
 func off(dir string) error {
 	name := filepath.Join(dir, "pid")
-	text, err := os.ReadFile(name)
+	text, err := readfile.AtMost(name, maxFile)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
