@@ -138,12 +138,12 @@ func (p *Phone) Certificate() (*x509.Certificate, error) {
 const mark = "end-of-output"
 
 var (
-	marked = regexp.MustCompile(`(?s)^(.*?)` + mark + `: no such command; try help\r?\n`)
-	beside = regexp.MustCompile(`(?m)^(?:\$ )*(?:itlagent: .*|` + mark + `)\n`)
+	marked = regexp.MustCompile(`(?s)^(.*?)` + mark + `: no such command; try help`)
+	beside = regexp.MustCompile(`(?m)(?:^(?:\$ )*)?itlagent: .*\n|^(?:\$ )*` + mark + `\n`)
 )
 
 // output returns what a command wrote, without the echo of the mark and the notices of the
-// program that came in between.
+// program that came in between, or in the middle of a line.
 func output(text string) string {
 	return beside.ReplaceAllString(strings.ReplaceAll(text, "\r", ""), "")
 }

@@ -7,6 +7,7 @@ func TestOutputAmongNotices(t *testing.T) {
 	for name, text := range map[string]string{
 		"alone":       "locked: no\r\nshown: a\r\n$ end-of-output\r\nend-of-output: no such command; try help\r\n$ ",
 		"behind echo": "locked: no\r\nshown: a\r\n$ end-of-output\r\nitlagent: clock set\r\nend-of-output: no such command; try help\r\n",
+		"in lines":    "locked: noitlagent: clock set\r\n\r\nshown: a\r\n$ end-of-output\r\nend-of-output: no such command; try helpitlagent: clock set\r\n\r\n$ ",
 		"in front":    "itlagent: registered\r\nlocked: no\r\nshown: a\r\n$ itlagent: clock set\r\n$ end-of-output\r\nend-of-output: no such command; try help\r\n",
 	} {
 		groups := marked.FindStringSubmatch(text)
