@@ -63,8 +63,12 @@ const (
 	Unknown During = "unknown"
 )
 
-// longestWork is the longest that the phone works before its power is cut.
-const longestWork = 600 * time.Millisecond
+// The longest that the phone works before its power is cut: leastWork, or as long as this
+// many of its boot cycles take where that is longer.
+const (
+	leastWork = 600 * time.Millisecond
+	workOf    = 2
+)
 
 // Run cuts the power until it was done as often as wanted, or the context ends. The
 // result counts also where it errs.
@@ -85,8 +89,14 @@ func (c *Campaign) Run(ctx context.Context) (Cuts, error) {
 	if err == nil {
 		err = c.begin(ctx, p)
 	}
+	longest := leastWork
+	if err == nil {
+		began := time.Now()
+		err = c.cycle(ctx, p)
+		longest = max(longest, workOf*time.Since(began))
+	}
 	for err == nil && c.result.Done < c.Cuts {
-		err = c.cut(ctx, p, time.Duration(r.Int64N(int64(longestWork))))
+		err = c.cut(ctx, p, time.Duration(r.Float64()*float64(longest)))
 	}
 	return c.result, err
 }
@@ -98,6 +108,18 @@ func (c *Campaign) begin(ctx context.Context, p *Phone) error {
 	}
 	now, err := c.ask(ctx, p)
 	c.before.sequence = now.sequence
+	return err
+}
+
+// cycle has the phone follow one change.
+func (c *Campaign) cycle(ctx context.Context, p *Phone) error {
+	err := c.change()
+	if err == nil {
+		err = p.console.Send("reset")
+	}
+	if err == nil {
+		err = p.waitCycle(ctx)
+	}
 	return err
 }
 

@@ -101,7 +101,7 @@ func TestPowerCuts(t *testing.T) {
 			if seen {
 				o.Vault = vaultOf(b)
 			}
-			const cuts = 5
+			const cuts = 3
 			told := 0
 			relay := relayTo(t, b, o)
 			res, err := (&rig.Campaign{Rig: relay, Phone: rig.NewPhone(relay, []string{c.Publisher().Address()}), MAC: b.MAC, Cluster: c, Cuts: cuts, Seed: 1,
