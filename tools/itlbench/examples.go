@@ -45,6 +45,7 @@ func examples() map[string][]string {
 		"scenario list":   {"itlbench scenario list"},
 		"scenario run":    {"itlbench scenario run all --junit report.xml", "itlbench scenario run recovery-note --on qemu-arm"},
 		"board probe":     {"itlbench board probe --console /dev/ttyUSB0 -o my-board.yaml"},
+		"board powercut":  {"itlbench board powercut my-board.yaml --console /dev/ttyUSB0 --power relay3 --listen 192.0.2.10"},
 		"serial list":     {"itlbench serial list"},
 		"cluster up":      {"itlbench cluster up --profile 14 --dir lab --port 6900 --detach"},
 		"cluster down":    {"itlbench cluster down --dir lab"},

@@ -29,7 +29,7 @@ func exitRows() map[string]exitRow {
 		"audit": {"--itl FILE --log FILE", exitNo}, "explain": {"FILE", exitNo}, "import": {"-o copy FILE", exitNo},
 		"pages": {"FILE", exitInfra}, "check": {"--from FILE", exitNo}, "plan": {"regenerate tvs --from FILE", exitNo},
 		"image": {"FILE.yaml --check", exitNo}, "qemu": {"FILE.yaml --cluster note", exitNo}, "flash": {"FILE.yaml --console unix:none", exitNo},
-		"board": none, "board probe": {"--console FILE", exitInfra}, "console": {"unix:FILE", exitInfra},
+		"board": none, "board probe": {"--console FILE", exitInfra}, "board powercut": {"FILE.yaml --console unix:none --power true --listen 127.0.0.1 --yes", exitNo}, "console": {"unix:FILE", exitInfra},
 		"serial": none, "serial list": none, "fleet": none, "fleet run": {"--count 2 --cluster FILE", exitInfra},
 		"fleet worker": {"--nats nats://127.0.0.1:1 --nats-creds FILE", exitInfra}, "fleet status": {"--nats nats://127.0.0.1:1 --nats-creds FILE", exitInfra}, "demo": none, "help": none, "version": none, "completion": none,
 

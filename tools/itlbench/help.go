@@ -38,7 +38,8 @@ func subcommands(name string) []command {
 	case "scenario":
 		return shared("list", "", "the built-in scenarios", "run", "NAME...|FILE.yaml...|all", "run some")
 	case "board":
-		return shared("probe", "", "ask a board over its console, and write a first description")
+		return append(shared("probe", "", "ask a board over its console, and write a first description"),
+			command{"powercut", "BOARD|NAME", "cut the power of a board that is there at random moments, and count what is lost", runPowerCut})
 	case "fleet":
 		return fleetCommands()
 	case "serial":

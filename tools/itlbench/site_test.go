@@ -197,7 +197,7 @@ func TestFindTarget(t *testing.T) {
 		"an emulated one": {arg: "qemu-arm", env: []string{"ITLBENCH_CONSOLE=/dev/env", "ITLBENCH_POWER=env"}, board: "qemu-arm", want: "  "},
 		"no board":        {arg: "bare", code: exitUsage, want: "target bare names no board"},
 		"neither":         {arg: "none", code: exitUsage, want: `no board "none"`},
-		"no file":         {arg: "bbb", flags: []string{"--config=/none"}, code: exitUsage, want: "/none"},
+		"no file":         {arg: "bbb", flags: []string{"--config=/none"}, code: exitInfra, want: "/none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("ITLBENCH_CONSOLE", "")
