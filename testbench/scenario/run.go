@@ -80,7 +80,7 @@ type runner struct {
 	saved    map[string][]byte           // lists
 	ca       *pki.Identity               // that signs, below a root; nil before it is needed
 	opts     Options
-	paper    bool // the phones are on paper, and no cluster runs
+	paper    bool   // the phones are on paper, and no cluster runs
 	was      string // MAC address of the phone whose place the found one has; "" for none
 }
 
