@@ -38,10 +38,9 @@ func examples() map[string][]string {
 
 		"completion": {"source <(itlbench completion bash)", "itlbench completion fish > ~/.config/fish/completions/itlbench.fish"},
 
-		"build itl":       {"itlbench build itl -o ITLFile.tlv --signer pub.pem --record sast=pub.pem --record tftp=pub.pem"},
-		"build ctl":       {"itlbench build ctl -o CTLFile.tlv --signer token.pem --record sast=token.pem --record ccm+tftp=pub.pem"},
-		"vault show":      {"itlbench vault show flash.img --json"},
-		"vault verify":    {"itlbench vault verify flash.img"},
+		"build itl":  {"itlbench build itl -o ITLFile.tlv --signer pub.pem --record sast=pub.pem --record tftp=pub.pem"},
+		"build ctl":  {"itlbench build ctl -o CTLFile.tlv --signer token.pem --record sast=token.pem --record ccm+tftp=pub.pem"},
+		"vault show": {"itlbench vault show flash.img --json"}, "vault verify": {"itlbench vault verify flash.img"},
 		"scenario list":   {"itlbench scenario list"},
 		"scenario run":    {"itlbench scenario run all --junit report.xml", "itlbench scenario run recovery-note --on qemu-arm"},
 		"board probe":     {"itlbench board probe --console /dev/ttyUSB0 -o my-board.yaml"},
