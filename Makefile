@@ -86,6 +86,7 @@ soak: deps build
 	$(GO) test -v -race ./testbench/cluster ./testbench/admin ./testbench/scenario ./testbench/audit -run TestStopUnder -stops 200 -timeout 2h | grep -v "^=== "
 	$(GO) test -v ./testbench/lockout -run TestDay -count 50 -timeout 12h | grep -v '^=== '
 	$(GO) test -v ./testbench/lockout -run TestPredictions -trials 20000 -timeout 12h | grep -v '^=== '
+	$(GO) test -v ./testbench/evidence/capture -run TestConstantMemory -gigabyte -timeout 1h | grep -v '^=== '
 	$(GO) test -v ./testbench/hostile -mutations 100000 -timeout 12h | grep -v '^=== '
 	./.ci/fuzz 20m
 

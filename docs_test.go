@@ -71,8 +71,12 @@ func TestDocumentedCommands(t *testing.T) {
 
 // missingTool returns a program that a page calls and the machine lacks.
 func missingTool(text string) string {
-	for _, tool := range []string{"ssh", "ssh-keygen", "curl", "socat"} {
-		if _, err := exec.LookPath(tool); err != nil && regexp.MustCompile(`(?m)^\$ .*\b`+tool+` -`).MatchString(text) {
+	for _, tool := range []string{"ssh", "ssh-keygen", "curl", "socat", "tcpdump"} {
+		_, err := exec.LookPath(tool)
+		if tool == "tcpdump" && os.Geteuid() != 0 {
+			err = os.ErrPermission // it is of no use without root
+		}
+		if err != nil && regexp.MustCompile(`(?m)^\$ .*\b`+tool+` -`).MatchString(text) {
 			return tool
 		}
 	}

@@ -8,6 +8,7 @@ require (
 	github.com/creack/pty v1.1.24
 	github.com/emiago/sipgo v1.7.3
 	github.com/goccy/go-yaml v1.19.2
+	github.com/gopacket/gopacket v1.7.7
 	github.com/nats-io/nats.go v1.55.0
 	github.com/pin/tftp/v3 v3.2.0
 	github.com/pkg/sftp v1.13.12

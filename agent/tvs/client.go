@@ -197,7 +197,7 @@ func (c *Client) Once(ctx context.Context, server string, req Message, check fun
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	defer stop()
 
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, VerifyConnection: check}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, MaxVersion: newestTLS, InsecureSkipVerify: true, VerifyConnection: check}
 	if c.Certificate != nil {
 		conf.Certificates = []tls.Certificate{*c.Certificate}
 	}

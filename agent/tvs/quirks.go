@@ -1,6 +1,9 @@
 package tvs
 
-import "time"
+import (
+	"crypto/tls"
+	"time"
+)
 
 // What the sources do not state.
 const (
@@ -19,6 +22,11 @@ const (
 	// firstSession is the session id of a phone's first request, as in traces.
 	firstSession = 1001
 )
+
+// newestTLS is the newest version that a phone offers to TVS. Traces show AES256-SHA, a suite of
+// TLS 1.2 and before; that any phone speaks 1.3 there is not documented. With it a capture
+// shows the certificate of the server, which 1.3 hides.
+const newestTLS = tls.VersionTLS12
 
 // notFound is the status for a certificate that is unknown or refused. No trace
 // shows the layout of such a response; the status alone is what other servers

@@ -12,9 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"itlagent/platform/limits"
 	"itlagent/testbench/audit"
@@ -136,20 +134,8 @@ func (e *env) readLog(reports *evidence.Reports, path string) error {
 	if info.IsDir() {
 		return fmt.Errorf("%s: it is a directory", path)
 	}
-	var progress func(int)
-	if tty, ok := e.stderr.(*os.File); ok && term.IsTerminal(int(tty.Fd())) {
-		bar := progressbar.NewOptions64(info.Size(), progressbar.OptionSetWriter(e.stderr), progressbar.OptionShowBytes(true),
-			progressbar.OptionSetDescription(filepath.Base(path)), progressbar.OptionClearOnFinish(), progressbar.OptionThrottle(100*time.Millisecond))
-		defer bar.Finish()
-		const step = 1 << 20 // bytes between looks at the bar
-		since := 0
-		progress = func(n int) {
-			if since += n; since >= step {
-				bar.Add(since)
-				since = 0
-			}
-		}
-	}
+	progress, done := e.readProgress(filepath.Base(path), info.Size())
+	defer done()
 	if err := reports.Read(f, progress); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

@@ -18,7 +18,7 @@ func examples() map[string][]string {
 		"sftp":         {"itlbench sftp --dir keys --user backup"},
 		"scenario":     {"itlbench scenario run recovery-note"},
 		"audit":        {"itlbench audit --dir lab", "itlbench audit --listen 0.0.0.0:5060 --for 1h --csv"},
-		"explain":      {"itlbench explain --state phone --dir lab", "itlbench explain --phone 192.0.2.20 --dir lab", "itlbench explain --log console.log"},
+		"explain":      {"itlbench explain --state phone --dir lab", "itlbench explain --phone 192.0.2.20 --dir lab", "itlbench explain --log console.log", "itlbench explain --pcap boot.pcap --installed ITLFile.tlv"},
 		"import":       {"itlbench import -o copy ITLFile.tlv CTLFile.tlv show-itl.txt certificates.zip"},
 		"pages":        {"itlbench pages lab --listen 127.0.0.1:8080"},
 		"check":        {"itlbench check lab --days 90"},

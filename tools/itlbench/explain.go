@@ -30,11 +30,13 @@ type explainFlags struct {
 	asJSON, all bool
 	from        fromFlags
 	logs        []string
+	pcap        string
 }
 
 func (x *explainFlags) add(f *pflag.FlagSet) {
 	x.from.add(f)
 	f.StringArrayVar(&x.logs, "log", nil, "`FILE` that a phone has written: a console log, a problem report, pasted status messages; - for standard input")
+	f.StringVar(&x.pcap, "pcap", "", "`FILE` with captured packets of phones that boot: pcap or pcapng, also in gzip; - for standard input")
 	p := &x.phone
 	f.StringArrayVar(&p.Installed, "installed", nil, "`LIST` that the phone holds; at most one ITL and one CTL")
 	f.StringVar(&p.Config, "config", "", "`FILE` with the configuration that the phone holds, for its TVS servers; the one that is served where not given")
@@ -59,6 +61,12 @@ func runExplain(e *env, args []string) int {
 	const maxFiles = 3
 	if code, ok := e.parse(f, args, -maxFiles); !ok {
 		return code
+	}
+	if x.pcap != "" {
+		if len(x.dirs)+len(x.logs)+len(x.phone.Servers)+f.NArg() > 0 || x.from.given() || x.phone.Page+x.phone.Hash != "" {
+			return e.usage("explain: --pcap says what the cluster has served: of the phone it goes with --installed, --config, --flash and --state, and with no cluster")
+		}
+		return x.explainCapture(e, f.Changed("mac"))
 	}
 	if len(x.logs) > 0 && !x.from.given() {
 		if len(x.dirs)+f.NArg() > 0 {
@@ -136,7 +144,7 @@ func (x *explainFlags) ask(ctx context.Context, e *env, w lockout.World) (*locko
 	if x.from.given() || len(w) == 0 && len(x.files) > 0 && x.textGiven() {
 		return x.fromEvidence(ctx, e, w)
 	}
-	ex, err := x.explain(ctx, e, w)
+	ex, err := x.explain(ctx, w)
 	return ex, exitOK, err
 }
 
@@ -147,7 +155,7 @@ func (x *explainFlags) textGiven() bool {
 }
 
 // explain asks the cluster of directories, of files, or of the network.
-func (x *explainFlags) explain(ctx context.Context, e *env, w lockout.World) (*lockout.Explanation, error) {
+func (x *explainFlags) explain(ctx context.Context, w lockout.World) (*lockout.Explanation, error) {
 	var around lockout.Surroundings = w
 	switch dial := new(net.Dialer).DialContext; {
 	case len(w) > 0:
@@ -172,7 +180,7 @@ func (x *explainFlags) explain(ctx context.Context, e *env, w lockout.World) (*l
 		}
 	}
 	if len(w) == 0 && len(x.files) > 0 {
-		defer x.copyHints(ctx, e, &p, &hints)()
+		defer x.copyHints(&p, &hints)()
 	}
 	ex, err := lockout.Explain(ctx, around, p.Phone, hints)
 	if err == nil {

@@ -45,8 +45,10 @@ func (s *shower) show(it *recogniser.Item) int {
 		return s.configuration(it)
 	case recogniser.Page:
 		return s.page(it)
-	case recogniser.AlarmLog, recogniser.ConsoleLog, recogniser.Capture:
+	case recogniser.AlarmLog, recogniser.ConsoleLog:
 		return s.log(it)
+	case recogniser.Capture:
+		return s.capture(it)
 	case recogniser.VaultImage:
 		return s.image(it)
 	case recogniser.Empty:

@@ -178,13 +178,22 @@ func (x *fromFlags) fetch(e *env, command string, servers []string) (clean func(
 }
 
 // copyHints gives an explanation from files the copy of the cluster to try remedies in.
-func (x *explainFlags) copyHints(ctx context.Context, e *env, p *evidence.Phone, h *lockout.Hints) (closeCopy func()) {
-	closeCopy = func() {}
+func (x *explainFlags) copyHints(p *evidence.Phone, h *lockout.Hints) (closeCopy func()) {
 	items, err := recogniser.Collect(x.files, nil, recogniser.Limits{})
 	if err != nil {
-		return
+		return func() {}
 	}
-	t, err := twin.New(items, twin.Options{Release: x.from.release})
+	installed, err := recogniser.Collect(x.phone.Installed, nil, recogniser.Limits{})
+	if err != nil {
+		return func() {}
+	}
+	return x.copyOf(items, installed, p, h)
+}
+
+// copyOf makes the copy of a cluster that serves some files, for a phone that holds others.
+func (x *explainFlags) copyOf(served, installed []*recogniser.Item, p *evidence.Phone, h *lockout.Hints) (closeCopy func()) {
+	closeCopy = func() {}
+	t, err := twin.New(served, twin.Options{Release: x.from.release})
 	if err != nil {
 		return
 	}
@@ -195,10 +204,6 @@ func (x *explainFlags) copyHints(ctx context.Context, e *env, p *evidence.Phone,
 	}
 	held := p.Phone
 	held.Servers = lockout.Servers(t.Cluster)
-	installed, err := recogniser.Collect(x.phone.Installed, nil, recogniser.Limits{})
-	if err != nil {
-		return
-	}
 	stored, err := t.Held(installed)
 	if err != nil || len(stored) == 0 {
 		return
