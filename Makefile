@@ -7,7 +7,7 @@ TESTSUM  := $(GO) run gotest.tools/gotestsum@v1.13.0
 COUNTED  := /(agent/vault|testbench/lockout|testbench/hostile|testbench/audit)$$
 export CGO_ENABLED ?= 1
 
-.PHONY: man build run check test deps bench size kernels uboot soak generate debian-kernels
+.PHONY: man build run check test deps bench size kernels uboot soak generate debian-kernels pages
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ ./tools/itlbench ./firmware/itlagent
@@ -49,6 +49,12 @@ test: deps debian-kernels build
 	./.ci/fuzz $(FUZZTIME)
 	@echo 'the slowest tests (without the race detector):'
 	@$(TESTSUM) tool slowest --jsonfile bin/tests.json --num 10
+
+# Pictures of the pages in bin/pages, light, dark and narrow, and those of docs/pages.md.
+pages: deps
+	$(GO) test ./tools/itlbench -run 'TestBrowser$$' -count 1 -shots $(CURDIR)/bin/pages
+	cp bin/pages/overview-light.png docs/pages-overview.png
+	cp bin/pages/phone-dark.png docs/pages-phone.png
 
 deps:
 	@./.ci/deps

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"itlagent/agent/printable"
 	"itlagent/testbench/cluster/registrar"
@@ -108,6 +109,7 @@ func (s *Server) explain(ctx context.Context, st *state.State, row *roster.Row) 
 	if err != nil {
 		return nil, err
 	}
+	defer s.took("explain", time.Now())
 	ex, err := lockout.Explain(ctx, w, p, lockout.Hints{Open: true})
 	if err != nil {
 		return nil, err

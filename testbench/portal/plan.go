@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"itlagent/agent/printable"
 	"itlagent/testbench/cluster"
@@ -232,6 +233,7 @@ func (s *Server) predict(ctx context.Context, ros *roster.Roster, st *state.Stat
 	if len(fleet.Phones) == 0 {
 		return nil, bad(fmt.Errorf("nothing is known of what %s would hold; let them report, or take those that have not to hold what is served now", evidence.Count(fleet.Uncounted())))
 	}
+	defer s.took("plan", time.Now())
 	plan, err := lockout.Predict(ctx, w, fleet.Phones, changes, lockout.Options{Sequence: true})
 	switch {
 	case errors.Is(err, lockout.ErrImpossible):

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"itlagent/agent/accept"
 	"itlagent/testbench/cluster"
 	"itlagent/testbench/evidence"
@@ -52,6 +54,7 @@ type Server struct {
 	said   memory[*lockout.Explanation]
 	plans  memory[*planned]
 
+	meters  meters
 	running running // the plan that is carried out
 }
 
@@ -60,7 +63,7 @@ func New(o Options) (*Server, error) {
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}
-	s := &Server{o: o, source: source{c: o.Cluster, reports: o.Reports}, work: make(chan struct{}, maxWork)}
+	s := &Server{o: o, source: source{c: o.Cluster, reports: o.Reports}, work: make(chan struct{}, maxWork), meters: meters{set: metrics.NewSet()}}
 	switch {
 	case o.Cluster == nil && o.Audit == "":
 		return nil, errors.New("neither a cluster nor a saved audit is given")
@@ -85,6 +88,7 @@ func (s *Server) routes() {
 	s.mux = http.NewServeMux()
 	s.mux.Handle("GET /assets/", http.HandlerFunc(serveAsset))
 	s.mux.HandleFunc("GET /stream", s.stream)
+	s.mux.HandleFunc("GET /metrics", s.metrics)
 	for pattern, show := range map[string]handler{
 		"GET /{$}": s.overview, "GET /phones": s.phones, "GET /phones/{device}": s.phone, "/": s.nothing,
 	} {

@@ -157,6 +157,15 @@ func TestPages(t *testing.T) {
 			t.Errorf("%s is not there as JSON", path)
 		}
 	}
+	text := get(h, "/metrics").Body.String()
+	for _, want := range []string{`itlbench_phones{state="locked"} 6`, `itlbench_phones_by_list{list="current"} `, `itlbench_phones_by_model{model="CP-7965G"} 1`, `itlbench_certificate_expiry_days{node="` + c.Publisher().Name() + `",unit="TVS"} `, `itlbench_events_total{name="DeviceReset"`, `itlbench_seconds_count{what="plan"}`} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no metric %s in:\n%s", want, text)
+		}
+	}
+	if regexp.MustCompile(`(?i)="[^"]*(?:SEP|[0-9a-f]{12})`).MatchString(text) {
+		t.Errorf("the address of a phone is in a label:\n%s", text)
+	}
 	for _, asset := range []string{"style.css", "pages.js", "htmx-2.0.11.min.js", "uplot-1.6.32.min.js", "htmx-LICENSE.txt", "uplot-LICENSE.txt"} {
 		if w := get(h, "/assets/"+asset); w.Code != http.StatusOK || w.Body.Len() == 0 {
 			t.Errorf("%s: %d", asset, w.Code)

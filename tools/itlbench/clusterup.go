@@ -25,21 +25,20 @@ func clusterUp(e *env, args []string) int {
 	only := f.StringArray("node", nil, "run the node of this `NAME` alone")
 	still := f.Bool("still", false, "a new cluster's bench clock moves by cluster clock alone")
 	var pages pagesFlags
+	var alerts alertFlags
 	pages.add(f, "pages", "`ADDR` of pages to look at, host:port; on loopback where no host is given; none where it is empty")
 	detach := f.Bool("detach", false, "go on in the background, and return once every port is open; cluster down ends it, and DIR/up.log has what it says")
 	detached := f.Bool(detachedFlag, false, "this is what goes on in the background")
 	f.MarkHidden(detachedFlag)
+	alerts.add(f)
 	verbose := f.BoolP("verbose", "v", false, "log what the services refuse")
-	if code, ok := e.parse(f, args, 0); !ok {
+	if code, ok := alerts.parse(e, f, args); !ok {
 		return code
-	}
-	if f.Changed("profile") && *config != "" {
-		return e.usage("cluster up: --profile and --config are two ways to say the same")
 	}
 	if *detach {
 		return e.detach(*dir, withoutDetach(args))
 	}
-	p, code := e.profileOf(*builtin, *config, *port)
+	p, code := e.profileOf(f.Changed("profile"), *builtin, *config, *port)
 	if code != exitOK {
 		return code
 	}
@@ -73,6 +72,7 @@ func clusterUp(e *env, args []string) int {
 	}
 	defer func() { stop(); served() }()
 	ready()
+	defer alerts.run(ctx, e, c, stop)()
 	return e.keepUp(ctx, c, files)
 }
 
@@ -85,8 +85,11 @@ func (e *env) refusals(wanted bool) func(format string, args ...any) {
 }
 
 // profileOf returns the built-in profile of a name, or that of a file where one is given,
-// with ports from one on where it is not 0.
-func (e *env) profileOf(builtin, config string, port int) (profile.Profile, int) {
+// and not both, with ports from one on where it is not 0.
+func (e *env) profileOf(named bool, builtin, config string, port int) (profile.Profile, int) {
+	if named && config != "" {
+		return profile.Profile{}, e.usage("cluster up: --profile and --config are two ways to say the same")
+	}
 	if port < 0 || port > 65000 {
 		return profile.Profile{}, e.usage("cluster up: port %d", port)
 	}
