@@ -17,7 +17,9 @@ import (
 const (
 	MaxPhones = 2_000_000
 	MaxLine   = 64 << 10 // bytes
-	maxFaults = 10       // that are described; all are counted
+	// maxSkipped bounds how far the end of a longer line is looked for, in bytes.
+	maxSkipped = 64 << 20
+	maxFaults  = 10 // that are described; all are counted
 )
 
 // ErrTooMany says that more phones report than are remembered.
@@ -49,6 +51,7 @@ type Reports struct {
 func New() *Reports { return &Reports{phones: make(map[MAC]entry), seed: maphash.MakeSeed()} }
 
 // Read reads a log to its end. progress, if not nil, is told of bytes as they are read.
+// A line without an end within 64 MiB is an error.
 // Lines that are not about lists of phones are passed over.
 func (r *Reports) Read(log io.Reader, progress func(bytes int)) error {
 	if progress == nil {
@@ -63,7 +66,10 @@ func (r *Reports) Read(log io.Reader, progress func(bytes int)) error {
 		progress(len(line))
 		if err == bufio.ErrBufferFull {
 			r.Long++
-			for err == bufio.ErrBufferFull {
+			for skipped := len(line); err == bufio.ErrBufferFull; skipped += len(line) {
+				if skipped > maxSkipped {
+					return fmt.Errorf("no line ends within %d bytes: this is no log", maxSkipped)
+				}
 				line, err = in.ReadSlice('\n')
 				progress(len(line))
 			}

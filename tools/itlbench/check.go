@@ -15,6 +15,7 @@ import (
 	"itlagent/agent/fetch"
 	"itlagent/agent/printable"
 	"itlagent/agent/trustlist"
+	"itlagent/agent/tvs"
 	"itlagent/testbench/check"
 	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/cluster/state"
@@ -167,6 +168,9 @@ func (e *env) askTVS(s *state.State, named []string, o check.Options) ([]check.T
 	var servers []string
 	for _, name := range named {
 		if name != "all" {
+			if host, port, err := net.SplitHostPort(tvs.Address(name)); err != nil || host == "" || port == "" {
+				return nil, nil, e.usage("check: --tvs: %q is no address of a service, host or host:port", name)
+			}
 			servers = append(servers, name)
 			continue
 		}
