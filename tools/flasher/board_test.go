@@ -21,7 +21,6 @@ import (
 	"itlagent/tools/flasher"
 	"itlagent/tools/qemu"
 	"itlagent/tools/uboot"
-	"itlagent/tools/xymodem"
 )
 
 var (
@@ -219,7 +218,7 @@ func (x *bench) changed(job flasher.Job) {
 	data := last.Data
 	last.Data = append(append([]byte{}, data[:len(data)-1]...), data[len(data)-1]^1)
 	m, e := x.start()
-	_, wrote, err := x.flash(t.Context(), e, flasher.Serial{Kind: xymodem.YMODEM}, flasher.Job{Files: files})
+	_, wrote, err := x.flash(t.Context(), e, flasher.Serial{Protocol: flasher.YMODEM}, flasher.Job{Files: files})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,19 +330,20 @@ func (x *bench) complete(transfer flasher.Transfer, job flasher.Job) time.Durati
 	return took
 }
 
-// By YMODEM and by XMODEM, the flash has the bytes that were sent: a piece of each file,
+// By YMODEM, XMODEM and Kermit, the flash has the bytes that were sent: a piece of each file,
 // or with -serial all of them, and then a phone that has its list.
 func TestFlashBySerial(t *testing.T) {
 	flashed(t, func(x *bench) {
 		t, whole := x.t, x.job()
-		for kind, size := range []int{xymodem.YMODEM: 20_001, xymodem.XMODEM: 4_097} {
+		for i, size := range []int{20_001, 4_097, 5_003} {
+			protocol := []flasher.Protocol{flasher.YMODEM, flasher.XMODEM, flasher.Kermit}[i]
 			var job flasher.Job
 			for _, f := range whole.Files {
-				f.Data = f.Data[1000*kind:][:size] // other bytes each time
+				f.Data = f.Data[1000*i:][:size] // other bytes each time
 				job.Files = append(job.Files, f)
 			}
 			m, e := x.start()
-			if _, wrote, err := x.flash(t.Context(), e, flasher.Serial{Kind: xymodem.Kind(kind)}, job); err != nil || wrote != int64(size*len(job.Files)) {
+			if _, wrote, err := x.flash(t.Context(), e, flasher.Serial{Protocol: protocol}, job); err != nil || wrote != int64(size*len(job.Files)) {
 				t.Fatalf("%d bytes written, %v", wrote, err)
 			}
 			m.Kill()
@@ -355,7 +355,7 @@ func TestFlashBySerial(t *testing.T) {
 		m, e := x.start()
 		defer m.Kill()
 		begin := time.Now()
-		f, _, err := x.flash(t.Context(), e, flasher.Serial{Kind: xymodem.YMODEM}, whole)
+		f, _, err := x.flash(t.Context(), e, flasher.Serial{Protocol: flasher.YMODEM}, whole)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -15,7 +15,6 @@ import (
 	"itlagent/tools/flasher"
 	"itlagent/tools/qemu"
 	"itlagent/tools/uboot"
-	"itlagent/tools/xymodem"
 )
 
 // loader is a real boot loader on an emulated machine, which nobody boots a phone from:
@@ -137,7 +136,7 @@ func (l loader) flashes(t *testing.T, b *board.Board, data []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	send := flasher.Serial{Kind: xymodem.YMODEM, Baud: l.baud, SetBaud: func(int) error { return nil }} // the emulated line has no rate
+	send := flasher.Serial{Protocol: flasher.YMODEM, Baud: l.baud, SetBaud: func(int) error { return nil }} // the emulated line has no rate
 	f := &flasher.Flasher{Board: b, Loader: u, Transfer: send, Say: func(line string) { t.Log(line) }}
 	job := flasher.Job{}
 	for i, file := range b.Bootloader.Files {

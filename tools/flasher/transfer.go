@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +19,7 @@ import (
 	"github.com/pin/tftp/v3"
 
 	"itlagent/tools/expect"
+	"itlagent/tools/kermit"
 	"itlagent/tools/uboot"
 	"itlagent/tools/xymodem"
 )
@@ -154,9 +157,24 @@ func (f Folder) Fetch(ctx context.Context, l *uboot.Loader, name string, data []
 	return fetchTFTP(ctx, l, f.Command(name, at))
 }
 
+// Protocol is how a file is sent over the console: "ymodem", "xmodem" or "kermit".
+type Protocol string
+
+// The protocols, and the loader's commands that receive by them.
+const (
+	YMODEM Protocol = "ymodem"
+	XMODEM Protocol = "xmodem"
+	Kermit Protocol = "kermit"
+)
+
+var receivers = map[Protocol]string{YMODEM: "loady", XMODEM: "loadx", Kermit: "loadb"}
+
+// Protocols are all of them.
+func Protocols() []Protocol { return slices.Sorted(maps.Keys(receivers)) }
+
 // Serial sends over the console itself.
 type Serial struct {
-	Kind     xymodem.Kind
+	Protocol Protocol
 	Baud     int                                // 0 leaves the rate as it is
 	SetBaud  func(baud int) error               // of this end; 0 is the console's own
 	Progress func(name string, done, total int) // may be nil
@@ -167,7 +185,7 @@ func (Serial) Setup() map[string]string { return nil }
 
 // Command implements Transfer.
 func (s Serial) Command(_ string, at uint64) string {
-	command := fmt.Sprintf("%s %x", map[xymodem.Kind]string{xymodem.YMODEM: "loady", xymodem.XMODEM: "loadx"}[s.Kind], at)
+	command := fmt.Sprintf("%s %x", receivers[s.Protocol], at)
 	if s.Baud != 0 {
 		command += fmt.Sprintf(" %d", s.Baud)
 	}
@@ -192,11 +210,7 @@ func (s Serial) Fetch(ctx context.Context, l *uboot.Loader, name string, data []
 	if err := s.ready(ctx, l, command); err != nil {
 		return err
 	}
-	o := xymodem.Options{Kind: s.Kind}
-	if s.Progress != nil {
-		o.Progress = func(done, total int) { s.Progress(name, done, total) }
-	}
-	if err := xymodem.Send(ctx, e, xymodem.File{Name: name, Data: data}, o); err != nil {
+	if err := s.send(ctx, e, name, data); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrTransfer, name, err)
 	}
 	if s.Baud != 0 {
@@ -211,6 +225,21 @@ func (s Serial) Fetch(ctx context.Context, l *uboot.Loader, name string, data []
 	}
 	_, err = l.End(ctx, quick, command, mark)
 	return err
+}
+
+func (s Serial) send(ctx context.Context, e *expect.Expect, name string, data []byte) error {
+	var progress func(done, total int)
+	if s.Progress != nil {
+		progress = func(done, total int) { s.Progress(name, done, total) }
+	}
+	if s.Protocol == Kermit {
+		return kermit.Send(ctx, e, kermit.File{Name: name, Data: data}, kermit.Options{Progress: progress})
+	}
+	kind := xymodem.YMODEM
+	if s.Protocol == XMODEM {
+		kind = xymodem.XMODEM
+	}
+	return xymodem.Send(ctx, e, xymodem.File{Name: name, Data: data}, xymodem.Options{Kind: kind, Progress: progress})
 }
 
 // ready waits until the loader takes a file, at the rate that was asked for.

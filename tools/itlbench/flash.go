@@ -51,7 +51,7 @@ func runFlash(e *env, args []string) int {
 	f.StringArrayVar(&r.tftp, "tftp", nil, "`ADDR` of the phone's TFTP server as the board sees it, in the place of --cluster")
 	f.StringVar(&r.mac, "mac", "64A0E71502CC", "the phone's MAC `address`")
 	f.StringVar(&r.model, "model", "CP-7965G", "phone `model`")
-	f.StringVar(&r.over, "over", "auto", "how files are sent: tftp, ymodem or xmodem; auto is TFTP, and YMODEM where that fails")
+	f.StringVar(&r.over, "over", "auto", "how files are sent: tftp, ymodem, xmodem or kermit; auto is TFTP, and YMODEM where that fails")
 	f.StringVar(&r.listen, "listen", "", "`ADDR` where this machine serves TFTP to a real board, such as 192.0.2.1:69")
 	f.StringVar(&r.server, "server", "", "`ADDR` of that server as the board sees it; that of --listen where none is given")
 	f.StringVar(&r.only, "only", "", "flash `PART` alone: kernel, initramfs or env")
@@ -88,8 +88,8 @@ func (r *flashing) wrong() string {
 	switch {
 	case r.board.Bootloader == nil:
 		return fmt.Sprintf("board %s has no boot loader in its description", r.board.Name)
-	case !slices.Contains([]string{"auto", "tftp", "ymodem", "xmodem"}, r.over):
-		return fmt.Sprintf("--over %s: want auto, tftp, ymodem or xmodem", r.over)
+	case !r.overLine() && !slices.Contains([]string{"auto", "tftp"}, r.over):
+		return fmt.Sprintf("--over %s: want auto, tftp, ymodem, xmodem or kermit", r.over)
 	case r.only != "" && r.only != "env" && !slices.ContainsFunc(r.board.Bootloader.Files, func(f board.Flashed) bool { return f.Partition == r.only }):
 		return fmt.Sprintf("--only %s: want kernel, initramfs or env", r.only)
 	case r.emulated && r.console != "":
@@ -195,7 +195,7 @@ func (r *flashing) write(ctx context.Context, f *flasher.Flasher, job flasher.Jo
 	err := try()
 	if errors.Is(err, flasher.ErrTFTP) && r.over == "auto" && ctx.Err() == nil {
 		f.Say("TFTP does not work: over the serial line")
-		f.Transfer = r.serial("ymodem")
+		f.Transfer = r.serial(flasher.YMODEM)
 		err = try()
 	}
 	if err != nil || r.once {
@@ -210,8 +210,8 @@ func (r *flashing) write(ctx context.Context, f *flasher.Flasher, job flasher.Jo
 // dryRun prints what would be typed.
 func (r *flashing) dryRun(ctx context.Context, f *flasher.Flasher, job flasher.Job) (int, error) {
 	f.Transfer = &flasher.TFTP{Addresses: r.addresses(69)}
-	if r.over == "ymodem" || r.over == "xmodem" {
-		f.Transfer = r.serial(r.over)
+	if r.overLine() {
+		f.Transfer = r.serial(flasher.Protocol(r.over))
 	}
 	if r.once {
 		return exitOK, f.BootOnce(ctx, job)

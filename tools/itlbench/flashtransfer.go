@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"golang.org/x/term"
@@ -12,19 +13,18 @@ import (
 	"itlagent/platform/serial/lines"
 	"itlagent/tools/flasher"
 	"itlagent/tools/power"
-	"itlagent/tools/xymodem"
 )
 
 // transfer returns how files reach the board, and what ends it.
 func (r *flashing) transfer() (flasher.Transfer, func(), error) {
 	nothing := func() {}
 	switch {
-	case r.over == "ymodem" || r.over == "xmodem":
-		return r.serial(r.over), nothing, nil
+	case r.overLine():
+		return r.serial(flasher.Protocol(r.over)), nothing, nil
 	case r.folder != "":
 		return flasher.Folder{Addresses: r.addresses(0), Dir: r.folder}, nothing, nil
 	case !r.emulated && r.listen == "":
-		return r.serial("ymodem"), nothing, nil
+		return r.serial(flasher.YMODEM), nothing, nil
 	}
 	listen := r.listen
 	if listen == "" {
@@ -37,12 +37,14 @@ func (r *flashing) transfer() (flasher.Transfer, func(), error) {
 	return t, t.Close, nil
 }
 
+// overLine reports whether files are to be sent over the console.
+func (r *flashing) overLine() bool {
+	return slices.Contains(flasher.Protocols(), flasher.Protocol(r.over))
+}
+
 // serial sends over the console.
-func (r *flashing) serial(kind string) flasher.Transfer {
-	s := flasher.Serial{Baud: r.baud, Kind: xymodem.YMODEM, Progress: func(_ string, done, total int) { r.progress(int64(done), int64(total)) }}
-	if kind == "xmodem" {
-		s.Kind = xymodem.XMODEM
-	}
+func (r *flashing) serial(protocol flasher.Protocol) flasher.Transfer {
+	s := flasher.Serial{Baud: r.baud, Protocol: protocol, Progress: func(_ string, done, total int) { r.progress(int64(done), int64(total)) }}
 	s.SetBaud = func(baud int) error {
 		if baud == 0 {
 			baud = r.board.Console.Baud
