@@ -160,6 +160,31 @@ func TestPress(t *testing.T) {
 	}
 }
 
+// A loader that boots unless it hears its word stops for that word alone.
+func TestStopWord(t *testing.T) {
+	for key, want := range map[string]error{"let-me-in": nil, "": uboot.ErrNoPrompt, "let-me-out": uboot.ErrNoPrompt} {
+		here, there := net.Pipe()
+		go func() {
+			there.Write([]byte("U-Boot 2023.01\r\nAutoboot in 3 seconds\r\n"))
+			heard, buf := "", make([]byte, 1)
+			for {
+				if _, err := there.Read(buf); err != nil {
+					return
+				}
+				if heard += string(buf); strings.HasSuffix(heard, "let-me-in") || buf[0] == 3 && strings.Contains(heard, "let-me-in") {
+					there.Write([]byte("\r\n=> "))
+				}
+			}
+		}()
+		_, err := uboot.Attach(t.Context(), expect.New(here), uboot.Options{Prompt: "=> ", Stop: "Autoboot in", Key: key, Limit: 10 * time.Millisecond})
+		if !errors.Is(err, want) {
+			t.Errorf("%q: %v", key, err)
+		}
+		here.Close()
+		there.Close()
+	}
+}
+
 // A board without a prompt is told apart: silent, garbage, or something else.
 func TestNoPrompt(t *testing.T) {
 	for name, c := range map[string]struct {
