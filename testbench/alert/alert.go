@@ -21,13 +21,13 @@ import (
 	"net"
 	"net/smtp"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"itlagent/agent/printable"
+	"itlagent/platform/shellcmd"
 	"itlagent/testbench/events"
 )
 
@@ -125,9 +125,8 @@ func (h *Hook) Tell(ctx context.Context, e *events.Event) error {
 }
 
 func (h *Hook) run(ctx context.Context, e *events.Event) error {
-	cmd := exec.CommandContext(ctx, "sh", "-c", h.Command)
+	cmd := shellcmd.New(ctx, h.Command)
 	cmd.Stdin = strings.NewReader(e.String() + "\n")
-	cmd.WaitDelay = time.Second
 	cmd.Env = append(os.Environ(), "ALERT_NAME="+printable.Text(e.Name), "ALERT_NODE="+printable.Text(e.Node), "ALERT_SEVERITY="+strconv.Itoa(e.Severity),
 		"ALERT_TIME="+e.Time.UTC().Format(time.RFC3339), "ALERT_TEXT="+printable.Text(e.Text))
 	if err := cmd.Run(); err != nil {

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"itlagent/agent/printable"
+	"itlagent/platform/shellcmd"
 )
 
 // Action is what to do with the power.
@@ -66,8 +67,7 @@ type command string
 func (c command) Switch(ctx context.Context, a Action) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "sh", "-c", string(c)+" "+string(a))
-	cmd.WaitDelay = time.Second
+	cmd := shellcmd.New(ctx, string(c)+" "+string(a))
 	out := &last{}
 	cmd.Stdout, cmd.Stderr = out, out
 	began := time.Now()
