@@ -104,6 +104,9 @@ func (t *Twin) reported(w lockout.World, mac string) (p lockout.Phone, notes []s
 func (t *Twin) stored(ctx context.Context, src *evidence.Source, w lockout.World, stdin io.Reader) (lockout.Stored, error) {
 	if src.State == "" && src.Flash == "" {
 		items, err := recogniser.Collect(src.Installed, stdin, recogniser.Limits{})
+		if err == nil {
+			err = lists(items)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -123,6 +126,27 @@ func (t *Twin) stored(ctx context.Context, src *evidence.Source, w lockout.World
 	held := maps.Clone(known.Stored)
 	maps.Copy(held, lists)
 	return held, err
+}
+
+// lists errs where what is said to be a phone's lists has none, or a damaged file: without
+// it the phone would be taken for another one.
+func lists(items []*recogniser.Item) error {
+	found := len(items) == 0
+	for _, it := range items {
+		if it.Err != nil {
+			return fmt.Errorf("%s, which the phone is said to hold: %s: %w", it.Name, it.About, it.Err)
+		}
+		for _, l := range it.Lists {
+			if len(l.Warnings) > 0 {
+				return fmt.Errorf("%s, which the phone is said to hold, is not whole: %s", it.Name, l.Warnings[0])
+			}
+		}
+		found = found || len(it.Lists) > 0 || it.File != nil && it.File.Kind.IsList()
+	}
+	if !found {
+		return fmt.Errorf("%s, which the phone is said to hold, is no list: %s", items[0].Name, items[0].About)
+	}
+	return nil
 }
 
 // How near a phone's lists are to a cluster.

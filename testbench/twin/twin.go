@@ -26,6 +26,8 @@ type Options struct {
 	Release string    // "" guesses it from the lists
 	Now     time.Time // the machine's where zero
 	Dir     string    // of the twin; "" keeps it in memory
+	// Held is what a phone holds: its lists have certificates that the text of others lacks.
+	Held []*recogniser.Item
 }
 
 // Twin is the copy of a real cluster.
@@ -39,6 +41,9 @@ type Twin struct {
 
 // ErrNoList says that evidence has no ITL that a cluster serves.
 var ErrNoList = errors.New("no ITL is among it, neither as a file nor as what show itl prints")
+
+// ErrRelease says that a release that is named does not exist.
+var ErrRelease = errors.New("invalid release")
 
 // builder is a twin that is being made.
 type builder struct {
@@ -76,10 +81,15 @@ func (b *builder) note(format string, args ...any) {
 	b.notes = append(b.notes, text)
 }
 
-// New makes a twin.
+// New makes a twin. Its errors are ErrNoList, ErrRelease, and those of the directory.
 func New(items []*recogniser.Item, o Options) (*Twin, error) {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
+	}
+	if o.Release != "" {
+		if _, err := profile.FindRelease(o.Release); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrRelease, err)
+		}
 	}
 	k, err := newKnown()
 	if err != nil {
@@ -87,6 +97,7 @@ func New(items []*recogniser.Item, o Options) (*Twin, error) {
 	}
 	b := &builder{opts: o, secret: pki.NewSecret(), known: k}
 	k.learn(items)
+	k.learn(o.Held)
 	if err := b.lists(items); err != nil {
 		return nil, err
 	}

@@ -38,8 +38,15 @@ func readIdentity(path string, key bool) (*pki.Identity, error) {
 // writeOutput writes a file that everybody may read, as a whole or not at all.
 func writeOutput(path string, data []byte) error { return writeFile(path, data, 0o644) }
 
-// writeFile writes to a temporary file beside path, which is then renamed.
+// writeFile writes to a temporary file beside path, which is then renamed. What a link
+// leads to is replaced, not the link; a device or a pipe is written to, not replaced.
 func writeFile(path string, data []byte, mode os.FileMode) error {
+	if to, err := filepath.EvalSymlinks(path); err == nil {
+		path = to
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return writeThrough(path, data)
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".itlbench-*")
 	if err != nil {
 		var p *os.PathError
@@ -56,6 +63,18 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 	if err != nil {
 		os.Remove(f.Name())
 		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+func writeThrough(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return plainPath(err)
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write %w", plainPath(err))
 	}
 	return nil
 }

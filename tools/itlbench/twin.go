@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +25,7 @@ import (
 type fromFlags struct {
 	paths   []string
 	release string
+	held    []*recogniser.Item // what a phone holds, where that is known by files
 }
 
 func (x *fromFlags) add(f *pflag.FlagSet) {
@@ -49,8 +51,10 @@ func (x *fromFlags) twin(e *env, command, dir string, more ...string) (*twin.Twi
 			fmt.Fprintf(e.stderr, "itlbench: warning: %s is left out: %s\n", printable.Text(it.Name), it.About)
 		}
 	}
-	t, err := twin.New(items, twin.Options{Release: x.release, Dir: dir})
+	t, err := twin.New(items, twin.Options{Release: x.release, Dir: dir, Held: x.held})
 	switch {
+	case errors.Is(err, twin.ErrRelease):
+		return nil, e.usage("%s: --release: %v", command, err)
 	case errors.Is(err, twin.ErrNoList):
 		return nil, e.fail(exitNo, "%s: what the cluster serves is not known: %v", command, err)
 	case errors.Is(err, os.ErrExist):
@@ -75,7 +79,7 @@ func runImport(e *env, args []string) int {
 	case f.NArg() == 0:
 		return e.usage("import: no evidence given: lists, show itl text, certificates, logs, exports of phones, or an archive of them")
 	}
-	x := fromFlags{f.Args(), *release}
+	x := fromFlags{paths: f.Args(), release: *release}
 	t, code := x.twin(e, "import", *output)
 	if t == nil {
 		return code
@@ -117,6 +121,9 @@ func (x *explainFlags) fromEvidence(ctx context.Context, e *env, others lockout.
 	defer clean()
 	if code != exitOK {
 		return nil, code, nil
+	}
+	if !slices.Contains(x.phone.Installed, recogniser.Stdin) { // what cannot be read is said later
+		x.from.held, _ = recogniser.Collect(slices.DeleteFunc(append(slices.Clone(x.phone.Installed), x.phone.State), func(p string) bool { return p == "" }), nil, recogniser.Limits{})
 	}
 	t, code := x.from.twin(e, "explain", "", more...)
 	if t == nil {
@@ -193,7 +200,7 @@ func (x *explainFlags) copyHints(p *evidence.Phone, h *lockout.Hints) (closeCopy
 // copyOf makes the copy of a cluster that serves some files, for a phone that holds others.
 func (x *explainFlags) copyOf(served, installed []*recogniser.Item, p *evidence.Phone, h *lockout.Hints) (closeCopy func()) {
 	closeCopy = func() {}
-	t, err := twin.New(served, twin.Options{Release: x.from.release})
+	t, err := twin.New(served, twin.Options{Release: x.from.release, Held: installed})
 	if err != nil {
 		return
 	}

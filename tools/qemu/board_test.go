@@ -28,7 +28,8 @@ var (
 )
 
 // emulated runs a test for every emulated board for which there are an emulator and
-// a kernel, with an image of it; or for those of the names alone.
+// a kernel, with an image of it; or for those of the names alone. Boards run side by
+// side, for much of their time they wait.
 func emulated(t *testing.T, f func(t *testing.T, b *board.Board, base string), only ...string) {
 	names := boards.Names()
 	if len(only) > 0 {
@@ -50,6 +51,7 @@ func emulated(t *testing.T, f func(t *testing.T, b *board.Board, base string), o
 			if err != nil {
 				t.Skipf("SKIPPED: %v", err)
 			}
+			t.Parallel()
 			base := t.TempDir()
 			if _, err := image.Build(b, image.Options{Dir: base, Kernel: kernel, Modules: modules, Source: "../.."}); err != nil {
 				t.Fatal(err)
@@ -65,6 +67,7 @@ func TestStoriesOnBoards(t *testing.T) {
 	if testing.Short() {
 		t.Skip("emulated boards are not run again with the race detector")
 	}
+	t.Parallel()
 	emulated(t, func(t *testing.T, b *board.Board, base string) {
 		for name := range strings.SplitSeq(*scenarios, ",") {
 			s, err := scenario.Load(name)
@@ -89,6 +92,7 @@ func TestPowerCuts(t *testing.T) {
 	if testing.Short() {
 		t.Skip("emulated boards are not run again with the race detector")
 	}
+	t.Parallel()
 	emulated(t, func(t *testing.T, b *board.Board, base string) {
 		c, servers := forGuest(t)
 		dir := filepath.Join(t.TempDir(), "phone")
@@ -120,6 +124,7 @@ func TestDHCPAndPowerOff(t *testing.T) {
 	if testing.Short() {
 		t.Skip("emulated boards are not run again with the race detector")
 	}
+	t.Parallel()
 	emulated(t, func(t *testing.T, b *board.Board, base string) {
 		dhcp := *b
 		dhcp.Network = board.Network{}
@@ -163,6 +168,7 @@ func TestIdlePhoneIsNotReset(t *testing.T) {
 	if testing.Short() {
 		t.Skip("emulated boards are not run again with the race detector")
 	}
+	t.Parallel()
 	emulated(t, func(t *testing.T, b *board.Board, base string) {
 		c, servers := forGuest(t)
 		m, err := qemu.Start(t.Context(), b, qemu.Options{Dir: base, Phone: qemu.PhoneArgs(c.State().Phones[0].MAC, "CP-7965G", servers)})

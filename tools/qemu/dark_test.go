@@ -72,6 +72,7 @@ func TestBoardDoesNotGoDark(t *testing.T) {
 	if testing.Short() {
 		t.Skip("emulated boards are not run again with the race detector")
 	}
+	t.Parallel()
 	emulated(t, func(t *testing.T, b *board.Board, base string) {
 		_, servers := forGuest(t)
 		phone := qemu.PhoneArgs("64A0E71502CC", "CP-7965G", servers)
@@ -128,6 +129,7 @@ func TestFormatFromConsole(t *testing.T) {
 	if testing.Short() {
 		t.Skip("emulated boards are not run again with the race detector")
 	}
+	t.Parallel()
 	emulated(t, func(t *testing.T, b *board.Board, base string) {
 		size, err := board.Size(b.QEMU.FlashSize)
 		if err != nil {

@@ -25,8 +25,10 @@ func withInit(t *testing.T, program string, args []string, f func(t *testing.T, 
 	if testing.Short() {
 		t.Skip("emulated boards are not run again with the race detector")
 	}
+	t.Parallel()
 	for _, name := range raw {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			b, err := boards.Load(name)
 			if err != nil {
 				t.Fatal(err)
