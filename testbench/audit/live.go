@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"itlagent/agent/accept"
@@ -28,6 +29,18 @@ type Listener struct {
 
 // Listen opens a listener on "host:port"; port 0 takes a free one.
 func Listen(address string) (*Listener, error) {
+	_, port, _ := net.SplitHostPort(address) // net.Listen says what is wrong with it
+	for tries := 1; ; tries++ {
+		l, err := listen(address)
+		if err == nil || port != "0" || tries == 10 || !errors.Is(err, syscall.EADDRINUSE) {
+			return l, err
+		}
+	}
+}
+
+// listen takes a port by TCP, which may be any one, and the same by UDP, where somebody
+// else may have it.
+func listen(address string) (*Listener, error) {
 	tcp, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, err

@@ -237,6 +237,13 @@ func typedOn(t *testing.T, w, serving, twins lockout.World, p lockout.Phone, rem
 	}
 	for _, a := range remedy.Actions() {
 		for _, cmd := range a.Commands(twins) {
+			for i, c := range twins { // whoever types it knows the addresses that evidence lacks
+				for _, n := range c.Nodes() {
+					if real, err := serving[i].Node(n.Name()); err == nil {
+						cmd.Line = strings.ReplaceAll(cmd.Line, n.State().Advertised("http"), real.State().Advertised("http"))
+					}
+				}
+			}
 			at := slices.Index(w, serving[a.Place()])
 			if err := h.do(running, a.In(at), cmd); err != nil {
 				return nil, fmt.Errorf("%v: %w", cmd, err)
