@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	cuts      = flag.Int("cuts", 5, "how often the power of each board is cut")
+	cuts      = flag.Int("cuts", 3, "how often the power of each board is cut")
 	cutSeed   = flag.Uint64("cutseed", 0, "seed of the moments; 0 takes the time")
 	scenarios = flag.String("scenarios", "both-regenerated", "scenarios that are run on each board, joined by commas")
 )

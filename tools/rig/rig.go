@@ -52,5 +52,6 @@ var (
 // busy machine are slow.
 const Patience = 2 * time.Minute
 
-// commandTime is how long the echo of a command may take, or a question of it.
-const commandTime = 30 * time.Second
+// commandTime is how long the echo of a command may take, or a question of it: an
+// emulated board that computes keys beside others on a busy machine is mute for long.
+const commandTime = Patience
