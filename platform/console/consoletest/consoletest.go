@@ -29,7 +29,7 @@ import (
 
 // Patience is how long a person waits for an answer. On an idle machine it comes within
 // milliseconds; tests that run beside others may take seconds. What hangs, hangs for ever.
-const Patience = 5 * time.Second
+const Patience = 30 * time.Second
 
 // PTY returns the two ends of a pty, until the test ends.
 func PTY(t testing.TB) (master, tty *os.File) {

@@ -49,6 +49,7 @@ type bench struct {
 	store *holdings.MemStore
 	agent *agent.Agent
 	rec   *recorder
+	mu    sync.Mutex        // of files
 	files map[string][]byte // served in the place of the cluster's own, where the phone is given the front
 	// patience is for one file of one server.
 	patience time.Duration
@@ -134,11 +135,21 @@ func (b *bench) regenerate(units ...profile.Unit) {
 	b.restart(profile.TVSService, profile.TFTPService)
 }
 
+// replace has the front serve a file in the place of the cluster's.
+func (b *bench) replace(name string, data []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.files[name] = data
+}
+
 // front is a server of files in front of the publisher: some of them are others.
 func (b *bench) front() {
 	b.t.Helper()
 	file := func(name string) ([]byte, error) {
-		if data, ok := b.files[name]; ok {
+		b.mu.Lock()
+		data, ok := b.files[name]
+		b.mu.Unlock()
+		if ok {
 			return data, nil
 		}
 		return b.c.Publisher().State().File(name, false)

@@ -77,10 +77,10 @@ var cases = []struct {
 		b.patience = 600 * time.Millisecond
 		b.serve(b.c.Publisher().Address())
 	}},
-	{"empty list", trust.EmptyFile, false, func(b *bench) { b.files[itlName] = []byte{}; b.front() }},
+	{"empty list", trust.EmptyFile, false, func(b *bench) { b.replace(itlName, []byte{}); b.front() }},
 	{"CTL for an ITL", trust.WrongFile, false, func(b *bench) {
 		call := b.c.Publisher().Identity(profile.CallManager)
-		b.files[itlName] = pkitest.List(b.t, trustlist.ListSpec{Kind: trustlist.CTL, Records: []trustlist.RecordSpec{{Role: trustlist.SAST, Certificate: call.Certificate}}}, call).Bytes()
+		b.replace(itlName, pkitest.List(b.t, trustlist.ListSpec{Kind: trustlist.CTL, Records: []trustlist.RecordSpec{{Role: trustlist.SAST, Certificate: call.Certificate}}}, call).Bytes())
 		b.front()
 	}},
 	{"unknown digest", trust.UnsupportedDigest, false, func(b *bench) {
@@ -94,21 +94,21 @@ var cases = []struct {
 	}},
 	{"older blank list", trust.OlderList, false, func(b *bench) {
 		call := b.c.Publisher().Identity(profile.CallManager)
-		b.files[itlName] = pkitest.List(b.t, trustlist.ListSpec{Kind: trustlist.ITL, Time: pkitest.Time.Add(-1000 * time.Hour), Records: []trustlist.RecordSpec{
-			{Role: trustlist.SAST, Certificate: call.Certificate}}}, call).Bytes()
+		b.replace(itlName, pkitest.List(b.t, trustlist.ListSpec{Kind: trustlist.ITL, Time: pkitest.Time.Add(-1000 * time.Hour), Records: []trustlist.RecordSpec{
+			{Role: trustlist.SAST, Certificate: call.Certificate}}}, call).Bytes())
 		b.front()
 	}},
-	{"unsigned configuration", trust.NotSigned, false, func(b *bench) { b.files[confName] = []byte("<device></device>"); b.front() }},
+	{"unsigned configuration", trust.NotSigned, false, func(b *bench) { b.replace(confName, []byte("<device></device>")); b.front() }},
 	{"configuration signed by the recovery key", trust.RoleMissing, false, func(b *bench) {
 		b.withoutTVS()
-		b.files[confName] = pkitest.Signed(b.t, confName, "<device></device>", b.c.State().Recovery(), trustlist.SHA1)
+		b.replace(confName, pkitest.Signed(b.t, confName, "<device></device>", b.c.State().Recovery(), trustlist.SHA1))
 	}},
 	{"configuration signed by nobody known", trust.UnknownSigner, false, func(b *bench) {
 		b.withoutTVS()
-		b.files[confName] = pkitest.Signed(b.t, confName, "<device></device>", pkitest.Identity(b.t, "stranger", pki.Service), trustlist.SHA1)
+		b.replace(confName, pkitest.Signed(b.t, confName, "<device></device>", pkitest.Identity(b.t, "stranger", pki.Service), trustlist.SHA1))
 	}},
 	{"configuration that is none", trust.BadContent, false, func(b *bench) {
-		b.files[confName] = pkitest.Signed(b.t, confName, "<device><unclosed>", b.c.Publisher().Identity(profile.CallManager), trustlist.SHA1)
+		b.replace(confName, pkitest.Signed(b.t, confName, "<device><unclosed>", b.c.Publisher().Identity(profile.CallManager), trustlist.SHA1))
 		b.front()
 	}},
 	{"server that the CTL lacks", trust.ServerNotListed, false, func(b *bench) {
@@ -127,7 +127,7 @@ var cases = []struct {
 		b.must(err)
 		weak, err := x509.ParseCertificate(der)
 		b.must(err)
-		b.files[itlName] = pkitest.List(b.t, trustlist.ListSpec{Kind: trustlist.ITL, Records: []trustlist.RecordSpec{{Role: trustlist.SAST, Certificate: weak}}}, call).Bytes()
+		b.replace(itlName, pkitest.List(b.t, trustlist.ListSpec{Kind: trustlist.ITL, Records: []trustlist.RecordSpec{{Role: trustlist.SAST, Certificate: weak}}}, call).Bytes())
 		b.front()
 	}},
 }
@@ -144,16 +144,16 @@ var invisible = map[trust.Reason]string{
 func (b *bench) change(do func(data []byte, f *trustlist.File)) {
 	data := bytes.Clone(b.c.Publisher().ITL())
 	do(data, pkitest.Parse(b.t, trustlist.ITL, data))
-	b.files[itlName] = data
+	b.replace(itlName, data)
 	b.front()
 }
 
 // withoutTVS gives the phone a list without TVS.
 func (b *bench) withoutTVS() {
 	call := b.c.Publisher().Identity(profile.CallManager)
-	b.files[itlName] = pkitest.List(b.t, trustlist.ListSpec{Kind: trustlist.ITL, Time: b.c.Now().Add(time.Hour), Records: []trustlist.RecordSpec{
+	b.replace(itlName, pkitest.List(b.t, trustlist.ListSpec{Kind: trustlist.ITL, Time: b.c.Now().Add(time.Hour), Records: []trustlist.RecordSpec{
 		{Role: trustlist.SAST, Certificate: call.Certificate}, {Role: trustlist.TFTP, Certificate: call.Certificate},
-		{Role: trustlist.SAST, Certificate: b.c.State().Recovery().Certificate}}}, call).Bytes()
+		{Role: trustlist.SAST, Certificate: b.c.State().Recovery().Certificate}}}, call).Bytes())
 	b.front()
 	if r := b.reset(); r.Reason() != trust.Accepted {
 		b.t.Fatalf("a list without TVS: %v", r.Reason())
