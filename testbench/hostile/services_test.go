@@ -271,13 +271,15 @@ func TestSlowClients(t *testing.T) {
 			var slowest time.Duration
 			for range 5 {
 				start := time.Now()
-				conn, err := s.dial(false, 10*time.Second)
-				if err == nil {
-					err = s.ask(conn)
-					conn.Close()
-				}
-				if err != nil {
-					t.Fatal(err)
+				for err := errors.New("not asked"); err != nil; { // who is put out comes back, as the silent do
+					var conn net.Conn
+					if conn, err = s.dial(false, 10*time.Second); err == nil {
+						err = s.ask(conn)
+						conn.Close()
+					}
+					if err != nil && time.Since(start) > within {
+						t.Fatal(err)
+					}
 				}
 				slowest = max(slowest, time.Since(start))
 			}
