@@ -68,7 +68,7 @@ func (r *Reports) Read(log io.Reader, progress func(bytes int)) error {
 			r.Long++
 			for skipped := len(line); err == bufio.ErrBufferFull; skipped += len(line) {
 				if skipped > maxSkipped {
-					return fmt.Errorf("no line ends within %d bytes: this is no log", maxSkipped)
+					return fmt.Errorf("no line ends within %d bytes: this is not a log", maxSkipped)
 				}
 				line, err = in.ReadSlice('\n')
 				progress(len(line))

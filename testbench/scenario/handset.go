@@ -116,6 +116,7 @@ func (h *Host) makeMIC() error {
 	return h.store.Put(holdings.MIC, pem)
 }
 
+// Certificate implements Handset.
 func (h *Host) Certificate() (*x509.Certificate, error) {
 	id := h.agent.Identity()
 	if id == nil {
@@ -124,6 +125,7 @@ func (h *Host) Certificate() (*x509.Certificate, error) {
 	return x509.ParseCertificate(id.Certificate[0])
 }
 
+// Servers implements Handset.
 func (h *Host) Servers(ctx context.Context, servers []string) error {
 	again := h.running != nil
 	h.PowerCut()
@@ -183,6 +185,7 @@ func (h *Host) Unplug(context.Context) error {
 // Close implements Handset.
 func (h *Host) Close() { h.PowerCut() }
 
+// Shell implements Handset.
 func (h *Host) Shell(ctx context.Context, line string, answers []string) (string, bool, error) {
 	var out strings.Builder
 	in := strings.NewReader(strings.Join(append(answers[:len(answers):len(answers)], ""), "\n"))
@@ -205,6 +208,7 @@ func (h *Host) boot(ctx context.Context) (*boot.Report, error) {
 	return r, nil
 }
 
+// Cycle implements Handset.
 func (h *Host) Cycle(ctx context.Context) (*Cycle, error) {
 	r, err := h.boot(ctx)
 	if err != nil {

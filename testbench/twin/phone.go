@@ -144,7 +144,7 @@ func lists(items []*recogniser.Item) error {
 		found = found || len(it.Lists) > 0 || it.File != nil && it.File.Kind.IsList()
 	}
 	if !found {
-		return fmt.Errorf("%s, which the phone is said to hold, is no list: %s", items[0].Name, items[0].About)
+		return fmt.Errorf("%s, which the phone is said to hold: not a list: %s", items[0].Name, items[0].About)
 	}
 	return nil
 }

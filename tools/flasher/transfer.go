@@ -169,10 +169,10 @@ const (
 
 var receivers = map[Protocol]string{YMODEM: "loady", XMODEM: "loadx", Kermit: "loadb"}
 
-// Protocols are all of them.
+// Protocols returns the names of all protocols, sorted.
 func Protocols() []Protocol { return slices.Sorted(maps.Keys(receivers)) }
 
-// Serial sends over the console itself.
+// Serial sends over the console itself. It uses the console alone until a file is there.
 type Serial struct {
 	Protocol Protocol
 	Baud     int                                // 0 leaves the rate as it is

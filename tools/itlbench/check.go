@@ -169,7 +169,7 @@ func (e *env) askTVS(s *state.State, named []string, o check.Options) ([]check.T
 	for _, name := range named {
 		if name != "all" {
 			if host, port, err := net.SplitHostPort(tvs.Address(name)); err != nil || host == "" || port == "" {
-				return nil, nil, e.usage("check: --tvs: %q is no address of a service, host or host:port", name)
+				return nil, nil, e.usage("check: --tvs: invalid address %q: want host or host:port", name)
 			}
 			servers = append(servers, name)
 			continue

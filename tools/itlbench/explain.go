@@ -15,6 +15,7 @@ import (
 	"itlagent/agent/boot"
 	"itlagent/agent/fetch"
 	"itlagent/agent/trust"
+	"itlagent/testbench/cluster/profile"
 	"itlagent/testbench/evidence"
 	"itlagent/testbench/evidence/recogniser"
 	"itlagent/testbench/lockout"
@@ -61,6 +62,11 @@ func runExplain(e *env, args []string) int {
 	const maxFiles = 3
 	if code, ok := e.parse(f, args, -maxFiles); !ok {
 		return code
+	}
+	if x.from.release != "" {
+		if _, err := profile.FindRelease(x.from.release); err != nil {
+			return e.usage("explain: --release: %v", err)
+		}
 	}
 	if x.pcap != "" {
 		if len(x.dirs)+len(x.logs)+len(x.phone.Servers)+f.NArg() > 0 || x.from.given() || x.phone.Page+x.phone.Hash != "" {

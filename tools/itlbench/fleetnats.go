@@ -145,17 +145,25 @@ func (e *env) watchWorkers(ctx context.Context, q *natsq.Queue, own string) {
 		if told[name] || b.Worker == own || len(told) >= most {
 			return
 		}
-		d := time.Since(b.Time)
-		switch {
-		case b.Version != natsq.Version:
-			fmt.Fprintf(e.stderr, "itlbench: worker %s speaks version %d, not %d: it gets none of these jobs\n", name, b.Version, natsq.Version)
-		case d > skew || d < -skew:
-			fmt.Fprintf(e.stderr, "itlbench: the clock of worker %s is off by %v\n", name, d.Round(time.Second))
-		default:
-			return
+		if what := unfit(&b, name, time.Now()); what != "" {
+			fmt.Fprintf(e.stderr, "itlbench: %s\n", what)
+			told[name] = true
 		}
-		told[name] = true
 	})
+}
+
+// unfit says what is wrong with a worker, "" for nothing.
+func unfit(b *fleet.Beat, name string, now time.Time) string {
+	d := now.Sub(b.Time)
+	switch {
+	case b.Version != natsq.Version:
+		return fmt.Sprintf("worker %s speaks version %d, not %d: it gets none of these jobs", name, b.Version, natsq.Version)
+	case d > skew:
+		return fmt.Sprintf("the clock of worker %s is %v behind", name, d.Round(time.Second))
+	case d < -skew:
+		return fmt.Sprintf("the clock of worker %s is %v ahead", name, (-d).Round(time.Second))
+	}
+	return ""
 }
 
 // runMany runs a fleet on the workers of a NATS server.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -14,45 +13,8 @@ import (
 	"time"
 
 	"itlagent/tools/kermit"
+	"itlagent/tools/xymodem/linetest"
 )
-
-// pipes is a line to a program: bytes that wait, with a limit.
-type pipes struct {
-	io.Writer
-	bytes chan byte
-}
-
-func newPipes(w io.Writer, r io.Reader) *pipes {
-	p := &pipes{w, make(chan byte, 4096)}
-	go func() {
-		defer close(p.bytes)
-		buf := make([]byte, 4096)
-		for {
-			n, err := r.Read(buf)
-			for _, b := range buf[:n] {
-				p.bytes <- b
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return p
-}
-
-func (p *pipes) Byte(ctx context.Context, limit time.Duration) (byte, error) {
-	select {
-	case b, ok := <-p.bytes:
-		if !ok {
-			return 0, io.ErrClosedPipe
-		}
-		return b, nil
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-time.After(limit):
-		return 0, os.ErrDeadlineExceeded
-	}
-}
 
 // Debian's gkermit receives what is sent, whatever the bytes.
 func TestGkermit(t *testing.T) {
@@ -72,7 +34,7 @@ func TestGkermit(t *testing.T) {
 			t.Fatal(err)
 		}
 		told := 0
-		err := kermit.Send(t.Context(), newPipes(in, out), kermit.File{Name: "image", Data: data}, kermit.Options{Progress: func(done, _ int) { told = done }})
+		err := kermit.Send(t.Context(), linetest.Pipes(in, out), kermit.File{Name: "image", Data: data}, kermit.Options{Progress: func(done, _ int) { told = done }})
 		in.Close()
 		if err := errors.Join(err, cmd.Wait()); err != nil {
 			t.Fatalf("%d bytes: %v", size, err)
@@ -81,33 +43,6 @@ func TestGkermit(t *testing.T) {
 			t.Errorf("%d bytes: %d came, %d were told of, %v", size, len(got), told, err)
 		}
 	}
-}
-
-// script answers each packet by its next bytes, and then is silent.
-type script struct {
-	answers, sent []string
-	pending       []byte
-}
-
-func (s *script) Write(b []byte) (int, error) {
-	s.sent = append(s.sent, string(b))
-	if len(s.answers) > 0 {
-		s.pending, s.answers = append(s.pending, s.answers[0]...), s.answers[1:]
-	}
-	return len(b), nil
-}
-
-func (s *script) Byte(ctx context.Context, limit time.Duration) (byte, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	if len(s.pending) == 0 {
-		time.Sleep(min(limit, 5*time.Millisecond))
-		return 0, os.ErrDeadlineExceeded
-	}
-	b := s.pending[0]
-	s.pending = s.pending[1:]
-	return b, nil
 }
 
 // answer is a packet of a receiver.
@@ -143,21 +78,21 @@ func TestReceivers(t *testing.T) {
 		"says why it stops":       {[]string{answer(0, 'E', "disk\x1b full")}, 1, kermit.ErrRefused},
 		"noise without an end":    {[]string{strings.Repeat("x", 100_000)}, 11, kermit.ErrStart},
 	} {
-		s := &script{answers: c.answers}
+		s := &linetest.Script{Answers: c.answers}
 		err := kermit.Send(t.Context(), s, kermit.File{Name: "f", Data: []byte("#\x00data\xff")}, kermit.Options{Answer: 20 * time.Millisecond})
-		if !errors.Is(err, c.want) || len(s.sent) != c.packets {
-			t.Errorf("%s: %d packets, %v; want %d, %v", name, len(s.sent), err, c.packets, c.want)
+		if !errors.Is(err, c.want) || len(s.Sent) != c.packets {
+			t.Errorf("%s: %d packets, %v; want %d, %v", name, len(s.Sent), err, c.packets, c.want)
 		}
 		if err != nil && strings.ContainsRune(err.Error(), 0x1b) {
 			t.Errorf("%s: %q", name, err)
 		}
 	}
-	if err := kermit.Send(t.Context(), &script{}, kermit.File{Name: "../x"}, kermit.Options{}); !errors.Is(err, kermit.ErrName) {
+	if err := kermit.Send(t.Context(), &linetest.Script{}, kermit.File{Name: "../x"}, kermit.Options{}); !errors.Is(err, kermit.ErrName) {
 		t.Errorf("a name with a slash: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := kermit.Send(ended, &script{}, kermit.File{Name: "f"}, kermit.Options{}); !errors.Is(err, context.Canceled) {
+	if err := kermit.Send(ended, &linetest.Script{}, kermit.File{Name: "f"}, kermit.Options{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a context that has ended: %v", err)
 	}
 }
@@ -167,9 +102,9 @@ func FuzzReceiver(f *testing.F) {
 	f.Add([]byte(answer(0, 'Y', "~* @-#N1 \"  *U") + answer(1, 'Y', "") + answer(2, 'Y', "")))
 	f.Add([]byte(answer(0, 'N', "")))
 	f.Fuzz(func(t *testing.T, said []byte) {
-		s := &script{answers: []string{string(said)}}
+		s := &linetest.Script{Answers: []string{string(said)}}
 		kermit.Send(t.Context(), s, kermit.File{Name: "f", Data: bytes.Repeat([]byte{0, 200}, 1000)}, kermit.Options{Answer: time.Millisecond})
-		for _, p := range s.sent {
+		for _, p := range s.Sent {
 			if len(p) > 1000+9 || p[0] != 1 || p[len(p)-1] != '\r' {
 				t.Fatalf("a packet of %d bytes", len(p))
 			}

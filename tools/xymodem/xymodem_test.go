@@ -4,54 +4,17 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"itlagent/tools/xymodem"
+	"itlagent/tools/xymodem/linetest"
 )
-
-// pipes is a line to a program.
-type pipes struct {
-	io.Writer
-	bytes chan byte
-}
-
-func newPipes(w io.Writer, r io.Reader) *pipes {
-	p := &pipes{w, make(chan byte, 4096)}
-	go func() {
-		defer close(p.bytes)
-		buf := make([]byte, 1024)
-		for {
-			n, err := r.Read(buf)
-			for _, b := range buf[:n] {
-				p.bytes <- b
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return p
-}
-
-func (p *pipes) Byte(ctx context.Context, limit time.Duration) (byte, error) {
-	select {
-	case b, ok := <-p.bytes:
-		if !ok {
-			return 0, io.ErrClosedPipe
-		}
-		return b, nil
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	case <-time.After(limit):
-		return 0, os.ErrDeadlineExceeded
-	}
-}
 
 // receive runs a receiver of lrzsz, and returns what it wrote.
 func receive(t *testing.T, args []string, f xymodem.File, o xymodem.Options) []byte {
@@ -67,7 +30,7 @@ func receive(t *testing.T, args []string, f xymodem.File, o xymodem.Options) []b
 	if err := errors.Join(err1, err2, cmd.Start()); err != nil {
 		t.Fatal(err)
 	}
-	line := newPipes(in, out)
+	line := linetest.Pipes(in, out)
 	if err := xymodem.Send(t.Context(), line, f, o); err != nil {
 		t.Fatal(err)
 	}
@@ -109,36 +72,6 @@ func TestLrzsz(t *testing.T) {
 	}
 }
 
-// script is a receiver that answers each write by its next bytes, and then is silent.
-type script struct {
-	answers []string
-	pending []byte
-	sent    bytes.Buffer
-	writes  int
-}
-
-func (s *script) Write(b []byte) (int, error) {
-	s.writes++
-	s.sent.Write(b)
-	if len(s.answers) > 0 {
-		s.pending, s.answers = append(s.pending, s.answers[0]...), s.answers[1:]
-	}
-	return len(b), nil
-}
-
-func (s *script) Byte(ctx context.Context, limit time.Duration) (byte, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	if len(s.pending) == 0 {
-		time.Sleep(limit) // of milliseconds, in these tests
-		return 0, os.ErrDeadlineExceeded
-	}
-	b := s.pending[0]
-	s.pending = s.pending[1:]
-	return b, nil
-}
-
 // A receiver that is silent, cancels, refuses or talks nonsense ends the transfer with an
 // error that says so.
 func TestReceivers(t *testing.T) {
@@ -163,22 +96,22 @@ func TestReceivers(t *testing.T) {
 		"loses one block":       {"C", []string{"\x06C", "\x15", "\x06", "\x06C", "\x06"}, nil},
 		"loses one answer":      {"C", []string{"\x06C", "", "\x06", "\x06C", "\x06"}, nil},
 	} {
-		s := &script{answers: c.answers, pending: []byte(c.first)}
+		s := &linetest.Script{Answers: c.answers, Says: []byte(c.first)}
 		err := xymodem.Send(t.Context(), s, f, short)
 		if !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
-		if cancelled := bytes.Contains(s.sent.Bytes(), []byte("\x18\x18\x18")); cancelled != (c.want != nil && c.want != xymodem.ErrCancelled) {
+		if cancelled := strings.Contains(strings.Join(s.Sent, ""), "\x18\x18\x18"); cancelled != (c.want != nil && c.want != xymodem.ErrCancelled) {
 			t.Errorf("%s: the receiver was told to end: %v", name, cancelled)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := xymodem.Send(ctx, &script{}, f, short); !errors.Is(err, context.Canceled) {
+	if err := xymodem.Send(ctx, &linetest.Script{}, f, short); !errors.Is(err, context.Canceled) {
 		t.Errorf("given up: %v", err)
 	}
 	for _, bad := range []string{"", "../x", "a b", "a\x00b"} {
-		if err := xymodem.Send(t.Context(), &script{}, xymodem.File{Name: bad}, short); !errors.Is(err, xymodem.ErrName) {
+		if err := xymodem.Send(t.Context(), &linetest.Script{}, xymodem.File{Name: bad}, short); !errors.Is(err, xymodem.ErrName) {
 			t.Errorf("name %q: %v", bad, err)
 		}
 	}
@@ -202,12 +135,12 @@ func FuzzReceiver(f *testing.F) {
 			o.Kind = xymodem.XMODEM
 		}
 		const blocks, tries = 6, 10 // three of data, and at most three beside them
-		s := &script{pending: says}
+		s := &linetest.Script{Says: says}
 		if err := xymodem.Send(t.Context(), s, xymodem.File{Name: "image", Data: make([]byte, 384)}, o); err == nil && !bytes.Contains(says, []byte{6}) {
 			t.Fatal("sent without an answer")
 		}
-		if s.writes > blocks*tries+1 {
-			t.Fatalf("%d writes", s.writes)
+		if len(s.Sent) > blocks*tries+1 {
+			t.Fatalf("%d writes", len(s.Sent))
 		}
 	})
 }

@@ -123,6 +123,7 @@ type PortError struct {
 	Err        error
 }
 
+// Error says which port of which node, and where it is configured.
 func (e *PortError) Error() string {
 	where := ""
 	if e.Line != 0 {
@@ -131,6 +132,7 @@ func (e *PortError) Error() string {
 	return fmt.Sprintf("%snode %s, port %s: %v", where, e.Node, e.Port, e.Err)
 }
 
+// Unwrap returns what the system said.
 func (e *PortError) Unwrap() error { return e.Err }
 
 // Stop closes every service and waits for what is being served.

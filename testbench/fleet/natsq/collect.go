@@ -88,7 +88,7 @@ func (q *Queue) Collect(ctx context.Context, run string, step int, each func(fle
 	return ctx.Err()
 }
 
-var errNoResult = errors.New("a message that is no result")
+var errNoResult = errors.New("invalid result")
 
 // result returns the first result from a place on.
 func (q *Queue) result(ctx context.Context, subject string, from uint64) (o fleet.Outcome, at uint64, err error) {

@@ -13,7 +13,7 @@ import (
 	"itlagent/testbench/fleet"
 )
 
-// Next implements fleet.Coordinator. A message that is no job is ended, and said.
+// Next implements fleet.Coordinator. An invalid job is ended, and said.
 func (q *Queue) Next(ctx context.Context) (fleet.Task, error) {
 	const patience = 2 * time.Second
 	for ctx.Err() == nil {
@@ -36,7 +36,7 @@ func (q *Queue) Next(ctx context.Context) (fleet.Task, error) {
 			if t, err := q.taskOf(m); err == nil {
 				return t, nil
 			} else {
-				q.say("a message that is no job: %v", err)
+				q.say("invalid job: %v", err)
 				m.Term()
 			}
 		}
